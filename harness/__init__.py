@@ -1,0 +1,1 @@
+"""Decide whether to fine-tune a language model."""

@@ -1,0 +1,33 @@
+"""The exceptions a user may meet: each names the thing, the fact and the way out."""
+
+
+class HarnessError(Exception):
+    """A fault the user can act on; front doors print its message without a traceback."""
+
+
+class InvalidExperiment(HarnessError):
+    """The declaration cannot be judged: the message names file, field and remedy."""
+
+
+class InvalidData(HarnessError):
+    """A data file or row is unusable: the message names file, row and field."""
+
+
+class NotFingerprintable(HarnessError):
+    """A value has no canonical bytes, so a cache key over it would be a guess."""
+
+
+class StageFailed(HarnessError):
+    """A stage of the run stopped: the message gives the cause and how to resume."""
+
+
+class InvalidEvidence(HarnessError):
+    """The measurements exist but cannot be trusted: the verdict is INVALID."""
+
+
+class Incomparable(HarnessError):
+    """Two systems were not measured on the same samples."""
+
+
+class MissingPackage(HarnessError):
+    """A package that this declaration needs is absent: the message gives the command that brings it."""

@@ -1,0 +1,82 @@
+"""Canonical bytes of declarations, and their sha256: the keys of everything that is cached."""
+
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from enum import Enum
+from pathlib import Path
+
+from harness.errors import NotFingerprintable
+
+_CHUNK_BYTES = 1 << 20
+
+
+def fingerprint(value: object) -> str:
+    """Return the sha256 (64 hex digits) of the canonical form of `value`.
+
+    Accepted: None, bool, int, finite float, str, Enum, tuple, list, mapping with str keys, frozen dataclass.
+    Fields of a dataclass that are declared with `metadata={"key": False}` are left out: they name things
+    that do not change what is computed.
+
+    Raises NotFingerprintable naming the path to anything else, since a silent constant would be a stale hit.
+    """
+    canonical = json.dumps(_canonical(value, "value"), ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """Return the sha256 (64 hex digits) of the bytes of the file at `path`."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _canonical(value: object, path: str) -> object:
+    """Return a JSON value that differs whenever `value` differs in type or content."""
+    if isinstance(value, Enum):
+        return {"enum": type(value).__qualname__, "name": value.name}
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return _canonical_float(value, path)
+    if isinstance(value, tuple | list):
+        return [_canonical(item, f"{path}[{place}]") for place, item in enumerate(value)]
+    if isinstance(value, Mapping):
+        return _canonical_mapping(value, path)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return _canonical_dataclass(value, path)
+    raise NotFingerprintable(
+        f"{path} is a {type(value).__qualname__}, which has no canonical form; "
+        "use None, bool, int, float, str, Enum, tuple, list, a mapping with str keys or a frozen dataclass"
+    )
+
+
+def _canonical_float(value: float, path: str) -> object:
+    if not math.isfinite(value):
+        raise NotFingerprintable(f"{path} is {value}; only finite numbers have a canonical form")
+    return {"float": value.hex()}
+
+
+def _canonical_mapping(value: Mapping[object, object], path: str) -> object:
+    pairs = []
+    for key, item in value.items():
+        if not isinstance(key, str):
+            raise NotFingerprintable(f"{path} has the key {key!r}; only str keys have a canonical form")
+        pairs.append([key, _canonical(item, f"{path}[{key!r}]")])
+    return {"mapping": sorted(pairs, key=lambda pair: str(pair[0]))}
+
+
+def _canonical_dataclass(value: object, path: str) -> object:
+    kind = type(value)
+    if not kind.__dataclass_params__.frozen:  # type: ignore[attr-defined]
+        raise NotFingerprintable(f"{path} is a {kind.__qualname__}, a dataclass that is not frozen; add frozen=True")
+    fields = [
+        [field.name, _canonical(getattr(value, field.name), f"{path}.{field.name}")]
+        for field in dataclasses.fields(value)  # type: ignore[arg-type]
+        if field.metadata.get("key", True)
+    ]
+    return {"dataclass": kind.__qualname__, "fields": fields}

@@ -1,0 +1,72 @@
+"""What answers: a local model or an endpoint. Declarations only; nothing is loaded here."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from harness.errors import InvalidExperiment
+
+
+@dataclass(frozen=True, kw_only=True)
+class _LocalOptions:
+    revision: str | None = None
+    trust_remote_code: bool = False
+    dtype: Literal["auto", "bfloat16", "float32", "float16"] = "auto"
+    device: str = field(default="auto", metadata={"key": False})
+
+
+@dataclass(frozen=True)
+class Model(_LocalOptions):
+    """A model that runs here: a packaged name, a local folder, a GGUF file, or a hub id (with `revision`).
+
+    dtype "auto" is bfloat16 where the machine computes in it and float32 elsewhere; the run records which.
+    """
+
+    source: str
+
+    def __post_init__(self) -> None:
+        if not self.source.strip():
+            raise InvalidExperiment('Model("") names nothing; give a packaged name, a folder, a .gguf file or a hub id')
+
+    @property
+    def name(self) -> str:
+        return self.source.rstrip("/").rsplit("/", 1)[-1].removesuffix(".gguf")
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Any OpenAI-compatible server.
+
+    url: base address, such as "http://127.0.0.1:8000/v1". price_in, price_out: money for one million tokens.
+    api_key_env: NAME of the environment variable that holds the key; the key itself is never stored.
+    requests_per_minute: None is no limit. timeout_seconds: for one request. retries: after the first attempt.
+    """
+
+    url: str
+    model: str
+    price_in: float | None = field(default=None, metadata={"key": False})
+    price_out: float | None = field(default=None, metadata={"key": False})
+    api_key_env: str = field(default="OPENAI_API_KEY", metadata={"key": False}, kw_only=True)
+    requests_per_minute: float | None = field(default=None, metadata={"key": False}, kw_only=True)
+    concurrency: int = field(default=4, metadata={"key": False}, kw_only=True)
+    timeout_seconds: float = field(default=60.0, metadata={"key": False}, kw_only=True)
+    retries: int = field(default=5, metadata={"key": False}, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if not self.url.startswith(("http://", "https://")):
+            raise InvalidExperiment(f"Endpoint(url={self.url!r}): an address starts with http:// or https://")
+        if not self.model:
+            raise InvalidExperiment(f"Endpoint({self.url!r}) needs model=, the name that the server knows")
+        if self.concurrency < 1 or self.retries < 0 or self.timeout_seconds <= 0:
+            raise InvalidExperiment("Endpoint: concurrency >= 1, retries >= 0 and timeout_seconds > 0 are needed")
+
+    @property
+    def name(self) -> str:
+        return self.model.rsplit("/", 1)[-1]
+
+
+AnyModel = Model | Endpoint
+
+
+def as_model(model: str | AnyModel) -> AnyModel:
+    """A bare string means `Model(string)`."""
+    return Model(model) if isinstance(model, str) else model

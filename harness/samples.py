@@ -1,0 +1,149 @@
+"""What flows between the floors: samples, messages, answers, likelihoods, scores."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Literal
+
+Role = Literal["system", "user", "assistant"]
+
+
+class Split(str, Enum):
+    """Baselines and recipes are chosen on DEV; the verdict is made on HOLDOUT."""
+
+    TRAIN = "train"
+    DEV = "dev"
+    HOLDOUT = "holdout"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: Role
+    content: str
+
+
+Messages = tuple[Message, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One question with its reference answer.
+
+    input: the text that leakage checks and retrieval look at.
+    reference: the gold answer, written as the model should write it.
+    messages: the conversation up to the answer, where the data gave one; empty where the task builds it.
+    group: template, document or user; samples of one group never cross splits and are one cluster in intervals.
+    expected: `task.read(reference)`; the runner fills it in.
+    """
+
+    id: str
+    input: str
+    reference: str
+    messages: Messages = ()
+    group: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    expected: object = None
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """One text that retrieval may bring; `sample_id` names the sample it was made from, if any."""
+
+    id: str
+    text: str
+    sample_id: str | None = None
+    group: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Likelihood:
+    """Log-likelihood of a reference answer given its prompt.
+
+    logprob: sum over the answer's tokens, in nats. tokens: how many were scored (end-of-turn token not counted).
+    bytes: UTF-8 bytes of the answer. greedy: every scored token was the model's first choice.
+    """
+
+    logprob: float
+    tokens: int
+    bytes: int
+    greedy: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a system said to one sample.
+
+    prompt: the text as really rendered. value: `task.read(text)`, None where it could not be read.
+    likelihood: of the reference; present only where a metric asked for it.
+    """
+
+    sample_id: str
+    text: str
+    value: object = None
+    prompt: str = ""
+    repeat: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    seconds: float = 0.0
+    cut: bool = False
+    likelihood: Likelihood | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One metric's score of one answer; `detail` is JSON-able evidence (rules hit, labels compared)."""
+
+    value: float
+    detail: object = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decoding:
+    """How answers are generated; temperature 0 is greedy."""
+
+    max_tokens: int = 256
+    temperature: float = 0.0
+    top_p: float = 1.0
+    stop: tuple[str, ...] = ()
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completion:
+    """What an engine returns for one prompt.
+
+    cut: generation ended at `max_tokens`, not at an end token or stop string.
+    seconds: this row's share of its batch's wall time.
+    """
+
+    text: str
+    prompt: str
+    tokens_in: int
+    tokens_out: int
+    seconds: float
+    cut: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """One training example: the prompt exactly as it will be served, and the answer to learn."""
+
+    id: str
+    prompt: Messages
+    answer: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One protocol check and its outcome.
+
+    status: "ok", "warning" (shown) or "invalid" (the evidence cannot be trusted).
+    detail: one sentence with names and numbers. items: the offending pairs or ids, JSON-able.
+    """
+
+    name: str
+    status: Literal["ok", "warning", "invalid"]
+    detail: str
+    items: tuple[object, ...] = ()

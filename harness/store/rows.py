@@ -1,0 +1,202 @@
+"""One row dataclass a table. JSON columns are Python values here and JSON text in the file."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExperimentRow:
+    name: str
+    question: str
+    declaration: object
+    criteria_key: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageRow:
+    key: str
+    experiment: str
+    kind: str
+    system: str
+    split: str | None
+    seed: int
+    started_at: datetime
+    seconds: float
+    tokens_in: int
+    tokens_out: int
+    environment: object
+    artifact: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExperimentStageRow:
+    experiment: str
+    stage_key: str
+    system: str
+    kind: str
+    split: str | None
+    seed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SystemRow:
+    experiment: str
+    system: str
+    role: str
+    model: str
+    description: str
+    chosen: bool
+    price_in: float | None = None
+    price_out: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleRow:
+    experiment: str
+    split: str
+    sample_id: str
+    position: int
+    input: str
+    reference: str
+    expected: object
+    cluster: str | None
+    tags: object
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerRow:
+    stage_key: str
+    sample_id: str
+    repeat: int
+    prompt: str
+    text: str
+    value: object
+    tokens_in: int
+    tokens_out: int
+    seconds: float
+    cut: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LikelihoodRow:
+    stage_key: str
+    sample_id: str
+    choice: str
+    logprob: float
+    tokens: int
+    bytes: int
+    greedy: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreRow:
+    stage_key: str
+    sample_id: str
+    repeat: int
+    metric: str
+    score: float | None
+    error: str | None
+    detail: object
+    experiment: str
+    system: str
+    split: str
+    seed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingLogRow:
+    stage_key: str
+    step: int
+    epoch: float
+    name: str
+    value: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparisonRow:
+    experiment: str
+    metric: str
+    split: str
+    baseline: str
+    tuned: str
+    better: str
+    baseline_mean: float | None
+    tuned_mean: float | None
+    tuned_low: float | None
+    tuned_high: float | None
+    difference: float | None
+    low: float | None
+    high: float | None
+    p_value: float | None
+    samples: int
+    seeds: int
+    method: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SystemMeanRow:
+    experiment: str
+    system: str
+    split: str
+    metric: str
+    better: str
+    mean: float | None
+    low: float | None
+    high: float | None
+    samples: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckRow:
+    experiment: str
+    position: int
+    name: str
+    status: str
+    detail: str
+    items: object
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionRow:
+    experiment: str
+    decided_at: datetime
+    verdict: str
+    reason: str
+    findings: object
+    criteria_key: str
+    post_hoc: bool
+    known_negative: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LookRow:
+    holdout_key: str
+    experiment: str
+    system: str
+    stage_key: str
+    criteria_key: str
+    looked_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """All that the store holds about one experiment's current declaration: what the report draws.
+
+    answers, likelihoods and scores are those of the stages named in `stages`; `decision` is the latest.
+    """
+
+    experiment: ExperimentRow
+    decision: DecisionRow
+    decisions: tuple[DecisionRow, ...]
+    systems: tuple[SystemRow, ...]
+    stages: tuple[StageRow, ...]
+    memberships: tuple[ExperimentStageRow, ...]
+    samples: tuple[SampleRow, ...]
+    answers: tuple[AnswerRow, ...]
+    scores: tuple[ScoreRow, ...]
+    training_log: tuple[TrainingLogRow, ...]
+    comparisons: tuple[ComparisonRow, ...]
+    system_means: tuple[SystemMeanRow, ...]
+    checks: tuple[CheckRow, ...]
+    looks: tuple[LookRow, ...]

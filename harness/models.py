@@ -1,7 +1,7 @@
 """What answers: a local model or an endpoint. Declarations only; nothing is loaded here."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal, Protocol
 
 from harness.errors import InvalidExperiment
 
@@ -23,6 +23,8 @@ class Model(_LocalOptions):
 
     source: str
 
+    engine: ClassVar[str] = "harness.engine.local:open_engine"
+
     def __post_init__(self) -> None:
         if not self.source.strip():
             raise InvalidExperiment('Model("") names nothing; give a packaged name, a folder, a .gguf file or a hub id')
@@ -43,6 +45,9 @@ class Endpoint:
 
     url: str
     model: str
+
+    engine: ClassVar[str] = "harness.engine.endpoint:open_engine"
+
     price_in: float | None = field(default=None, metadata={"key": False})
     price_out: float | None = field(default=None, metadata={"key": False})
     api_key_env: str = field(default="OPENAI_API_KEY", metadata={"key": False}, kw_only=True)
@@ -64,7 +69,13 @@ class Endpoint:
         return self.model.rsplit("/", 1)[-1]
 
 
-AnyModel = Model | Endpoint
+class AnyModel(Protocol):
+    """What answers. `engine` is the dotted path of `open_engine(model, *, progress) -> Engine`."""
+
+    @property
+    def engine(self) -> str: ...
+    @property
+    def name(self) -> str: ...
 
 
 def as_model(model: str | AnyModel) -> AnyModel:

@@ -1,14 +1,28 @@
 """What a user may implement. Members are read-only properties, so that frozen dataclasses satisfy them."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.models import AnyModel
-from harness.samples import Answer, Completion, Decoding, Likelihood, Messages, Passage, Sample, Score, Split
+from harness.samples import (
+    Answer,
+    Check,
+    Completion,
+    Decoding,
+    Example,
+    Likelihood,
+    Messages,
+    Passage,
+    Sample,
+    Score,
+    Split,
+)
 
 Direction = Literal["higher", "lower"]
 FloatArray = NDArray[np.float64]
@@ -116,7 +130,44 @@ class Recipe(Protocol):
     @property
     def trainer(self) -> str: ...
     @property
-    def prompt(self) -> Strategy: ...
+    def prompt(self) -> Strategy:
+        """How the tuned model is prompted, in training and in serving."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TuneJob:
+    """One training run. folder: where checkpoints and the result go; it may hold those of an interrupted run."""
+
+    recipe: Recipe
+    model: AnyModel
+    train: tuple[Example, ...]
+    dev: tuple[Example, ...]
+    seed: int
+    folder: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogPoint:
+    """One value of a training log: loss, dev_loss, learning_rate, grad_norm, tokens."""
+
+    step: int
+    epoch: float
+    name: str
+    value: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TuneResult:
+    """What a trainer returns. folder: what `Engine.use` loads. tokens: trained on, prompt included."""
+
+    folder: Path
+    log: tuple[LogPoint, ...]
+    checks: tuple[Check, ...]
+    tokens: int
+    trainable_parameters: int
+    total_parameters: int
+    environment: Mapping[str, str | int | float | bool | None]
 
 
 class Meter(Protocol):
@@ -156,7 +207,23 @@ class Engine(Protocol):
         """Yield (positions in `requests`, log-likelihoods of the answer given the prompt) a batch."""
         ...
 
+    def use(self, adapter: Path | None) -> None:
+        """Answer with the tuned system stored in folder `adapter`; None is the base model again."""
+        ...
+
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class JudgedMetric(Named, Protocol):
+    """A pair metric whose votes come from a model: asked in both orders, disagreement is a tie."""
+
+    @property
+    def judge(self) -> AnyModel | None: ...
+    def question(self, sample: Sample, first: Answer, second: Answer) -> Messages: ...
+    def vote(self, tuned_first: str, baseline_first: str) -> Score:
+        """Return the score from the judge's two texts: one with the tuned answer shown first, one with it second."""
+        ...
 
 
 __all__ = [
@@ -171,7 +238,9 @@ __all__ = [
     "FloatArray",
     "HasChoices",
     "HasCorpus",
+    "JudgedMetric",
     "LikelihoodBatch",
+    "LogPoint",
     "Meter",
     "Metric",
     "Named",
@@ -181,4 +250,6 @@ __all__ = [
     "Recipe",
     "Strategy",
     "Task",
+    "TuneJob",
+    "TuneResult",
 ]

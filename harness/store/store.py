@@ -1,0 +1,262 @@
+"""What a run asks of the store: is it there, keep this, give me all evidence. One method, one transaction."""
+
+import json
+import os
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from harness.errors import StageFailed
+from harness.store.database import transaction
+from harness.store.rows import (
+    AnswerRow,
+    CheckRow,
+    ComparisonRow,
+    DecisionRow,
+    Evidence,
+    ExperimentRow,
+    ExperimentStageRow,
+    LikelihoodRow,
+    LookRow,
+    SampleRow,
+    ScoreRow,
+    StageRow,
+    SystemMeanRow,
+    SystemRow,
+    TrainingLogRow,
+)
+from harness.store.tables import insert, select
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Everything that scoring and deciding produce for one experiment; it replaces what stood before."""
+
+    experiment: ExperimentRow
+    memberships: Sequence[ExperimentStageRow]
+    systems: Sequence[SystemRow]
+    samples: Sequence[SampleRow]
+    scores: Sequence[ScoreRow]
+    comparisons: Sequence[ComparisonRow]
+    system_means: Sequence[SystemMeanRow]
+    checks: Sequence[CheckRow]
+    decision: DecisionRow
+
+
+@dataclass(frozen=True)
+class Store:
+    """The file of results; `path` is created on first use."""
+
+    path: Path
+
+    @property
+    def folder(self) -> Path:
+        return self.path.parent
+
+    # -- stages ---------------------------------------------------------------------------------------------
+
+    def stage(self, key: str) -> StageRow | None:
+        """Return the finished stage of this key, or None."""
+        with transaction(self.path) as connection:
+            found = select(connection, StageRow, "stages", where="key = ?", parameters=[key])
+        return found[0] if found else None
+
+    def stages(self, keys: Collection[str]) -> dict[str, StageRow]:
+        """Return the finished stages among `keys`."""
+        with transaction(self.path) as connection:
+            found = _stages(connection, keys)
+        return {stage.key: stage for stage in found}
+
+    def answers(self, key: str) -> tuple[AnswerRow, ...]:
+        with transaction(self.path) as connection:
+            return select(connection, AnswerRow, "answers", where="stage_key = ?", parameters=[key])
+
+    def likelihoods(self, key: str) -> tuple[LikelihoodRow, ...]:
+        with transaction(self.path) as connection:
+            return select(connection, LikelihoodRow, "likelihoods", where="stage_key = ?", parameters=[key])
+
+    def append(self, rows: Sequence[AnswerRow] | Sequence[LikelihoodRow]) -> None:
+        """Keep one batch of an unfinished stage, whole or not at all."""
+        if not rows:
+            return
+        table = "answers" if isinstance(rows[0], AnswerRow) else "likelihoods"
+        with transaction(self.path) as connection:
+            insert(connection, table, rows)
+
+    def finish(
+        self,
+        stage: StageRow,
+        *,
+        rows: Sequence[AnswerRow] | Sequence[LikelihoodRow] = (),
+        log: Sequence[TrainingLogRow] = (),
+        look: LookRow | None = None,
+    ) -> None:
+        """Keep the last rows and the stage itself in one transaction: from now on it is finished."""
+        with transaction(self.path) as connection:
+            if _stages(connection, [stage.key]):
+                raise StageFailed(f"stage {stage.key[:12]} is finished already; two runs worked on it at once")
+            if rows:
+                insert(connection, "answers" if isinstance(rows[0], AnswerRow) else "likelihoods", rows)
+            insert(connection, "training_log", log)
+            insert(connection, "stages", [stage])
+            if look is not None:
+                _insert_look(connection, look)
+        self._write_index()
+
+    def forget(self, keys: Collection[str]) -> None:
+        """Delete these stages with their answers (what --fresh asks for)."""
+        with transaction(self.path) as connection:
+            for table, column in (
+                ("answers", "stage_key"),
+                ("likelihoods", "stage_key"),
+                ("training_log", "stage_key"),
+                ("stages", "key"),
+            ):
+                query = f"DELETE FROM {table} WHERE {column} IN (SELECT unnest(?))"  # noqa: S608 - names are ours
+                connection.execute(query, [list(keys)])
+        self._write_index()
+
+    # -- holdout --------------------------------------------------------------------------------------------
+
+    def look(self, look: LookRow) -> None:
+        """Record that a system is about to be shown this holdout; the first record of a look stays."""
+        with transaction(self.path) as connection:
+            _insert_look(connection, look)
+
+    def looks(self, holdout_key: str) -> tuple[LookRow, ...]:
+        with transaction(self.path) as connection:
+            return select(connection, LookRow, "looks", where="holdout_key = ?", parameters=[holdout_key])
+
+    # -- experiments ----------------------------------------------------------------------------------------
+
+    def judge(self, judgement: Judgement) -> None:
+        """Replace what the store says about this experiment; decisions are added, never replaced."""
+        name = judgement.experiment.name
+        with transaction(self.path) as connection:
+            for table, rows in _replaced(judgement):
+                column = "name" if table == "experiments" else "experiment"
+                connection.execute(f"DELETE FROM {table} WHERE {column} = ?", [name])  # noqa: S608 - names are ours
+                insert(connection, table, rows)
+            if not _repeats_last(connection, judgement.decision):
+                insert(connection, "decisions", [judgement.decision])
+
+    def experiments(self) -> tuple[str, ...]:
+        """Return the names of all experiments that have a decision, in order of name."""
+        if not self.path.exists():
+            return ()
+        with transaction(self.path) as connection:
+            found = connection.execute("SELECT DISTINCT experiment FROM decisions ORDER BY experiment").fetchall()
+        return tuple(str(record[0]) for record in found)
+
+    def evidence(self, name: str) -> Evidence | None:
+        """Return all that the current declaration of experiment `name` stands on, or None if it was never judged."""
+        with transaction(self.path) as connection:
+            return _evidence(connection, name)
+
+    def query(self, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
+        """Run a user's query; return column names and records. Nothing it changes is kept."""
+        with transaction(self.path) as connection:
+            result = connection.execute(sql)
+            names = [column[0] for column in result.description or []]
+            records = result.fetchall() if names else []
+            connection.rollback()
+            connection.begin()
+        return names, records
+
+    # -- index ----------------------------------------------------------------------------------------------
+
+    @property
+    def index_path(self) -> Path:
+        """A JSON list of the finished stages' keys, so that collecting need not open the database."""
+        return self.path.with_suffix(".stages.json")
+
+    def _write_index(self) -> None:
+        with transaction(self.path) as connection:
+            keys = [str(record[0]) for record in connection.execute("SELECT key FROM stages ORDER BY key").fetchall()]
+            spare = self.index_path.with_name(f"{self.index_path.name}.{os.getpid()}")
+            spare.write_text(json.dumps(keys), encoding="utf-8")
+            spare.replace(self.index_path)
+
+
+def _stages(connection: duckdb.DuckDBPyConnection, keys: Collection[str]) -> tuple[StageRow, ...]:
+    return select(
+        connection,
+        StageRow,
+        "stages",
+        where="key IN (SELECT unnest(?))",
+        parameters=[list(keys)],
+        order="started_at, key",
+    )
+
+
+def _insert_look(connection: duckdb.DuckDBPyConnection, look: LookRow) -> None:
+    known = connection.execute(
+        "SELECT 1 FROM looks WHERE holdout_key = ? AND experiment = ? AND system = ? AND stage_key = ?",
+        [look.holdout_key, look.experiment, look.system, look.stage_key],
+    ).fetchone()
+    if known is None:
+        insert(connection, "looks", [look])
+
+
+def _replaced(judgement: Judgement) -> Iterable[tuple[str, Sequence[object]]]:
+    yield "experiments", [judgement.experiment]
+    yield "experiment_stages", judgement.memberships
+    yield "systems", judgement.systems
+    yield "samples", judgement.samples
+    yield "scores", judgement.scores
+    yield "comparisons", judgement.comparisons
+    yield "system_means", judgement.system_means
+    yield "checks", judgement.checks
+
+
+def _repeats_last(connection: duckdb.DuckDBPyConnection, decision: DecisionRow) -> bool:
+    """A rerun that decides the same by the same rule on the same numbers is no new decision."""
+    last = _decisions(connection, decision.experiment)[-1:]
+    return bool(last) and (last[0].verdict, last[0].reason, last[0].criteria_key, last[0].findings) == (
+        decision.verdict,
+        decision.reason,
+        decision.criteria_key,
+        json.loads(json.dumps(decision.findings)),
+    )
+
+
+def _decisions(connection: duckdb.DuckDBPyConnection, name: str) -> tuple[DecisionRow, ...]:
+    return select(
+        connection, DecisionRow, "decisions", where="experiment = ?", parameters=[name], order="decided_at, rowid"
+    )
+
+
+def _evidence(connection: duckdb.DuckDBPyConnection, name: str) -> Evidence | None:
+    experiments = select(connection, ExperimentRow, "experiments", where="name = ?", parameters=[name])
+    decisions = _decisions(connection, name)
+    if not experiments or not decisions:
+        return None
+    mine = {"where": "experiment = ?", "parameters": [name]}
+    memberships = select(connection, ExperimentStageRow, "experiment_stages", order="system, kind, split, seed", **mine)  # type: ignore[arg-type]
+    keys = [membership.stage_key for membership in memberships]
+    of_stages = {"where": "stage_key IN (SELECT unnest(?))", "parameters": [keys]}
+    return Evidence(
+        experiment=experiments[0],
+        decision=decisions[-1],
+        decisions=decisions,
+        systems=select(connection, SystemRow, "systems", order="role, rowid", **mine),  # type: ignore[arg-type]
+        stages=_stages(connection, keys),
+        memberships=memberships,
+        samples=select(connection, SampleRow, "samples", order="split, position", **mine),  # type: ignore[arg-type]
+        answers=select(connection, AnswerRow, "answers", **of_stages),  # type: ignore[arg-type]
+        scores=select(connection, ScoreRow, "scores", order="metric, system, split, seed, sample_id", **mine),  # type: ignore[arg-type]
+        training_log=select(connection, TrainingLogRow, "training_log", order="stage_key, name, step", **of_stages),  # type: ignore[arg-type]
+        comparisons=select(connection, ComparisonRow, "comparisons", order="rowid", **mine),  # type: ignore[arg-type]
+        system_means=select(connection, SystemMeanRow, "system_means", order="rowid", **mine),  # type: ignore[arg-type]
+        checks=select(connection, CheckRow, "checks", order="position", **mine),  # type: ignore[arg-type]
+        looks=_looks_of(connection, name),
+    )
+
+
+def _looks_of(connection: duckdb.DuckDBPyConnection, name: str) -> tuple[LookRow, ...]:
+    """Return every look at the holdouts that this experiment has opened, by whichever experiment."""
+    where = "holdout_key IN (SELECT holdout_key FROM looks WHERE experiment = ?)"
+    return select(connection, LookRow, "looks", where=where, parameters=[name], order="looked_at, system")

@@ -118,7 +118,19 @@ class PairMetric(Named, Protocol):
     def prefer(self, sample: Sample, tuned: Answer, baseline: Answer) -> float | Score: ...
 
 
-AnyMetric = Metric | BatchMetric | PairMetric
+@runtime_checkable
+class Executed(Named, Protocol):
+    """A metric that needs a model to be computed, so that its declaration cannot hold the code.
+
+    `executor` is the dotted path "package.module:function" of
+    `score_all(metric, samples, answers) -> Sequence[Score]`, in order.
+    """
+
+    @property
+    def executor(self) -> str: ...
+
+
+AnyMetric = Metric | BatchMetric | PairMetric | Executed
 
 
 @runtime_checkable
@@ -235,6 +247,7 @@ __all__ = [
     "CorpusMetric",
     "Direction",
     "Engine",
+    "Executed",
     "FloatArray",
     "HasChoices",
     "HasCorpus",

@@ -1,0 +1,24 @@
+"""Metrics: one score a sample, a statistic of the set where the mean of scores is not the metric."""
+
+from harness.metrics.bertscore import BERTScore
+from harness.metrics.exact import Accuracy, ExactMatch
+from harness.metrics.hf_metric import HFMetric
+from harness.metrics.macro_f1 import MacroF1
+from harness.metrics.perplexity import Perplexity
+from harness.metrics.preference import Preference
+from harness.metrics.safety_rules import SafetyRules
+from harness.metrics.usage import Latency, TokensIn, TokensOut
+
+__all__ = [
+    "Accuracy",
+    "BERTScore",
+    "ExactMatch",
+    "HFMetric",
+    "Latency",
+    "MacroF1",
+    "Perplexity",
+    "Preference",
+    "SafetyRules",
+    "TokensIn",
+    "TokensOut",
+]

@@ -1,0 +1,34 @@
+"""BERTScore, declared; harness.engine.bertscore computes it."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from harness.errors import InvalidExperiment
+from harness.protocols import Direction
+
+
+@dataclass(frozen=True)
+class BERTScore:
+    """How well the tokens of answer and reference match in an encoder's space: F1, with precision and recall in detail.
+
+    model: a folder or hub id of an encoder; None is the packaged all-MiniLM-L6-v2, which reads English.
+    layers: which layer's token states are compared. batch_size: pairs a forward pass.
+
+    Values are the encoder's own, without rescaling: they compare systems of one experiment, not papers. An empty
+    answer scores 0. Text past the encoder's window is cut, and the detail counts the tokens lost.
+    Source: Zhang et al., BERTScore (2020); package bert-score.
+    """
+
+    model: str | None = None
+    layers: int = 5
+    batch_size: int = 64
+
+    name: ClassVar[str] = "bertscore"
+    better: ClassVar[Direction] = "higher"
+    executor: ClassVar[str] = "harness.engine.bertscore:score_all"
+
+    def __post_init__(self) -> None:
+        if self.layers < 1 or self.batch_size < 1:
+            raise InvalidExperiment(
+                f"BERTScore(layers={self.layers}, batch_size={self.batch_size}): both are at least 1"
+            )

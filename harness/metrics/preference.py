@@ -1,0 +1,193 @@
+"""A/B: which of two answers to the same sample is the better one."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from harness.errors import InvalidExperiment
+from harness.metrics.exact import ExactMatch
+from harness.metrics.votes import Ballots, read_votes
+from harness.models import AnyModel, as_model
+from harness.protocols import Direction, Executed, Metric
+from harness.samples import Answer, Message, Messages, Sample, Score
+
+DEFAULT_INSTRUCTION = (
+    "You compare two answers to one request. Prefer the answer that is right, complete and to the point; "
+    "length, tone and order of appearance are no merit. Where the two serve equally well, say tie."
+)
+_REPLY_FORM = "End with one line: Winner: A, or Winner: B, or Winner: tie."
+
+Choice = Literal["A", "B", "tie"]
+
+
+@dataclass(frozen=True, init=False)
+class Preference:
+    """1 where the tuned answer is preferred to the baseline's, 0.5 for a tie, 0 where the baseline's is.
+
+    Exactly one source decides:
+
+    by: a metric that scores one answer; the better of its two scores wins. This is the default, with ExactMatch().
+    judge: a model, asked twice with the answers in both orders; it ties unless it says the same twice.
+    votes: a CSV or JSONL file of people's votes, one `sample_id, winner` a row, winner being tuned, baseline or
+        tie; several votes on a sample are averaged.
+
+    instruction: what the judge is told to look for; used with `judge` only.
+    """
+
+    by: Metric | None
+    judge: AnyModel | None
+    votes: str | None
+    instruction: str
+
+    name: ClassVar[str] = "preference"
+    better: ClassVar[Direction] = "higher"
+
+    def __init__(
+        self,
+        by: Metric | None = None,
+        *,
+        judge: AnyModel | str | None = None,
+        votes: str | Path | None = None,
+        instruction: str = DEFAULT_INSTRUCTION,
+    ) -> None:
+        """Raises InvalidExperiment for two sources, a metric that cannot score one answer, or an absent votes file."""
+        sources = [name for name, source in (("by", by), ("judge", judge), ("votes", votes)) if source is not None]
+        if len(sources) > 1:
+            raise InvalidExperiment(f"Preference has {len(sources)} sources, {' and '.join(sources)}; keep one of them")
+        if by is not None and (isinstance(by, Executed) or not isinstance(by, Metric)):
+            raise InvalidExperiment(
+                f"Preference(by={by!r}): it must score one answer at a time, with score(sample, answer); "
+                "use such a metric, such as ExactMatch()"
+            )
+        if votes is not None:
+            _check_votes_file(Path(votes))
+        object.__setattr__(self, "by", by if sources else ExactMatch())
+        object.__setattr__(self, "judge", None if judge is None else as_model(judge))
+        object.__setattr__(self, "votes", None if votes is None else str(votes))
+        object.__setattr__(self, "instruction", instruction)
+
+    @property
+    def needs_likelihood(self) -> bool:
+        return bool(getattr(self.by, "needs_likelihood", False))
+
+    def prefer(self, sample: Sample, tuned: Answer, baseline: Answer) -> Score:
+        """Return the preference by metric or by votes; detail holds the two scores, or the votes counted.
+
+        Raises InvalidData for a sample without a vote, and InvalidExperiment where a judge must be asked.
+        """
+        if self.by is not None:
+            return self._prefer_by_metric(self.by, sample, tuned, baseline)
+        if self.votes is not None:
+            return self._ballots.score(sample.id)
+        raise InvalidExperiment(
+            "Preference(judge=...) is decided by question() and vote(): the judge must be asked in both orders"
+        )
+
+    def check_votes(self, sample_ids: Sequence[str]) -> None:
+        """Raise InvalidData that counts the samples without a vote; nothing where votes are not the source."""
+        if self.votes is not None:
+            self._ballots.check(sample_ids)
+
+    def question(self, sample: Sample, first: Answer, second: Answer) -> Messages:
+        """Return what the judge reads: the request, the reference where there is one, answer A and answer B."""
+        parts = [("request", _request(sample)), ("reference", sample.reference)]
+        parts += [("answer_a", first.text), ("answer_b", second.text)]
+        body = "\n\n".join(_fenced(tag, text) for tag, text in parts if text or tag.startswith("answer"))
+        return (
+            Message("system", f"{self.instruction}\n{_REPLY_FORM}"),
+            Message("user", f"{body}\n\nWhich answer is better, A or B? {_REPLY_FORM}"),
+        )
+
+    def vote(self, tuned_first: str, baseline_first: str) -> Score:
+        """Return the score from the judge's texts with the tuned answer as A, and with it as B.
+
+        detail: what each order said, "tuned", "baseline", "tie" or "unreadable", and the outcome, "agreed",
+        "disagreed" or "unreadable".
+        """
+        said = {
+            "tuned_first": _winner(tuned_first, {"A": "tuned", "B": "baseline", "tie": "tie"}),
+            "baseline_first": _winner(baseline_first, {"A": "baseline", "B": "tuned", "tie": "tie"}),
+        }
+        outcome = "agreed" if said["tuned_first"] == said["baseline_first"] else "disagreed"
+        if "unreadable" in said.values():
+            outcome = "unreadable"
+        worth = {"tuned": 1.0, "tie": 0.5, "baseline": 0.0}
+        value = worth[said["tuned_first"]] if outcome == "agreed" else 0.5
+        return Score(value, detail={**said, "outcome": outcome})
+
+    @cached_property
+    def _ballots(self) -> Ballots:
+        assert self.votes is not None
+        return read_votes(Path(self.votes))
+
+    @staticmethod
+    def _prefer_by_metric(by: Metric, sample: Sample, tuned: Answer, baseline: Answer) -> Score:
+        tuned_score, baseline_score = (_number(by.score(sample, answer)) for answer in (tuned, baseline))
+        gain = tuned_score - baseline_score if by.better == "higher" else baseline_score - tuned_score
+        value = 0.5 if gain == 0 else float(gain > 0)
+        return Score(value, detail={"by": by.name, "tuned": tuned_score, "baseline": baseline_score})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgeHabits:
+    """How far a judge can be trusted. Rates are fractions of the samples whose two replies could be read.
+
+    first_wins: share of decided replies that name the answer shown first, minus 0.5; 0 is no position bias.
+    flip_rate: share of samples on which the two orders disagree. unreadable: share of all samples.
+    A rate over nothing is None.
+    """
+
+    first_wins: float | None
+    flip_rate: float | None
+    unreadable: float | None
+
+
+def judge_habits(details: Sequence[Mapping[str, str]]) -> JudgeHabits:
+    """Return the judge's habits from the details that `Preference.vote` left."""
+    readable = [detail for detail in details if detail["outcome"] != "unreadable"]
+    decided = [
+        winner == first
+        for detail in readable
+        for winner, first in ((detail["tuned_first"], "tuned"), (detail["baseline_first"], "baseline"))
+        if winner != "tie"
+    ]
+    return JudgeHabits(
+        first_wins=sum(decided) / len(decided) - 0.5 if decided else None,
+        flip_rate=sum(d["outcome"] == "disagreed" for d in readable) / len(readable) if readable else None,
+        unreadable=1 - len(readable) / len(details) if details else None,
+    )
+
+
+def _check_votes_file(path: Path) -> None:
+    if path.suffix not in (".csv", ".jsonl"):
+        raise InvalidExperiment(f"Preference(votes={str(path)!r}): a .csv or .jsonl file is needed")
+    if not path.is_file():
+        raise InvalidExperiment(f"Preference(votes={str(path)!r}): there is no such file; collect the votes first")
+
+
+def _number(score: float | Score) -> float:
+    return score.value if isinstance(score, Score) else score
+
+
+def _request(sample: Sample) -> str:
+    if sample.messages:
+        return "\n".join(f"{message.role}: {message.content}" for message in sample.messages)
+    return sample.input
+
+
+def _fenced(tag: str, text: str) -> str:
+    # An answer may try to close its own fence and speak as the other one.
+    return f"<{tag}>\n{text.replace('</', '< /')}\n</{tag}>"
+
+
+def _winner(reply: str, names: Mapping[Choice, str]) -> str:
+    """Return whom the last line of the reply that names a winner means, or "unreadable"."""
+    for line in reversed(reply.splitlines()):
+        words = line.replace("*", "").strip().rstrip(".!").casefold()
+        word = words.removeprefix("winner").lstrip(" :=").removeprefix("answer ").strip(" \"'()[]")
+        for name, meant in names.items():
+            if word == name.casefold():
+                return meant
+    return "unreadable"

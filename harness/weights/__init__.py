@@ -1,0 +1,1 @@
+"""What inference and training share: dtype and device, weights, tokenizer, and the rendering of prompts."""

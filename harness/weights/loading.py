@@ -1,0 +1,104 @@
+"""Tokenizer and weights of a declared model, ready to compute."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+
+from harness.errors import InvalidExperiment
+from harness.model_files import content_key, locate
+from harness.models import Model
+from harness.protocols import Progress
+from harness.weights.bars import no_bars
+from harness.weights.converting import converted_folder
+from harness.weights.hardware import choose_device, choose_dtype
+
+
+def weights_folder(model: Model, *, progress: Progress | None = None) -> Path:
+    """Return a folder that transformers loads: the model's own, or the one its GGUF file was converted to."""
+    files = locate(model)
+    if files.gguf is None:
+        return files.folder
+    return converted_folder(files, content_key(model), progress=progress)
+
+
+def load_tokenizer(model: Model, *, progress: Progress | None = None) -> Any:
+    """Return the tokenizer of `model`, padding on the left with a pad token that is set.
+
+    Raises InvalidExperiment where the folder's tokenizer cannot be read.
+    """
+    return tokenizer_of(weights_folder(model, progress=progress), trust_remote_code=model.trust_remote_code)
+
+
+def tokenizer_of(folder: Path, *, trust_remote_code: bool = False) -> Any:
+    """Return the tokenizer stored in `folder`."""
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, trust_remote_code=trust_remote_code, local_files_only=True, padding_side="left"
+        )
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise InvalidExperiment(f"{folder}: the tokenizer cannot be loaded: {error}") from error
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+    return tokenizer
+
+
+def load_model(
+    model: Model,
+    *,
+    dtype: torch.dtype | None = None,
+    quantize: Literal["nf4"] | None = None,
+    progress: Progress | None = None,
+) -> Any:
+    """Return the causal language model in evaluation mode, on its device.
+
+    dtype: None is what `model.dtype` asks for. quantize: "nf4" stores the linear layers in 4 bits with double
+    quantisation and computes in `dtype`.
+
+    Raises InvalidExperiment where the folder cannot be read as a causal language model.
+    """
+    device = choose_device(model.device)
+    chosen = dtype or choose_dtype(model.dtype, device)
+    return model_of(
+        weights_folder(model, progress=progress),
+        device=device,
+        dtype=chosen,
+        quantize=quantize,
+        trust_remote_code=model.trust_remote_code,
+    )
+
+
+def model_of(
+    folder: Path,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    quantize: Literal["nf4"] | None = None,
+    trust_remote_code: bool = False,
+) -> Any:
+    """Return the causal language model stored in `folder`."""
+    quantization = None if quantize is None else _nf4(dtype)
+    try:
+        with no_bars():
+            loaded = AutoModelForCausalLM.from_pretrained(
+                folder,
+                dtype=dtype,
+                quantization_config=quantization,
+                device_map={"": device} if quantization else None,
+                trust_remote_code=trust_remote_code,
+                use_safetensors=True,
+                local_files_only=True,
+            )
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise InvalidExperiment(f"{folder} cannot be loaded as a causal language model: {error}") from error
+    return (loaded if quantization else loaded.to(device)).eval()
+
+
+def _nf4(dtype: torch.dtype) -> BitsAndBytesConfig:
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+    )

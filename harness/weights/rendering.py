@@ -1,0 +1,90 @@
+"""Messages -> prompt tokens, answers -> tokens: the one place that training and serving share.
+
+Tokenizers are `transformers` fast tokenizers. A prompt's tokens and an answer's tokens are made apart and joined
+as ids, so that a training row begins with exactly the ids that are served.
+"""
+
+from typing import Any
+
+from jinja2 import TemplateError
+
+from harness.errors import StageFailed
+from harness.samples import Message, Messages
+
+_PROBE = "qzqx"
+
+
+def prompt_text(tokenizer: Any, messages: Messages) -> str:
+    """Return the text a model continues: its chat template's, else the contents parted by blank lines.
+
+    Raises StageFailed where the template refuses the messages (some know no system role).
+    """
+    if not tokenizer.chat_template:
+        return "".join(f"{message.content}\n\n" for message in messages)
+    return _templated(tokenizer, messages, answer_follows=True)
+
+
+def prompt_ids(tokenizer: Any, messages: Messages) -> list[int]:
+    """Return the tokens of `prompt_text`.
+
+    A template writes its own special tokens, so none are added to its text; plain text gets what the tokenizer
+    puts in front of any text (a BOS, or nothing), and no end token.
+    """
+    text = prompt_text(tokenizer, messages)
+    if tokenizer.chat_template:
+        return _plain_ids(tokenizer, text)
+    return _leading_ids(tokenizer) + _plain_ids(tokenizer, text)
+
+
+def answer_ids(tokenizer: Any, text: str, *, end: bool) -> list[int]:
+    """Return the tokens of an answer; `end` appends the token that ends the model's turn."""
+    return _plain_ids(tokenizer, text) + ([end_id(tokenizer)] if end else [])
+
+
+def end_id(tokenizer: Any) -> int:
+    """Return the token that ends an answer: what the chat template writes after one, else the EOS token.
+
+    Some models' EOS token is not their template's end of turn, and a model trained on the wrong one never stops.
+
+    Raises StageFailed where the tokenizer has neither.
+    """
+    if tokenizer.chat_template:
+        conversation = (Message("user", "?"), Message("assistant", _PROBE))
+        after = _templated(tokenizer, conversation, answer_follows=False).rpartition(_PROBE)[2]
+        first = _plain_ids(tokenizer, after.lstrip())[:1]
+        if first and first[0] in _special_ids(tokenizer):
+            return first[0]
+    if tokenizer.eos_token_id is None:
+        raise StageFailed(f"the tokenizer of {tokenizer.name_or_path} has no EOS token; set eos_token in its config")
+    return int(tokenizer.eos_token_id)
+
+
+def _templated(tokenizer: Any, messages: Messages, *, answer_follows: bool) -> str:
+    turns = [{"role": message.role, "content": message.content} for message in messages]
+    try:
+        return str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=answer_follows))
+    except (TemplateError, ValueError) as error:
+        roles = ", ".join(message.role for message in messages)
+        raise StageFailed(
+            f"the chat template of {tokenizer.name_or_path} refuses the roles ({roles}): {error}; "
+            "change the strategy's messages"
+        ) from error
+
+
+def _plain_ids(tokenizer: Any, text: str) -> list[int]:
+    return [int(token) for token in tokenizer(text, add_special_tokens=False)["input_ids"]]
+
+
+def _leading_ids(tokenizer: Any) -> list[int]:
+    """Return the special tokens that the tokenizer itself puts before a text."""
+    bare = _plain_ids(tokenizer, _PROBE)
+    dressed = [int(token) for token in tokenizer(_PROBE)["input_ids"]]
+    for start in range(len(dressed) - len(bare) + 1):
+        if dressed[start : start + len(bare)] == bare:
+            return dressed[:start]
+    return []
+
+
+def _special_ids(tokenizer: Any) -> set[int]:
+    added = tokenizer.added_tokens_decoder
+    return {*tokenizer.all_special_ids, *(token for token, entry in added.items() if entry.special)}

@@ -31,3 +31,7 @@ class Incomparable(HarnessError):
 
 class MissingPackage(HarnessError):
     """A package that this declaration needs is absent: the message gives the command that brings it."""
+
+
+class QueryFailed(HarnessError):
+    """A user's SQL could not be answered: the message carries the database's own words."""

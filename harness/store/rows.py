@@ -90,6 +90,15 @@ class LikelihoodRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MeasureRow:
+    stage_key: str
+    sample_id: str
+    repeat: int
+    score: float
+    detail: object
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreRow:
     stage_key: str
     sample_id: str

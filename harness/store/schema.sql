@@ -15,7 +15,7 @@ CREATE TABLE experiments (
 CREATE TABLE stages (
     key VARCHAR PRIMARY KEY,
     experiment VARCHAR NOT NULL,        -- the experiment that ran it; others may share it by key
-    kind VARCHAR NOT NULL,              -- audit, answer, likelihood, tune, judge
+    kind VARCHAR NOT NULL,              -- audit, answer, likelihood, tune, judge, measure
     system VARCHAR NOT NULL,
     split VARCHAR,
     seed INTEGER NOT NULL,
@@ -88,6 +88,16 @@ CREATE TABLE likelihoods (
     bytes INTEGER NOT NULL,
     greedy BOOLEAN NOT NULL,
     PRIMARY KEY (stage_key, sample_id, choice)
+);
+
+-- Scores by a metric that runs a model of its own: a stage, unlike the pure metrics.
+CREATE TABLE measures (
+    stage_key VARCHAR NOT NULL,
+    sample_id VARCHAR NOT NULL,
+    repeat INTEGER NOT NULL,
+    score DOUBLE NOT NULL,
+    detail JSON,
+    PRIMARY KEY (stage_key, sample_id, repeat)
 );
 
 -- Scoring is pure; rows are replaced each time an experiment is judged.

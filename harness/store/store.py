@@ -2,14 +2,14 @@
 
 import json
 import os
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
-from harness.errors import StageFailed
+from harness.errors import QueryFailed, StageFailed
 from harness.store.database import transaction
 from harness.store.rows import (
     AnswerRow,
@@ -21,6 +21,7 @@ from harness.store.rows import (
     ExperimentStageRow,
     LikelihoodRow,
     LookRow,
+    MeasureRow,
     SampleRow,
     ScoreRow,
     StageRow,
@@ -29,6 +30,9 @@ from harness.store.rows import (
     TrainingLogRow,
 )
 from harness.store.tables import insert, select
+
+StageContent = AnswerRow | LikelihoodRow | MeasureRow
+_TABLES: Mapping[type, str] = {AnswerRow: "answers", LikelihoodRow: "likelihoods", MeasureRow: "measures"}
 
 
 @dataclass(frozen=True)
@@ -78,19 +82,30 @@ class Store:
         with transaction(self.path) as connection:
             return select(connection, LikelihoodRow, "likelihoods", where="stage_key = ?", parameters=[key])
 
-    def append(self, rows: Sequence[AnswerRow] | Sequence[LikelihoodRow]) -> None:
-        """Keep one batch of an unfinished stage, whole or not at all."""
-        if not rows:
-            return
-        table = "answers" if isinstance(rows[0], AnswerRow) else "likelihoods"
+    def measures(self, key: str) -> tuple[MeasureRow, ...]:
         with transaction(self.path) as connection:
-            insert(connection, table, rows)
+            return select(connection, MeasureRow, "measures", where="stage_key = ?", parameters=[key])
+
+    def append(self, rows: Sequence[StageContent]) -> None:
+        """Keep one batch of an unfinished stage, whole or not at all."""
+        if rows:
+            with transaction(self.path) as connection:
+                insert(connection, _TABLES[type(rows[0])], rows)
+
+    def revalue(self, key: str, values: Mapping[str, object]) -> None:
+        """Keep what a task's changed reader makes of stored answers: sample id -> value."""
+        with transaction(self.path) as connection:
+            for sample_id, value in values.items():
+                connection.execute(
+                    "UPDATE answers SET value = ? WHERE stage_key = ? AND sample_id = ?",
+                    [None if value is None else json.dumps(value, ensure_ascii=False), key, sample_id],
+                )
 
     def finish(
         self,
         stage: StageRow,
         *,
-        rows: Sequence[AnswerRow] | Sequence[LikelihoodRow] = (),
+        rows: Sequence[StageContent] = (),
         log: Sequence[TrainingLogRow] = (),
         look: LookRow | None = None,
     ) -> None:
@@ -99,7 +114,7 @@ class Store:
             if _stages(connection, [stage.key]):
                 raise StageFailed(f"stage {stage.key[:12]} is finished already; two runs worked on it at once")
             if rows:
-                insert(connection, "answers" if isinstance(rows[0], AnswerRow) else "likelihoods", rows)
+                insert(connection, _TABLES[type(rows[0])], rows)
             insert(connection, "training_log", log)
             insert(connection, "stages", [stage])
             if look is not None:
@@ -112,6 +127,7 @@ class Store:
             for table, column in (
                 ("answers", "stage_key"),
                 ("likelihoods", "stage_key"),
+                ("measures", "stage_key"),
                 ("training_log", "stage_key"),
                 ("stages", "key"),
             ):
@@ -157,11 +173,17 @@ class Store:
             return _evidence(connection, name)
 
     def query(self, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
-        """Run a user's query; return column names and records. Nothing it changes is kept."""
+        """Run a user's query; return column names and records. Nothing it changes is kept.
+
+        Raises QueryFailed with the database's own words.
+        """
         with transaction(self.path) as connection:
-            result = connection.execute(sql)
-            names = [column[0] for column in result.description or []]
-            records = result.fetchall() if names else []
+            try:
+                result = connection.execute(sql)
+                names = [column[0] for column in result.description or []]
+                records = result.fetchall() if names else []
+            except duckdb.Error as error:
+                raise QueryFailed(f"{str(error).strip()}\nthe tables: harness sql \"SHOW TABLES\"") from error
             connection.rollback()
             connection.begin()
         return names, records

@@ -1,0 +1,184 @@
+"""The command `harness`: look at, redraw and ask about what experiments have left behind."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.errors import HarnessError
+
+if TYPE_CHECKING:
+    from harness.store.store import Store
+
+_FAILURE = 2
+_EXIT_CODES = {"GO": 0, "NO_GO": 1, "INCONCLUSIVE": 3, "INVALID": 4}
+_NEVER_MEASURED = 4
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code. A user's mistake is one line on stderr and code 2."""
+    options = _parser().parse_args(arguments)
+    command: Callable[[argparse.Namespace], int] = options.command
+    try:
+        return command(options)
+    except HarnessError as error:
+        sys.stderr.write(f"harness: {error}\n")
+        return _FAILURE
+    except BrokenPipeError:
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="harness",
+        description="Ask about experiments and their verdicts. Run experiments with: pytest experiments/",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    report = _add(commands, "report", _report, "draw the pages again from the store", "harness report")
+    report.add_argument("experiment", nargs="?", help="print the path of this experiment's page")
+    verdict = _add(
+        commands,
+        "verdict",
+        _verdict,
+        "print the verdict; exit 0 GO, 1 NO_GO, 3 INCONCLUSIVE, 4 INVALID or never measured",
+        "harness verdict home_commands && deploy",
+    )
+    verdict.add_argument("experiment", nargs="?", help="without it, all experiments; the worst gives the exit code")
+    plan = _add(
+        commands,
+        "plan",
+        _plan,
+        "show what is stored and what would run",
+        "harness plan experiments/home_commands.py",
+    )
+    plan.add_argument("file", type=Path)
+    new = _add(commands, "new", _new, "write a new experiment file to start from", "harness new tickets")
+    new.add_argument("name")
+    sql = _add(
+        commands,
+        "sql",
+        _sql,
+        "ask the store a question; nothing is changed",
+        'harness sql "SELECT * FROM scoreboard"',
+    )
+    sql.add_argument("query")
+    data = _add(
+        commands,
+        "data",
+        _data,
+        "check a data file: format, rows, duplicates",
+        "harness data check tickets.jsonl",
+    )
+    data.add_argument("action", choices=("check",))
+    data.add_argument("file", type=Path)
+    _add(commands, "doctor", _doctor, "check the installation", "harness doctor")
+    return parser
+
+
+def _add(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    name: str,
+    command: Callable[[argparse.Namespace], int],
+    help_text: str,
+    example: str,
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=help_text, description=f"{help_text}.", epilog=f"example: {example}")
+    parser.set_defaults(command=command)
+    if name in ("report", "verdict", "plan", "sql"):
+        parser.add_argument("--store", type=Path, default=Path("reports/results.duckdb"), metavar="PATH")
+    return parser
+
+
+# The commands import what they need themselves: `harness --help` must not wait for duckdb.
+
+
+def _report(options: argparse.Namespace) -> int:
+    from harness.front import draw
+
+    store = _existing_store(options.store)
+    _known(store, options.experiment)
+    paths = draw(store)
+    wanted = store.folder / f"{options.experiment}.html" if options.experiment else None
+    for path in paths if wanted is None else [wanted]:
+        sys.stdout.write(f"{path}\n")
+    return 0
+
+
+def _verdict(options: argparse.Namespace) -> int:
+    if not options.store.exists():
+        sys.stdout.write(f"never measured: {options.store} does not exist; run pytest experiments/ first\n")
+        return _NEVER_MEASURED
+    store = _existing_store(options.store)
+    names = [options.experiment] if options.experiment else list(store.experiments())
+    worst = 0 if names else _NEVER_MEASURED
+    for name in names:
+        evidence = store.evidence(name)
+        if evidence is None:
+            sys.stdout.write(f"never measured: {name}; run pytest experiments/{name}.py first\n")
+            worst = _NEVER_MEASURED
+            continue
+        decision = evidence.decision
+        sys.stdout.write(f"{decision.verdict:<13} {name}: {decision.reason}\n")
+        worst = max(worst, _EXIT_CODES[decision.verdict])
+    return worst
+
+
+def _plan(options: argparse.Namespace) -> int:
+    from harness.outlook import load_experiment, outlook
+
+    experiment = load_experiment(options.file)
+    for line in outlook(experiment, name=options.file.stem, store_path=options.store):
+        sys.stdout.write(f"{line}\n")
+    return 0
+
+
+def _new(options: argparse.Namespace) -> int:
+    from harness.scaffold import write_experiment
+
+    for path in write_experiment(options.name, Path("experiments")):
+        sys.stdout.write(f"wrote {path}\n")
+    return 0
+
+
+def _sql(options: argparse.Namespace) -> int:
+    names, records = _existing_store(options.store).query(options.query)
+    sys.stdout.write("\t".join(names) + "\n")
+    for record in records:
+        sys.stdout.write("\t".join("" if value is None else str(value) for value in record) + "\n")
+    return 0
+
+
+def _data(options: argparse.Namespace) -> int:
+    from harness.data.checking import check_file
+
+    for line in check_file(options.file):
+        sys.stdout.write(f"{line}\n")
+    return 0
+
+
+def _doctor(_: argparse.Namespace) -> int:
+    from harness.doctor import examine
+
+    healthy = True
+    for finding in examine():
+        healthy = healthy and finding.healthy
+        sys.stdout.write(f"{'ok ' if finding.healthy else 'BAD'}  {finding.text}\n")
+    return 0 if healthy else 1
+
+
+def _existing_store(path: Path) -> "Store":
+    from harness.store.store import Store
+
+    if not path.exists():
+        raise HarnessError(f"{path} does not exist; run pytest experiments/ first, or name another with --store PATH")
+    return Store(path)
+
+
+def _known(store: "Store", name: str | None) -> None:
+    if name is not None and name not in store.experiments():
+        raise HarnessError(f"no experiment {name!r} in {store.path}; it has {', '.join(store.experiments()) or 'none'}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,53 @@
+"""What a run would do: the plan against the index of finished stages. Opens no database and loads no model."""
+
+import json
+import runpy
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from harness.errors import HarnessError, InvalidExperiment
+from harness.experiment import Experiment
+from harness.plan import Plan
+from harness.samples import Split
+
+
+def outlook(experiment: Experiment, *, name: str, store_path: Path) -> Iterator[str]:
+    """Yield the lines that describe the plan of one experiment."""
+    index = store_path.with_suffix(".stages.json")
+    try:
+        stored = set(json.loads(index.read_text(encoding="utf-8"))) if store_path.exists() else set()
+    except (FileNotFoundError, json.JSONDecodeError):
+        stored = set()
+    plan = Plan(experiment, name)
+    try:
+        stages = plan.known_stages()
+    except HarnessError as error:
+        yield f"{name}: the plan cannot be made: {error}"
+        return
+    states = Counter("stored" if stage.key in stored else "to run" for stage in stages)
+    yield f"{name}: {states['stored']} stages stored, {states['to run']} not (on holdout only the chosen pair runs)"
+    for stage in stages:
+        state = "stored" if stage.key in stored else "if chosen" if stage.split is Split.HOLDOUT else "to run"
+        yield f"  {state:<10}{stage.label}"
+
+
+def load_experiment(path: Path) -> Experiment:
+    """Return the `experiment` of a file.
+
+    Raises InvalidExperiment naming the file when there is none.
+    """
+    if not path.is_file():
+        raise InvalidExperiment(f"{path} does not exist; name an experiment file, such as experiments/home_commands.py")
+    # Experiment files import their tasks from the folder they are run in, as pytest lets them.
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        found = runpy.run_path(str(path)).get("experiment")
+    except HarnessError as error:
+        raise InvalidExperiment(f"{path}: {error}") from error
+    finally:
+        sys.path.remove(str(Path.cwd()))
+    if not isinstance(found, Experiment):
+        raise InvalidExperiment(f"{path} assigns no `experiment`; write experiment = Experiment(...)")
+    return found

@@ -1,0 +1,254 @@
+"""Experiment -> Plan: systems, and stages with content keys; nothing runs.
+
+A key hashes what goes in: rendered prompts, model content, adapter key, decoding, seed. Rendered messages stand for
+token ids, since the model's content key covers its tokenizer and chat template.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from functools import cached_property
+from importlib import metadata
+from typing import Literal
+
+from harness.errors import NotFingerprintable
+from harness.experiment import Experiment
+from harness.fingerprint import fingerprint
+from harness.model_files import content_key
+from harness.models import AnyModel, Endpoint, Model, as_model
+from harness.prompting import ZeroShot
+from harness.protocols import Executed, HasChoices, HasCorpus, Recipe, Strategy, Task
+from harness.samples import Decoding, Messages, Passage, Split
+
+Kind = Literal["audit", "answer", "likelihood", "tune", "judge", "measure"]
+DEFAULT_ANSWER_TOKENS = 256
+# What decides the numbers of a training run besides its inputs.
+TRAINING_STACK = ("torch", "transformers", "peft", "trl", "accelerate", "bitsandbytes")
+
+
+@dataclass(frozen=True)
+class System:
+    """One thing that answers: a prompted model, or a recipe's tuned model (one a seed)."""
+
+    name: str
+    role: Literal["baseline", "tuned"]
+    strategy: Strategy
+    model: AnyModel
+    recipe: Recipe | None = None
+
+    @property
+    def gives_likelihoods(self) -> bool:
+        return not isinstance(self.model, Endpoint)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """One piece of work, finished when the store has its key."""
+
+    key: str
+    kind: Kind
+    system: str
+    split: Split | None
+    seed: int
+    task: str
+
+    @property
+    def label(self) -> str:
+        where = f" on {self.split.value}" if self.split else ""
+        seed = f", seed {self.seed}" if self.seed else ""
+        return f"{self.kind} {self.system}{where}{seed}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The stages of one experiment. `name` is the experiment file's name without .py."""
+
+    experiment: Experiment
+    name: str
+    _memo: dict[tuple[object, ...], object] = field(default_factory=dict, repr=False, compare=False)
+
+    @cached_property
+    def model(self) -> AnyModel:
+        return as_model(self.experiment.model)
+
+    @cached_property
+    def baselines(self) -> tuple[System, ...]:
+        return tuple(
+            System(strategy.name, "baseline", strategy, getattr(strategy, "model", None) or self.model)
+            for strategy in self.experiment.baselines
+        )
+
+    @cached_property
+    def tuned(self) -> tuple[System, ...]:
+        return tuple(
+            System(recipe.name, "tuned", recipe.prompt or self.plain_prompt, self.model, recipe)
+            for recipe in self.experiment.recipes
+        )
+
+    @cached_property
+    def untuned(self) -> System:
+        """The base model as a guard sees it: prompted plainly."""
+        return System("untuned", "baseline", self.plain_prompt, self.model)
+
+    @cached_property
+    def plain_prompt(self) -> Strategy:
+        """One object for all guards: memoised keys go by identity."""
+        return ZeroShot()
+
+    @cached_property
+    def needs_likelihood(self) -> bool:
+        return any(getattr(metric, "needs_likelihood", False) for metric in self.experiment.metrics)
+
+    @cached_property
+    def criteria_key(self) -> str:
+        """Identifies the rule of the verdict: criteria, guards, metrics."""
+        experiment = self.experiment
+        guards = [[guard.task.name, guard.metric.name, guard.by_at_most] for guard in experiment.guards]
+        return fingerprint(
+            [
+                [_rule(item) for item in experiment.go_if],
+                [_rule(item) for item in experiment.stop_if],
+                guards,
+                [_rule(metric) for metric in experiment.metrics],
+            ]
+        )
+
+    @cached_property
+    def holdout_key(self) -> str:
+        """Identifies the holdout by content, whichever experiment uses it."""
+        return self._data_key(self.experiment.task, Split.HOLDOUT)
+
+    def known_stages(self) -> tuple[Stage, ...]:
+        """Every stage that may run, in order. On HOLDOUT only the pair chosen on DEV will."""
+        task, seeds = self.experiment.task, self.experiment.seeds
+        stages = [self.audit()]
+        stages += [stage for system in self.baselines for stage in self.answering(system, task, Split.DEV, 0)]
+        stages += [self.tune(system, seed) for system in self.tuned for seed in seeds]
+        tuned = [(system, seed) for system in self.tuned for seed in seeds]
+        stages += [stage for system, seed in tuned for stage in self.answering(system, task, Split.DEV, seed)]
+        stages += [stage for system in self.baselines for stage in self.answering(system, task, Split.HOLDOUT, 0)]
+        stages += [stage for system, seed in tuned for stage in self.answering(system, task, Split.HOLDOUT, seed)]
+        for guard in self.experiment.guards:
+            stages += self.answering(self.untuned, guard.task, Split.HOLDOUT, 0)
+            for system, seed in tuned:
+                stages += self.answering(self.guarded(system), guard.task, Split.HOLDOUT, seed)
+        return tuple(stages)
+
+    def guarded(self, system: System) -> System:
+        """The tuned system as it meets a guard's task: prompted as plainly as the untuned model."""
+        return System(system.name, system.role, self.plain_prompt, system.model, system.recipe)
+
+    def answering(self, system: System, task: Task, split: Split, seed: int) -> list[Stage]:
+        """Return the stages that gather this system's answers on one split."""
+        stages = [self.answer(system, task, split, seed)]
+        if self.needs_likelihood and system.gives_likelihoods and task is self.experiment.task:
+            stages.append(self.likelihood(system, task, split, seed))
+        return stages
+
+    def audit(self) -> Stage:
+        task = self.experiment.task
+        key = fingerprint(["audit", [self._data_key(task, split) for split in Split], self._corpus_key(task)])
+        return self._stage(key, "audit", "data", None, 0, task)
+
+    def answer(self, system: System, task: Task, split: Split, seed: int) -> Stage:
+        choices = list(task.choices) if isinstance(task, HasChoices) else []
+        prompts = self._prompts_key(system.strategy, task, split)
+        key = fingerprint(["answer", self._answerer(system, seed), self.decoding(task), prompts, choices])
+        return self._stage(key, "answer", system.name, split, seed, task)
+
+    def likelihood(self, system: System, task: Task, split: Split, seed: int) -> Stage:
+        prompts, data = self._prompts_key(system.strategy, task, split), self._data_key(task, split)
+        key = fingerprint(["likelihood", self._answerer(system, seed), prompts, data])
+        return self._stage(key, "likelihood", system.name, split, seed, task)
+
+    def tune(self, system: System, seed: int) -> Stage:
+        task, recipe = self.experiment.task, system.recipe
+        examples = [
+            [self._prompts_key(system.strategy, task, split), self._data_key(task, split)]
+            for split in (Split.TRAIN, Split.DEV)
+        ]
+        key = fingerprint(["tune", examples, recipe, model_key(system.model), seed, _training_stack()])
+        return self._stage(key, "tune", system.name, None, seed, task)
+
+    def measure(self, metric: Executed, answers: Stage) -> Stage:
+        """A metric that runs a model: a stage of its own for each set of answers."""
+        key = fingerprint(["measure", metric, answers.key, self._data_key(self.experiment.task, answers.split)])
+        return self._stage(key, "measure", answers.system, answers.split, answers.seed, self.experiment.task)
+
+    def judge(self, judge: AnyModel, prompts: Sequence[Messages], seed: int, system: str) -> Stage:
+        key = fingerprint(["judge", model_key(judge), [_plain(messages) for messages in prompts]])
+        return self._stage(key, "judge", system, Split.HOLDOUT, seed, self.experiment.task)
+
+    def decoding(self, task: Task) -> Decoding:
+        return Decoding(max_tokens=getattr(task, "answer_tokens", DEFAULT_ANSWER_TOKENS))
+
+    def _answerer(self, system: System, seed: int) -> list[str | None]:
+        return [model_key(system.model), self.tune(system, seed).key if system.recipe else None]
+
+    def _data_key(self, task: Task, split: Split | None) -> str:
+        """Hash ids, rendered prompts, references and groups of one split."""
+
+        def content() -> object:
+            samples = task.samples(split) if split else ()
+            return [[s.id, _plain(task.prompt(s)), s.reference, s.group] for s in samples]
+
+        return self._remember(("data", task.name, id(task), split), content)
+
+    def _corpus_key(self, task: Task) -> str:
+        def content() -> object:
+            passages: Sequence[Passage] = task.corpus() if isinstance(task, HasCorpus) else ()
+            return [[p.id, p.text, p.sample_id, p.group] for p in passages]
+
+        return self._remember(("corpus", task.name, id(task)), content)
+
+    def _prompts_key(self, strategy: Strategy, task: Task, split: Split) -> str:
+        def content() -> object:
+            reads = getattr(strategy, "reads", None)
+            if reads is not None:
+                return [fingerprint(reads(task)), self._data_key(task, split)]
+            return [[s.id, _plain(strategy.messages(task, s))] for s in task.samples(split)]
+
+        return self._remember(("prompts", id(strategy), id(task), split), content)
+
+    def _remember(self, name: tuple[object, ...], content: object) -> str:
+        if name not in self._memo:
+            assert callable(content)
+            text = json.dumps(content(), ensure_ascii=True, separators=(",", ":"))
+            self._memo[name] = hashlib.sha256(text.encode()).hexdigest()
+        return str(self._memo[name])
+
+    def _stage(self, key: str, kind: Kind, system: str, split: Split | None, seed: int, task: Task) -> Stage:
+        return Stage(key=key, kind=kind, system=system, split=split, seed=seed, task=task.name)
+
+
+def model_key(model: AnyModel) -> str:
+    """Return what identifies the model's content: files of a local model, declared fields of any other."""
+    if isinstance(model, Model):
+        return fingerprint([content_key(model), model.dtype, model.trust_remote_code])
+    return fingerprint(model)
+
+
+def _plain(messages: Messages) -> list[list[str]]:
+    return [[message.role, message.content] for message in messages]
+
+
+def _rule(item: object) -> object:
+    """Return a criterion or metric as a fingerprintable value; a user's own class falls back to what it shows."""
+    try:
+        return fingerprint(item)
+    except NotFingerprintable:
+        if is_dataclass(item) and not isinstance(item, type):
+            return [type(item).__qualname__, {f.name: repr(getattr(item, f.name)) for f in fields(item)}]
+        return [type(item).__qualname__, getattr(item, "name", "")]
+
+
+def _training_stack() -> list[list[str]]:
+    return [[package, _version(package)] for package in TRAINING_STACK]
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "absent"

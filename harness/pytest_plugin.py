@@ -1,0 +1,200 @@
+"""`pytest experiments/`: one item an experiment; evidence in its setup, the verdict in its call."""
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+import pytest
+
+from harness.errors import HarnessError, InvalidEvidence
+from harness.experiment import Experiment, check_data
+from harness.verdicts import Inconclusive, NoGo
+
+if TYPE_CHECKING:
+    from harness.runner.run import Outcome
+
+_DECLARES = re.compile(r"^experiment\s*(:[^=\n]+)?=", re.MULTILINE)
+_SUMMARY = "harness_summary"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("harness", "experiments that end in a verdict")
+    group.addoption(
+        "--verdict",
+        choices=("gate", "report"),
+        default="gate",
+        help="gate: NO_GO and INCONCLUSIVE fail (default); report: they are shown as expected failures",
+    )
+    group.addoption("--until", choices=("baseline", "tuning"), help="stop after the baselines, or after tuning")
+    group.addoption(
+        "--fresh", action="store_true", help="forget what is stored of the chosen experiments, measure anew"
+    )
+    group.addoption("--store", default="reports/results.duckdb", metavar="PATH", help="where results are kept")
+    group.addoption(
+        "--executor", choices=("local", "ray"), default="local", help="where stages run; ray is not available yet"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--executor") == "ray":
+        raise pytest.UsageError("--executor ray is not available yet; use --executor local")
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> "ExperimentFile | None":
+    """Collect the experiment files of a folder. A file named on the command line comes by the hook below."""
+    if parent.session.isinitpath(file_path) or not _declares_experiment(file_path):
+        return None
+    return ExperimentFile.from_parent(parent, path=file_path)
+
+
+def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> "ExperimentFile | None":
+    """A file named on the command line reaches pytest's own collector first: give it the right class."""
+    return ExperimentFile.from_parent(parent, path=module_path) if _declares_experiment(module_path) else None
+
+
+def _declares_experiment(path: Path) -> bool:
+    """True for a Python file that assigns `experiment` at module level; test files stay pytest's own."""
+    if path.suffix != ".py" or path.name.startswith(("test_", "conftest")):
+        return False
+    text = path.read_text(encoding="utf-8", errors="replace")
+    return bool(_DECLARES.search(text)) and "harness" in text
+
+
+class ExperimentFile(pytest.Module):
+    """A file with one `experiment`. A Module, so that `pytestmark` means what it means in pytest."""
+
+    def collect(self) -> Iterator["ExperimentItem"]:
+        try:
+            experiment = self.obj.experiment
+            if not isinstance(experiment, Experiment):
+                return
+            check_data(experiment)
+        except HarnessError as error:
+            raise self.CollectError(f"{self._shown_path}: {error}") from error
+        yield ExperimentItem.from_parent(self, name="experiment", experiment=experiment)
+
+    @property
+    def _shown_path(self) -> Path:
+        root = self.config.invocation_params.dir
+        return self.path.relative_to(root) if self.path.is_relative_to(root) else self.path
+
+
+class ExperimentItem(pytest.Item):
+    """One experiment: `experiments/home_commands.py::experiment`."""
+
+    def __init__(self, *, experiment: Experiment, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.experiment = experiment
+        self.outcome: Outcome | None = None
+        if self.config.getoption("--verdict") == "report" and self.get_closest_marker("xfail") is None:
+            self.add_marker(pytest.mark.xfail(raises=(NoGo, Inconclusive), reason="--verdict=report"))
+
+    @property
+    def experiment_name(self) -> str:
+        return self.path.stem
+
+    @property
+    def store_path(self) -> Path:
+        return self.config.rootpath / str(self.config.getoption("--store"))
+
+    @property
+    def known_negative(self) -> bool:
+        marker = self.get_closest_marker("xfail")
+        raises = marker.kwargs.get("raises", ()) if marker else ()
+        kinds = raises if isinstance(raises, tuple) else (raises,)
+        return NoGo in kinds and Inconclusive not in kinds
+
+    def setup(self) -> None:
+        """Gather the evidence. A fault, or evidence that cannot be trusted, ends here: an error, not a failure."""
+        # Imported here: collecting must not load duckdb, and only a run needs it.
+        from harness.front import run_and_report
+
+        self.outcome = run_and_report(
+            self.experiment,
+            name=self.experiment_name,
+            file=self._file,
+            store_path=self.store_path,
+            stream=_terminal(self.config),
+            known_negative=self.known_negative,
+            until=self.config.getoption("--until"),
+            fresh=bool(self.config.getoption("--fresh")),
+        )
+        decision = self.outcome.decision
+        self.user_properties.append((_SUMMARY, [self.experiment_name, decision.verdict.value, decision.reason]))
+        if decision.verdict.value == "INVALID":
+            raise InvalidEvidence(f"INVALID: {decision.reason}")
+
+    def runtest(self) -> None:
+        """Give the verdict."""
+        assert self.outcome is not None
+        if not self.outcome.complete:
+            pytest.skip(f"stopped after {self.config.getoption('--until')}, as asked: no verdict")
+        decision = self.outcome.decision
+        if decision.verdict.value == "NO_GO":
+            raise NoGo(decision.reason)
+        if decision.verdict.value == "INCONCLUSIVE":
+            raise Inconclusive(decision.reason)
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        """Verdicts are three lines; a user's mistake is its message; anything else keeps its traceback."""
+        if isinstance(excinfo.value, NoGo | Inconclusive):
+            verdict = "NO_GO" if isinstance(excinfo.value, NoGo) else "INCONCLUSIVE"
+            return f"{verdict}  {self.experiment.question}\n{excinfo.value}\nreport: {self._report}"
+        if isinstance(excinfo.value, HarnessError):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo, style)
+
+    def reportinfo(self) -> tuple[Path, None, str]:
+        return self.path, None, f"experiment {self.experiment_name}"
+
+    @property
+    def _file(self) -> Path:
+        return (
+            self.path.relative_to(self.config.rootpath) if self.path.is_relative_to(self.config.rootpath) else self.path
+        )
+
+    @property
+    def _report(self) -> Path:
+        return self.store_path.parent / f"{self.experiment_name}.html"
+
+
+def _terminal(config: pytest.Config) -> TextIO | None:
+    """Return the terminal's own stream, which pytest opened before it captures output; None in an xdist worker."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None:
+        return None
+    return reporter._tw._file  # type: ignore[no-any-return]
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """With --collect-only, show the plan of each experiment: what is stored, what would run."""
+    if not session.config.option.collectonly:
+        return
+    items = [item for item in session.items if isinstance(item, ExperimentItem)]
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if not items or reporter is None:
+        return
+    from harness.outlook import outlook
+
+    for item in items:
+        for line in outlook(item.experiment, name=item.experiment_name, store_path=item.store_path):
+            reporter.write_line(line)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """End with one line an experiment: its verdict, and why."""
+    lines = []
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if getattr(report, "when", None) not in ("call", "setup"):
+                continue
+            lines += [tuple(value) for name, value in getattr(report, "user_properties", []) if name == _SUMMARY]
+    if lines:
+        terminalreporter.section("verdicts")
+        for name, verdict, reason in dict.fromkeys(lines):
+            terminalreporter.write_line(f"{verdict:<13} {name}: {reason}")
+        store = Path(terminalreporter.config.getoption("--store"))
+        terminalreporter.write_line(f"report: {store.parent / 'index.html'}")
+        sys.stdout.flush()

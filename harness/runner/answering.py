@@ -1,0 +1,208 @@
+"""One system's answers to one split: from the store where they are, from the engine where they are missing."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from harness.plan import Stage, System, model_key
+from harness.protocols import AnyModel, Engine, HasChoices, Task
+from harness.runner.context import Run, bound, read_value
+from harness.runner.streaming import Stream, machine, stream
+from harness.runner.training import ensure_tuned
+from harness.samples import Answer, Decoding, Likelihood, Messages, Sample, Split
+from harness.store.rows import AnswerRow, LikelihoodRow
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A system's answers on one split with one seed, in the order of the samples."""
+
+    system: System
+    stage: Stage
+    samples: tuple[Sample, ...]
+    answers: tuple[Answer, ...]
+
+
+def answered(run: Run, system: System, task: Task, split: Split, seed: int) -> Answered:
+    """Return the answers, computing what the store lacks."""
+    stages = run.plan.answering(system, task, split, seed)
+    samples = run.samples(task, split)
+    for stage in stages:
+        ensure(run, system, task, stage, samples)
+    answers = _load(run, task, stages, samples)
+    return Answered(system, stages[0], samples, answers)
+
+
+def ensure(run: Run, system: System, task: Task, stage: Stage, samples: Sequence[Sample]) -> None:
+    """Bring one answer or likelihood stage to its end, unless it is there."""
+    if run.store.stage(stage.key):
+        return
+    with run.lock(stage):
+        if run.store.stage(stage.key):
+            return
+        adapter = None
+        if system.recipe is not None:
+            adapter = ensure_tuned(run, system, stage.seed)
+        prompter = bound(system.strategy, task)
+        prompts = [prompter(sample) for sample in samples]
+        engine = run.engines.open(model_key(system.model), system.model, adapter)
+        ids = [sample.id for sample in samples]
+        if stage.kind == "likelihood":
+            references = [sample.reference for sample in samples]
+            weigh(run, engine, stage, list(zip(ids, [""] * len(ids), prompts, references, strict=True)))
+        elif isinstance(task, HasChoices):
+            _choose(run, engine, stage, ids, prompts, task.choices)
+        else:
+            generate(run, engine, stage, ids, prompts, run.plan.decoding(task))
+
+
+def generate(
+    run: Run, engine: Engine, stage: Stage, ids: Sequence[str], prompts: Sequence[Messages], decoding: Decoding
+) -> None:
+    """Generate an answer to each prompt; `ids` name the rows."""
+    stored = {row.sample_id: row for row in run.store.answers(stage.key)}
+    done = frozenset(place for place, name in enumerate(ids) if name in stored)
+    work = Stream(
+        stage,
+        "answers",
+        total=len(ids),
+        done=len(done),
+        seconds_before=sum(row.seconds for row in stored.values()),
+        tokens_before=(sum(r.tokens_in for r in stored.values()), sum(r.tokens_out for r in stored.values())),
+    )
+
+    def batches() -> Iterator[tuple[Sequence[AnswerRow], int]]:
+        for places, completions in engine.generate(prompts, decoding, done=done):
+            rows = [
+                AnswerRow(
+                    stage_key=stage.key,
+                    sample_id=ids[place],
+                    repeat=0,
+                    prompt=completion.prompt,
+                    text=completion.text,
+                    value=None,
+                    tokens_in=completion.tokens_in,
+                    tokens_out=completion.tokens_out,
+                    seconds=completion.seconds,
+                    cut=completion.cut,
+                )
+                for place, completion in zip(places, completions, strict=True)
+                if place not in done
+            ]
+            yield rows, len(rows)
+
+    stream(run, work, batches(), lambda: {**machine(), **engine.description})
+
+
+def weigh(run: Run, engine: Engine, stage: Stage, requests: Sequence[tuple[str, str, Messages, str]]) -> None:
+    """Compute log-likelihoods; a request is (sample id, choice or '', prompt, text)."""
+    work, batches = _weighing(run, engine, stage, requests)
+    stream(run, work, batches, lambda: {**machine(), **engine.description})
+
+
+def _weighing(
+    run: Run, engine: Engine, stage: Stage, requests: Sequence[tuple[str, str, Messages, str]]
+) -> tuple[Stream, Iterator[tuple[Sequence[LikelihoodRow], int]]]:
+    stored = {(row.sample_id, row.choice) for row in run.store.likelihoods(stage.key)}
+    done = frozenset(place for place, request in enumerate(requests) if request[:2] in stored)
+
+    def batches() -> Iterator[tuple[Sequence[LikelihoodRow], int]]:
+        pairs = [(prompt, text) for _, _, prompt, text in requests]
+        for places, likelihoods in engine.likelihoods(pairs, done=done):
+            rows = [
+                _likelihood_row(stage, requests[place], likelihood)
+                for place, likelihood in zip(places, likelihoods, strict=True)
+                if place not in done
+            ]
+            yield rows, len(rows)
+
+    return Stream(stage, "texts", total=len(requests), done=len(done), seconds_before=0.0), batches()
+
+
+def _likelihood_row(stage: Stage, request: tuple[str, str, Messages, str], likelihood: Likelihood) -> LikelihoodRow:
+    return LikelihoodRow(
+        stage_key=stage.key,
+        sample_id=request[0],
+        choice=request[1],
+        logprob=likelihood.logprob,
+        tokens=likelihood.tokens,
+        bytes=likelihood.bytes,
+        greedy=likelihood.greedy,
+    )
+
+
+def _choose(
+    run: Run,
+    engine: Engine,
+    stage: Stage,
+    ids: Sequence[str],
+    prompts: Sequence[Messages],
+    choices: Sequence[str],
+) -> None:
+    """Answer each prompt with its choice of highest log-likelihood; ties go to the first."""
+    requests = [(ids[place], choice, prompt, choice) for place, prompt in enumerate(prompts) for choice in choices]
+    work, batches = _weighing(run, engine, stage, requests)
+
+    def all_batches() -> Iterator[tuple[Sequence[LikelihoodRow | AnswerRow], int]]:
+        yield from batches
+        yield (), 0  # makes `stream` store the last likelihoods before they are read back
+        found = {(row.sample_id, row.choice): row for row in run.store.likelihoods(stage.key)}
+        rows = []
+        for name, prompt in zip(ids, prompts, strict=True):
+            best = max(choices, key=lambda choice: found[name, choice].logprob)
+            rows.append(_chosen(stage, name, prompt, best, sum(found[name, choice].tokens for choice in choices)))
+        yield rows, 0
+
+    stream(run, work, all_batches(), lambda: {**machine(), **engine.description})
+
+
+def _chosen(stage: Stage, name: str, prompt: Messages, best: str, tokens: int) -> AnswerRow:
+    return AnswerRow(
+        stage_key=stage.key,
+        sample_id=name,
+        repeat=0,
+        prompt="\n\n".join(f"{message.role}: {message.content}" for message in prompt),
+        text=best,
+        value=None,
+        tokens_in=tokens,
+        tokens_out=0,
+        seconds=0.0,
+        cut=False,
+    )
+
+
+def judged(run: Run, stage: Stage, judge: AnyModel, ids: Sequence[str], prompts: Sequence[Messages]) -> dict[str, str]:
+    """Return a judge model's text for each id, asking what the store lacks."""
+    if not run.store.stage(stage.key):
+        with run.lock(stage):
+            if not run.store.stage(stage.key):
+                engine = run.engines.open(model_key(judge), judge, None)
+                generate(run, engine, stage, ids, prompts, Decoding(max_tokens=16))
+    return {row.sample_id: row.text for row in run.store.answers(stage.key)}
+
+
+def _load(run: Run, task: Task, stages: Sequence[Stage], samples: Sequence[Sample]) -> tuple[Answer, ...]:
+    """Return stored answers with values as the task reads them now: editing a reader regenerates nothing."""
+    rows = {row.sample_id: row for row in run.store.answers(stages[0].key)}
+    likelihoods = {}
+    for stage in stages[1:]:
+        for row in run.store.likelihoods(stage.key):
+            likelihoods[row.sample_id] = Likelihood(row.logprob, row.tokens, row.bytes, row.greedy)
+    answers = tuple(_answer(run, task, rows[sample.id], sample, likelihoods.get(sample.id)) for sample in samples)
+    changed = {answer.sample_id: answer.value for answer in answers if answer.value != rows[answer.sample_id].value}
+    if changed:
+        run.store.revalue(stages[0].key, changed)
+    return answers
+
+
+def _answer(run: Run, task: Task, row: AnswerRow, sample: Sample, likelihood: Likelihood | None) -> Answer:
+    return Answer(
+        sample_id=row.sample_id,
+        text=row.text,
+        value=read_value(task, row.text, sample),
+        prompt=row.prompt,
+        tokens_in=row.tokens_in,
+        tokens_out=row.tokens_out,
+        seconds=row.seconds,
+        cut=row.cut,
+        likelihood=likelihood,
+    )

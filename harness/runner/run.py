@@ -1,0 +1,97 @@
+"""Carry an experiment out, from data checks to the stored decision."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from harness.decide import Decision
+from harness.experiment import Experiment, check_data
+from harness.plan import Plan
+from harness.protocols import Progress
+from harness.runner.context import Engines, Run, utc_now
+from harness.runner.gathering import Until, gather
+from harness.runner.judging import judge
+from harness.runner.progress import SilentProgress
+from harness.runner.resolve import check_path
+from harness.store.store import Store
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run ends with. complete: the run was not cut short by `until`."""
+
+    name: str
+    decision: Decision
+    complete: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How a run is carried out; nothing here changes what is measured.
+
+    file: the experiment file as the user names it, shown in the report. known_negative: marked xfail(raises=NoGo).
+    until: stop after the baselines, or after tuning. fresh: forget this experiment's stored stages first.
+    """
+
+    file: Path | None = None
+    known_negative: bool = False
+    until: Until | None = None
+    fresh: bool = False
+
+
+def run(
+    experiment: Experiment,
+    *,
+    name: str,
+    store: Store,
+    progress: Progress | None = None,
+    options: Options | None = None,
+    clock: Callable[[], datetime] = utc_now,
+) -> Outcome:
+    """Gather what is missing, judge, store; returns the decision.
+
+    Raises InvalidExperiment before any time is spent, StageFailed when a stage stops: running again resumes.
+    """
+    options, progress = options or Options(), progress or SilentProgress()
+    plan = Plan(experiment, name)
+    check_data(experiment)
+    _check_paths(plan)
+    if options.fresh:
+        _forget(plan, store)
+    engines = Engines(progress)
+    work = Run(plan, store, progress, engines, clock)
+    try:
+        seen = gather(work, until=options.until)
+        source = options.file.read_text(encoding="utf-8") if options.file else ""
+        decision = judge(
+            work,
+            seen,
+            file=options.file.as_posix() if options.file else "",
+            source=source,
+            known_negative=options.known_negative,
+        )
+    finally:
+        engines.close()
+    cut_short = options.until is not None and seen.holdout is None and seen.stopped is None and seen.trusted
+    return Outcome(name, decision, complete=not cut_short)
+
+
+def _check_paths(plan: Plan) -> None:
+    """Every dotted path is looked at before any time is spent."""
+    for system in (*plan.baselines, *plan.tuned):
+        check_path(system.model.engine, owner=f"model {system.model.name!r}")
+        if system.recipe is not None:
+            check_path(system.recipe.trainer, owner=f"recipe {system.recipe.name!r}")
+    for metric in plan.experiment.metrics:
+        if hasattr(metric, "executor"):
+            check_path(metric.executor, owner=f"metric {metric.name!r}")
+
+
+def _forget(plan: Plan, store: Store) -> None:
+    stages = plan.known_stages()
+    store.forget([stage.key for stage in stages])
+    for stage in stages:
+        if stage.kind == "tune":
+            shutil.rmtree(store.folder / "artifacts" / stage.key[:16], ignore_errors=True)

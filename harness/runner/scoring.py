@@ -1,0 +1,194 @@
+"""Answers -> scores. Pure metrics are computed anew each time; a metric that runs a model is a stage of its own."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.compare import SystemScores
+from harness.errors import HarnessError, StageFailed
+from harness.plan import Stage
+from harness.protocols import AnyMetric, BatchMetric, Executed, JudgedMetric, Metric, PairMetric
+from harness.runner.answering import Answered, judged
+from harness.runner.context import Run
+from harness.runner.resolve import resolve
+from harness.runner.streaming import Stream, machine, stream
+from harness.samples import Answer, Sample, Score, Split
+from harness.store.rows import MeasureRow, ScoreRow
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One metric's scores of one system on one split, a row of scores for each seed."""
+
+    metric: AnyMetric
+    answered: tuple[Answered, ...]
+    scores: tuple[tuple[Score, ...], ...]
+
+    def for_comparison(self) -> SystemScores:
+        """Return the scores as compare.py takes them."""
+        first = self.answered[0]
+        return SystemScores(
+            system=first.system.name,
+            sample_ids=tuple(sample.id for sample in first.samples),
+            scores=np.array([[score.value for score in seed] for seed in self.scores], dtype=np.float64),
+            details=tuple(tuple(score.detail for score in seed) for seed in self.scores),
+            clusters=tuple(sample.group for sample in first.samples),
+        )
+
+    def rows(self, run: Run, split: Split) -> Iterator[ScoreRow]:
+        for answered, scores in zip(self.answered, self.scores, strict=True):
+            for answer, score in zip(answered.answers, scores, strict=True):
+                yield ScoreRow(
+                    stage_key=answered.stage.key,
+                    sample_id=answer.sample_id,
+                    repeat=answer.repeat,
+                    metric=self.metric.name,
+                    score=score.value,
+                    error=None,
+                    detail=score.detail,
+                    experiment=run.plan.name,
+                    system=answered.system.name,
+                    split=split.value,
+                    seed=answered.stage.seed,
+                )
+
+
+def applies(metric: AnyMetric, answered: Answered) -> bool:
+    """False where a system cannot be measured: a server that gives no likelihoods, a pair without a pair."""
+    if isinstance(metric, PairMetric):
+        return False
+    return answered.system.gives_likelihoods or not getattr(metric, "needs_likelihood", False)
+
+
+def scored(run: Run, metric: AnyMetric, answered: Sequence[Answered]) -> Scored:
+    """Score the answers of one system, one entry a seed.
+
+    Raises StageFailed naming metric, system and sample when the metric raises or gives no finite number.
+    """
+    return Scored(metric, tuple(answered), tuple(_scores(run, metric, one) for one in answered))
+
+
+def preferred(
+    run: Run, metric: PairMetric | JudgedMetric, tuned: Sequence[Answered], baseline: Answered
+) -> tuple[Scored, Scored]:
+    """Score a pair metric: the tuned system's share of each comparison, and the rest for the baseline."""
+    shares = [_preferences(run, metric, one, baseline) for one in tuned]
+    rests = [tuple(Score(1.0 - share.value, share.detail) for share in seed) for seed in shares]
+    mine = Scored(metric, tuple(tuned), tuple(shares))
+    mean_rest = tuple(
+        Score(float(np.mean([seed[place].value for seed in rests])), [seed[place].detail for seed in rests])
+        for place in range(len(baseline.samples))
+    )
+    return mine, Scored(metric, (baseline,), (mean_rest,))
+
+
+def _scores(run: Run, metric: AnyMetric, answered: Answered) -> tuple[Score, ...]:
+    where = f"metric {metric.name!r} on {answered.system.name}"
+    if isinstance(metric, Executed):
+        return _measured(run, metric, answered)
+    if isinstance(metric, BatchMetric):
+        found = _called(where, lambda: list(metric.score_all(answered.samples, answered.answers)))
+    elif isinstance(metric, Metric):
+        found = [
+            _called(f"{where}, sample {sample.id!r}", lambda s=sample, a=answer: metric.score(s, a))  # type: ignore[misc]
+            for sample, answer in zip(answered.samples, answered.answers, strict=True)
+        ]
+    else:
+        raise StageFailed(f"{where}: it has neither score() nor score_all(); a metric needs one of them")
+    return _checked(where, found, answered.samples)
+
+
+def _preferences(run: Run, metric: object, tuned: Answered, baseline: Answered) -> tuple[Score, ...]:
+    where = f"metric {getattr(metric, 'name', metric)!r} on {tuned.system.name} against {baseline.system.name}"
+    triples = list(zip(tuned.samples, tuned.answers, baseline.answers, strict=True))
+    if isinstance(metric, JudgedMetric) and metric.judge is not None:
+        return _checked(where, _votes(run, metric, tuned, triples), tuned.samples)
+    assert isinstance(metric, PairMetric)
+    found = [
+        _called(f"{where}, sample {s.id!r}", lambda s=s, t=t, b=b: metric.prefer(s, t, b))  # type: ignore[misc]
+        for s, t, b in triples
+    ]
+    return _checked(where, found, tuned.samples)
+
+
+def _votes(
+    run: Run, metric: JudgedMetric, tuned: Answered, triples: Sequence[tuple[Sample, Answer, Answer]]
+) -> list[Score]:
+    """Ask the judge in both orders."""
+    orders = [("tuned first", metric.question(s, t, b), s.id) for s, t, b in triples]
+    orders += [("baseline first", metric.question(s, b, t), s.id) for s, t, b in triples]
+    ids = [f"{sample_id} | {order}" for order, _, sample_id in orders]
+    prompts = [messages for _, messages, _ in orders]
+    judge = metric.judge
+    assert judge is not None
+    stage = run.plan.judge(judge, prompts, tuned.stage.seed, tuned.system.name)
+    texts = judged(run, stage, judge, ids, prompts)
+    return [metric.vote(texts[f"{s.id} | tuned first"], texts[f"{s.id} | baseline first"]) for s, _, _ in triples]
+
+
+def _measured(run: Run, metric: Executed, answered: Answered) -> tuple[Score, ...]:
+    """Return the scores of a metric that runs a model, computing them once for each set of answers."""
+    stage = run.plan.measure(metric, answered.stage)
+    if not run.store.stage(stage.key):
+        with run.lock(stage):
+            if not run.store.stage(stage.key):
+                _measure(run, metric, answered, stage)
+    rows = {row.sample_id: row for row in run.store.measures(stage.key)}
+    return tuple(Score(rows[sample.id].score, rows[sample.id].detail) for sample in answered.samples)
+
+
+def _measure(run: Run, metric: Executed, answered: Answered, stage: Stage) -> None:
+    where = f"metric {metric.name!r} on {answered.system.name}"
+
+    def batches() -> Iterator[tuple[Sequence[MeasureRow], int]]:
+        execute = resolve(metric.executor)
+        found = _called(where, lambda: list(execute(metric, answered.samples, answered.answers)))
+        scores = _checked(where, found, answered.samples)
+        rows = [
+            MeasureRow(
+                stage_key=stage.key,
+                sample_id=sample.id,
+                repeat=0,
+                score=score.value,
+                detail=score.detail,
+            )
+            for sample, score in zip(answered.samples, scores, strict=True)
+        ]
+        yield rows, len(rows)
+
+    work = Stream(stage, "answers", total=len(answered.samples), done=0, seconds_before=0.0)
+    stream(run, work, batches(), lambda: {**machine(), "metric": metric.name})
+
+
+def _called(where: str, call: object) -> object:
+    assert callable(call)
+    try:
+        return call()
+    except HarnessError:
+        raise
+    except Exception as error:
+        raise StageFailed(
+            f"{where} raised {type(error).__name__}: {error}; mend the metric and run again: all answers are stored, "
+            "nothing is generated twice"
+        ) from error
+
+
+def _checked(where: str, found: object, samples: Sequence[Sample]) -> tuple[Score, ...]:
+    assert isinstance(found, list)
+    if len(found) != len(samples):
+        raise StageFailed(f"{where} gave {len(found)} scores for {len(samples)} answers; give one for each, in order")
+    scores = tuple(
+        item if isinstance(item, Score) else _as_score(where, item, s) for item, s in zip(found, samples, strict=True)
+    )
+    for score, sample in zip(scores, samples, strict=True):
+        if not math.isfinite(score.value):
+            raise StageFailed(f"{where} gave {score.value} for sample {sample.id!r}; a score is a finite number")
+    return scores
+
+
+def _as_score(where: str, item: object, sample: Sample) -> Score:
+    if not isinstance(item, int | float | np.floating | np.integer):
+        raise StageFailed(f"{where} gave {item!r} for sample {sample.id!r}; a score is a number or a Score")
+    return Score(float(item))

@@ -1,0 +1,108 @@
+"""Batches of an engine -> rows of a stage: kept as they come, finished with the last."""
+
+import platform
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from importlib import metadata
+
+from harness.errors import HarnessError, StageFailed
+from harness.plan import Stage
+from harness.runner.context import Run
+from harness.store.rows import StageRow
+from harness.store.store import StageContent
+
+
+@dataclass(frozen=True)
+class Stream:
+    """The work of one stage. total and done: units asked for, and those an earlier run has stored."""
+
+    stage: Stage
+    unit: str
+    total: int
+    done: int
+    seconds_before: float
+    tokens_before: tuple[int, int] = (0, 0)
+
+
+def stream(
+    run: Run,
+    work: Stream,
+    batches: Iterable[tuple[Sequence[StageContent], int]],
+    environment: Callable[[], object],
+) -> None:
+    """Append each batch of (rows, units of work) as it comes; the last is stored together with the stage row."""
+    started, began = run.clock(), time.monotonic()
+    tokens_in, tokens_out = work.tokens_before
+    pending: Sequence[StageContent] = ()
+    with (
+        guarded(run, work.stage),
+        run.progress.meter(work.stage.label, total=work.total, unit=work.unit, done=work.done) as meter,
+    ):
+        for rows, units in batches:
+            run.store.append(pending)
+            pending = rows
+            tokens_in += sum(getattr(row, "tokens_in", 0) or getattr(row, "tokens", 0) for row in rows)
+            tokens_out += sum(getattr(row, "tokens_out", 0) for row in rows)
+            meter.advance(units)
+        seconds = work.seconds_before + time.monotonic() - began
+        row = stage_row(
+            run, work.stage, started=started, seconds=seconds, tokens=(tokens_in, tokens_out), environment=environment()
+        )
+        run.store.finish(row, rows=pending)
+
+
+def stage_row(
+    run: Run,
+    stage: Stage,
+    *,
+    started: datetime,
+    seconds: float,
+    tokens: tuple[int, int],
+    environment: object,
+    artifact: str | None = None,
+) -> StageRow:
+    """Return the row that makes `stage` finished."""
+    return StageRow(
+        key=stage.key,
+        experiment=run.plan.name,
+        kind=stage.kind,
+        system=stage.system,
+        split=stage.split.value if stage.split else None,
+        seed=stage.seed,
+        started_at=started,
+        seconds=seconds,
+        tokens_in=tokens[0],
+        tokens_out=tokens[1],
+        environment=environment,
+        artifact=artifact,
+    )
+
+
+class guarded:  # noqa: N801 - reads as a with-clause
+    """Around a stage: a fault that is not yet explained is re-raised as StageFailed with the way to resume."""
+
+    def __init__(self, run: Run, stage: Stage) -> None:
+        self._stage = stage
+        self._experiment = run.plan.name
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, HarnessError) or not isinstance(error, Exception):
+            return
+        raise StageFailed(
+            f"{self._stage.label} stopped: {type(error).__name__}: {error}; what was finished is stored, "
+            f"running experiments/{self._experiment}.py again resumes from there"
+        ) from error
+
+
+def machine() -> dict[str, str]:
+    """Return what every stage records about where it ran."""
+    return {
+        "harness": metadata.version("harness"),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+    }

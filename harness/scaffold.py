@@ -1,0 +1,59 @@
+"""A new experiment to start from: a file that runs as it stands, on 72 rows of data to replace."""
+
+import json
+from pathlib import Path
+
+from harness.errors import InvalidExperiment
+
+_EXPERIMENT = '''"""Should we fine-tune for {title}?"""
+
+from harness import (
+    SFT,
+    DatasetTask,
+    ExactMatch,
+    Experiment,
+    FewShot,
+    Gain,
+    LoRA,
+    NoWorse,
+    SafetyRules,
+    ZeroShot,
+)
+
+experiment = Experiment(
+    question="Should we fine-tune for {title}, or keep prompting?",
+    # One row a line: {{"prompt": ..., "completion": ...}}. Other formats: messages, instruction/input/output, CSV, Parquet.
+    task=DatasetTask(name="{name}", files=("experiments/{name}.jsonl",)),
+    model="smollm2-135m-instruct",
+    baselines=[ZeroShot(), FewShot(shots=4)],
+    recipes=[SFT(adapter=LoRA(rank=16), epochs=3)],
+    metrics=[ExactMatch(), SafetyRules()],
+    go_if=[
+        Gain(ExactMatch(), at_least=0.05),  # the whole 95 % interval above +5 points
+        NoWorse(SafetyRules(), by_at_most=0.02),
+    ],
+)
+'''
+
+
+def write_experiment(name: str, folder: Path) -> list[Path]:
+    """Write `folder/name.py` and its data file; returns their paths.
+
+    Raises InvalidExperiment if the name is not a Python module's, or a file is there already.
+    """
+    if not name.isidentifier() or name.startswith("test_"):
+        raise InvalidExperiment(f"{name!r} cannot name a file of Python; use letters, digits and _, such as my_tickets")
+    experiment, data = folder / f"{name}.py", folder / f"{name}.jsonl"
+    for path in (experiment, data):
+        if path.exists():
+            raise InvalidExperiment(f"{path} exists already; choose another name")
+    folder.mkdir(parents=True, exist_ok=True)
+    experiment.write_text(_EXPERIMENT.format(name=name, title=name.replace("_", " ")), encoding="utf-8")
+    rows = [{"prompt": f"Say the number {n} as a digit: {word}", "completion": str(n)} for n, word in _NUMBERS]
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return [experiment, data]
+
+
+_TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
+_ONES = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+_NUMBERS = tuple((10 * (tens + 2) + ones + 1, f"{_TENS[tens]}-{_ONES[ones]}") for tens in range(8) for ones in range(9))

@@ -1,0 +1,156 @@
+"""Shots: answered training samples shown as earlier turns of the conversation."""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from harness.errors import InvalidExperiment
+from harness.models import AnyModel, as_model
+from harness.prompting.naming import check_choice, check_count, check_text, system_name
+from harness.prompting.retrieval import (
+    RETRIEVERS,
+    RetrieverName,
+    build_retriever,
+    nearest,
+    retriever_version,
+    without,
+)
+from harness.prompting.turns import split_system, with_instruction
+from harness.protocols import Prompter, Task
+from harness.samples import Message, Messages, Sample, Split
+
+Select = Literal["fixed", "random", "balanced", "nearest"]
+
+
+@dataclass(frozen=True)
+class FewShot:
+    """Show answered training samples before the question.
+
+    shots: how many. select: "fixed" takes the first of the training split; "random" one seeded draw for all samples,
+    so that all prompts share their beginning; "balanced" the same with as equal a number of each label as there can
+    be; "nearest" the training samples most like each sample, the most similar last.
+    retriever: what "nearest" means by similar. balance_by: the tag that holds the label; None is the reference.
+    instruction: replaces the task's system message, or adds one. model: answers in place of the experiment's model.
+    label: the system's name on pages and in tables, where two would otherwise be called the same.
+
+    A training sample is never its own shot; where it was drawn, the next one drawn stands in for it.
+    """
+
+    shots: int = 8
+    select: Select = "fixed"
+    seed: int = 0
+    instruction: str | None = None
+    model: str | AnyModel | None = field(default=None, metadata={"key": False})
+    retriever: RetrieverName = field(default="bm25", kw_only=True)
+    balance_by: str | None = field(default=None, kw_only=True)
+    label: str | None = field(default=None, metadata={"key": False}, kw_only=True)
+
+    def __post_init__(self) -> None:
+        check_count("FewShot", "shots", self.shots)
+        check_choice("FewShot", "select", self.select, allowed=("fixed", "random", "balanced", "nearest"))
+        check_choice("FewShot", "retriever", self.retriever, allowed=RETRIEVERS)
+        check_text("FewShot", "instruction", self.instruction)
+        if self.balance_by is not None and self.select != "balanced":
+            raise InvalidExperiment(f'FewShot(balance_by={self.balance_by!r}) is read only with select="balanced"')
+        if self.model is not None:
+            object.__setattr__(self, "model", as_model(self.model))
+
+    @property
+    def name(self) -> str:
+        words = [f"{self.shots}-shot"]
+        words += [self.select] if self.select != "fixed" else []
+        words += [self.retriever] if self.select == "nearest" and self.retriever != "bm25" else []
+        return system_name(" ".join(words), label=self.label, model=self.model)
+
+    def messages(self, task: Task, sample: Sample) -> Messages:
+        """Return the conversation for one sample; `bind` once to ask for many."""
+        return self.bind(task)(sample)
+
+    def bind(self, task: Task) -> Prompter:
+        """Draw the shots, or index the training split, once.
+
+        Raises InvalidExperiment where the training split holds fewer samples than `shots`, and MissingPackage where
+        the retriever's package is absent.
+        """
+        pool = self._pool(task)
+        shots_of = self._nearest(pool) if self.select == "nearest" else self._drawn(pool)
+
+        def prompter(sample: Sample) -> Messages:
+            system, question = split_system(with_instruction(task.prompt(sample), self.instruction))
+            turns = [turn for shot in shots_of(sample) for turn in _shot(task, shot)]
+            return (*system, *turns, *question)
+
+        return prompter
+
+    def reads(self, task: Task) -> object:
+        """Return, for a cache key, what the prompts are made from besides the samples' own prompts.
+
+        The rendered shots, or the whole training split where shots are retrieved; nothing is indexed.
+        """
+        pool = self._pool(task)
+        if self.select != "nearest":
+            return self, [_shot(task, shot) for shot in self._draw(pool)]
+        entries = [(shot.id, shot.input, shot.group, _shot(task, shot)) for shot in pool]
+        return self, retriever_version(self.retriever), entries
+
+    def _pool(self, task: Task) -> Sequence[Sample]:
+        pool = task.samples(Split.TRAIN)
+        if len(pool) < self.shots:
+            raise InvalidExperiment(
+                f"{self.name}: task {task.name!r} has {len(pool)} training samples, fewer than its shots; "
+                f"lower shots= or add training samples"
+            )
+        return pool
+
+    def _draw(self, pool: Sequence[Sample]) -> Sequence[Sample]:
+        """Return the shots and one spare, which stands in when a shot is itself the question."""
+        wanted = self.shots + 1
+        if self.select == "fixed":
+            return pool[:wanted]
+        shuffled = random.Random(self.seed).sample(list(pool), len(pool))  # noqa: S311 -- a draw to repeat, not a secret
+        if self.select == "random":
+            return shuffled[:wanted]
+        return _balanced(shuffled, [self._label(sample) for sample in shuffled])[:wanted]
+
+    def _label(self, sample: Sample) -> str:
+        if self.balance_by is None:
+            return sample.reference
+        if self.balance_by not in sample.tags:
+            raise InvalidExperiment(
+                f"{self.name}: sample {sample.id!r} has no tag {self.balance_by!r} to balance by; "
+                f"it has {sorted(sample.tags) or 'none'}"
+            )
+        return sample.tags[self.balance_by]
+
+    def _drawn(self, pool: Sequence[Sample]) -> Callable[[Sample], Sequence[Sample]]:
+        drawn = self._draw(pool)
+        return lambda sample: [shot for shot in drawn if shot.id != sample.id][: self.shots]
+
+    def _nearest(self, pool: Sequence[Sample]) -> Callable[[Sample], Sequence[Sample]]:
+        retriever = build_retriever(self.retriever, [sample.input for sample in pool])
+        own = without({sample.id: sample.group for sample in pool}, [(shot.id, shot.group) for shot in pool])
+
+        def shots_of(sample: Sample) -> Sequence[Sample]:
+            found = nearest(own(sample, retriever.scores(sample.input)), self.shots)
+            chosen = [pool[place] for place in found]
+            # Too few share a word with the question, or all of them are of its group: the first of the pool fill up.
+            taken = {sample.id} | {shot.id for shot in chosen}
+            chosen += [shot for shot in pool[: 2 * self.shots + 1] if shot.id not in taken]
+            return chosen[: self.shots][::-1]
+
+        return shots_of
+
+
+def _shot(task: Task, shot: Sample) -> Messages:
+    return (*split_system(task.prompt(shot))[1], Message("assistant", shot.reference))
+
+
+def _balanced(pool: Sequence[Sample], labels: Sequence[str]) -> list[Sample]:
+    """Return `pool` reordered: the first of each label, then the second of each, in order of appearance."""
+    seen: dict[str, int] = {}
+    turns = []
+    for label in labels:
+        turns.append(seen.get(label, 0))
+        seen[label] = turns[-1] + 1
+    return [pool[place] for place in sorted(range(len(pool)), key=lambda place: turns[place])]

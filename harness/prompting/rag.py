@@ -1,0 +1,135 @@
+"""Retrieval: passages near the question, put into the question."""
+
+import hashlib
+import json
+import string
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.errors import InvalidExperiment
+from harness.models import AnyModel, as_model
+from harness.prompting.naming import check_choice, check_count, check_text, system_name
+from harness.prompting.retrieval import (
+    RETRIEVERS,
+    RetrieverName,
+    build_retriever,
+    nearest,
+    retriever_version,
+    without,
+)
+from harness.prompting.text_folder import read_passages
+from harness.prompting.turns import with_instruction, with_last_user
+from harness.protocols import HasCorpus, Prompter, Task
+from harness.samples import Messages, Passage, Sample, Split
+
+TEMPLATE = "These may help:\n\n{passages}\n\n{question}"
+
+
+@dataclass(frozen=True)
+class RAG:
+    """Put the passages nearest to a sample's input before its question, the best first.
+
+    passages: how many at most; fewer where fewer share a word with the question, and with none the question is asked
+    as it is. retriever: "bm25" (words), "dense" (MiniLM vectors; English) or "hybrid" (both, by reciprocal rank).
+    folder: text files (.txt, .md) to retrieve from in place of `task.corpus()`.
+    template: the last user message, with the fields {passages} and {question}.
+    instruction: replaces the task's system message, or adds one. model: answers in place of the experiment's model.
+    label: the system's name on pages and in tables, where two would otherwise be called the same.
+
+    Passages made from dev or holdout samples are never retrieved; neither is one made from the sample itself, nor,
+    for a training sample, one made from a sample of its group, since the holdout never meets its own group either.
+    """
+
+    passages: int = 8
+    retriever: RetrieverName = "bm25"
+    folder: str | Path | None = field(default=None, metadata={"key": False})  # the texts are the key, not their place
+    template: str = TEMPLATE
+    instruction: str | None = None
+    model: str | AnyModel | None = field(default=None, metadata={"key": False})
+    label: str | None = field(default=None, metadata={"key": False}, kw_only=True)
+
+    def __post_init__(self) -> None:
+        check_count("RAG", "passages", self.passages)
+        check_choice("RAG", "retriever", self.retriever, allowed=RETRIEVERS)
+        check_text("RAG", "instruction", self.instruction)
+        _check_template(self.template)
+        if self.model is not None:
+            object.__setattr__(self, "model", as_model(self.model))
+
+    @property
+    def name(self) -> str:
+        return system_name(f"rag-{self.passages} {self.retriever}", label=self.label, model=self.model)
+
+    def messages(self, task: Task, sample: Sample) -> Messages:
+        """Return the conversation for one sample; `bind` once to ask for many."""
+        return self.bind(task)(sample)
+
+    def bind(self, task: Task) -> Prompter:
+        """Index the passages once.
+
+        Raises InvalidExperiment where there are none, and MissingPackage where the retriever's package is absent.
+        """
+        corpus = self._corpus(task)
+        retriever = build_retriever(self.retriever, [passage.text for passage in corpus])
+        own = without(_train_groups(task), [(passage.sample_id, passage.group) for passage in corpus])
+
+        def prompter(sample: Sample) -> Messages:
+            asked = with_instruction(task.prompt(sample), self.instruction)
+            found = nearest(own(sample, retriever.scores(sample.input)), self.passages)
+            if not len(found):
+                return asked
+            texts = _joined([corpus[place].text for place in found])
+            return with_last_user(
+                asked, lambda question: self.template.format(passages=texts, question=question), owner=self.name
+            )
+
+        return prompter
+
+    def reads(self, task: Task) -> object:
+        """Return, for a cache key, what the prompts are made from besides the samples' own prompts.
+
+        A hash of the passages that may be retrieved; nothing is indexed.
+        """
+        rows = [[passage.id, passage.text, passage.sample_id, passage.group] for passage in self._corpus(task)]
+        return self, retriever_version(self.retriever), hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+
+    def _corpus(self, task: Task) -> Sequence[Passage]:
+        """Return the passages that may be retrieved: none that was made from a dev or holdout sample."""
+        if self.folder is not None:
+            return read_passages(Path(self.folder))
+        if not isinstance(task, HasCorpus):
+            raise InvalidExperiment(
+                f"{self.name}: task {task.name!r} has no corpus() to retrieve from; "
+                f"add one to the task, or give RAG(folder=...) a folder of .txt or .md files"
+            )
+        locked = {sample.id for split in (Split.DEV, Split.HOLDOUT) for sample in task.samples(split)}
+        corpus = [passage for passage in task.corpus() if passage.sample_id not in locked]
+        if not corpus:
+            raise InvalidExperiment(
+                f"{self.name}: task {task.name!r} has no passage that may be retrieved (those made from dev and "
+                f"holdout samples are left out); let corpus() return passages of the training split or of documents"
+            )
+        return corpus
+
+
+def _check_template(template: str) -> None:
+    try:
+        fields = [part[1:] for part in string.Formatter().parse(template) if part[1] is not None]
+    except ValueError as error:
+        raise InvalidExperiment(f"RAG(template=...): {error}; write a literal brace twice: {{{{ or }}}}") from error
+    if sorted(fields, key=str) != [("passages", "", None), ("question", "", None)]:
+        found = ", ".join(f"{{{name}}}" for name, *_ in fields) or "none"
+        raise InvalidExperiment(
+            f"RAG(template=...) needs {{passages}} and {{question}}, each once, and has {found}; "
+            f"write a literal brace twice: {{{{ or }}}}"
+        )
+
+
+def _train_groups(task: Task) -> dict[str, str | None]:
+    return {sample.id: sample.group for sample in task.samples(Split.TRAIN)}
+
+
+def _joined(texts: Sequence[str]) -> str:
+    """One a line; with a blank line between them where one has several lines itself."""
+    return ("\n\n" if any("\n" in text for text in texts) else "\n").join(texts)

@@ -1,0 +1,43 @@
+"""The plain prompt: what the task asks, and nothing else."""
+
+from dataclasses import dataclass, field
+
+from harness.models import AnyModel, as_model
+from harness.prompting.naming import check_text, system_name
+from harness.prompting.turns import with_instruction
+from harness.protocols import Prompter, Task
+from harness.samples import Messages, Sample
+
+
+@dataclass(frozen=True)
+class ZeroShot:
+    """Ask as the task asks.
+
+    instruction: replaces the task's system message, or adds one. model: answers in place of the experiment's model.
+    label: the system's name on pages and in tables, where two would otherwise be called the same.
+    """
+
+    instruction: str | None = None
+    model: str | AnyModel | None = field(default=None, metadata={"key": False})
+    label: str | None = field(default=None, metadata={"key": False}, kw_only=True)
+
+    def __post_init__(self) -> None:
+        check_text("ZeroShot", "instruction", self.instruction)
+        if self.model is not None:
+            object.__setattr__(self, "model", as_model(self.model))
+
+    @property
+    def name(self) -> str:
+        return system_name("zero-shot", label=self.label, model=self.model)
+
+    def messages(self, task: Task, sample: Sample) -> Messages:
+        """Return the task's conversation under this strategy's instruction."""
+        return with_instruction(task.prompt(sample), self.instruction)
+
+    def bind(self, task: Task) -> Prompter:
+        """Return the prompter of `task`; there is nothing to prepare."""
+        return lambda sample: self.messages(task, sample)
+
+    def reads(self, task: Task) -> object:
+        """Return, for a cache key, what the prompts are made from besides the samples' own prompts."""
+        return self

@@ -1,0 +1,243 @@
+"""Which interval and which test a set of scores calls for, and their result.
+
+Scores are arrays of shape (seeds, n). A sample's score is its mean over seeds; the unit of analysis is the sample,
+or the group where samples share one. With several seeds an interval is also at least that of the seeds.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from harness.protocols import FloatArray
+from harness.stats.binary import bonett_price_interval, conditional_interval, mcnemar, wilson_interval
+from harness.stats.bootstrap import Bootstrapped, bootstrap
+from harness.stats.intervals import (
+    Clusters,
+    Interval,
+    cluster_count,
+    clustered_interval,
+    clustered_standard_error,
+    paired_interval,
+    seed_interval,
+    standard_error,
+)
+from harness.stats.sign_flip import sign_flip_interval, sign_flip_p
+from harness.stats.t_test import paired_p
+from harness.stats.wording import p_text
+
+SMALL_SAMPLE = 200
+FEW_DISCORDANT = 10
+FEW_CLUSTERS = 30
+FEWEST_FLIPS = 6  # Five units cannot reject: 2 / 2^5 = 0.0625.
+FEWEST_RESAMPLED = 20
+ALPHA = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scores:
+    """One system's scores, shape (seeds, n), with the cluster of each sample; None where no samples share one.
+
+    bounded: the scale is [0, 1]. Otherwise means are bootstrapped, since times and counts are skewed.
+    """
+
+    values: FloatArray
+    clusters: Clusters | None
+    bounded: bool
+
+    @property
+    def binary(self) -> bool:
+        return self.bounded and bool(np.isin(self.values, (0.0, 1.0)).all())
+
+    @property
+    def items(self) -> FloatArray:
+        """Mean over seeds, shape (n,)."""
+        means: FloatArray = self.values.mean(axis=0)
+        return means
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """A mean or a difference with its doubt.
+
+    spread: standard error times sqrt(n), that is what one sample adds; clusters are counted in.
+    seed_spread: standard deviation between the means of the seeds; 0 with one seed.
+    exact: the bound that an exact test puts on the difference, where one decides.
+    """
+
+    value: float
+    interval: Interval
+    spread: float
+    method: str
+    p_value: float = 1.0
+    notes: tuple[str, ...] = ()
+    seed_spread: float = 0.0
+    exact: Interval | None = None
+
+
+def mean_of(scores: Scores, *, seed: int) -> Estimate:
+    """Return one system's mean. No failure at all still leaves doubt: Wilson's interval is never of width 0."""
+    items, n = scores.items, scores.values.shape[1]
+    mean = float(items.mean())
+    if scores.binary and scores.clusters is None and len(scores.values) == 1:
+        return Estimate(
+            value=mean, interval=wilson_interval(mean, n), spread=_sd(items), method=f"Wilson, {n:,} samples"
+        )
+    estimate = _interval_of(items, scores, seed)
+    if scores.bounded and _mostly_equal(items):
+        widened = estimate.interval.hull(wilson_interval(mean, n))
+        estimate = replace(estimate, interval=widened, method=f"wider of {estimate.method} and Wilson's")
+    estimate = with_seeds(estimate, scores.values.mean(axis=1), None)
+    return replace(estimate, interval=estimate.interval.within(0.0, 1.0)) if scores.binary else estimate
+
+
+def difference_of(tuned: Scores, baseline: Scores, *, seed: int) -> Estimate:
+    """Return the mean difference, tuned minus baseline, of the same samples in the same order."""
+    both = Scores(
+        values=np.concatenate([tuned.values, baseline.values]),
+        clusters=tuned.clusters,
+        bounded=tuned.bounded and baseline.bounded,
+    )
+    differences = tuned.items - baseline.items
+    if tuned.clusters is not None:
+        estimate = _clustered_difference(differences, tuned.clusters, both)
+    elif both.binary and len(both.values) == 2:
+        estimate = _binary_difference(differences)
+    else:
+        estimate = _interval_of(differences, both, seed)
+        if both.bounded and (_mostly_equal(differences) or (both.binary and differences.size < SMALL_SAMPLE)):
+            estimate = _wider_with_bonett_price(estimate, differences)
+        estimate = _with_p(estimate, paired_p(differences), "paired t test")
+    estimate = _agree(estimate, differences, tuned.clusters)
+    estimate = with_seeds(estimate, tuned.values.mean(axis=1), baseline.values.mean(axis=1))
+    return replace(estimate, interval=estimate.interval.within(-1.0, 1.0)) if both.binary else estimate
+
+
+def with_seeds(estimate: Estimate, tuned: FloatArray, baseline: FloatArray | None) -> Estimate:
+    """Return the estimate with the wider of its interval and the seed-level one; unchanged with one seed.
+
+    tuned, baseline: the mean of each seed, shape (seeds,); None where one system's own mean is meant.
+    """
+    count = max(tuned.size, 1 if baseline is None else baseline.size)
+    if count < 2:
+        return estimate
+    wider = estimate.interval.hull(seed_interval(tuned, baseline))
+    notes = estimate.notes
+    if wider != estimate.interval:
+        notes = (*notes, f"the {count} seeds differ more than the samples explain: the interval is widened to theirs")
+    return replace(
+        estimate,
+        interval=wider,
+        notes=notes,
+        method=f"{estimate.method}; at least the t interval of {count} seeds",
+        seed_spread=float(tuned.std(ddof=1)) if tuned.size > 1 else 0.0,
+    )
+
+
+def from_bootstrap(result: Bootstrapped, samples: int, clusters: Clusters | None) -> Estimate:
+    """Return a BCa interval as an estimate."""
+    method = f"BCa bootstrap, {_unit(samples, clusters)}"
+    spread = result.error * float(np.sqrt(samples))
+    return Estimate(value=result.value, interval=result.interval, spread=spread, method=method)
+
+
+def _interval_of(values: FloatArray, scores: Scores, seed: int) -> Estimate:
+    """Return the clustered t, the t or the BCa interval of a mean, whichever the scores call for."""
+    n, mean = values.size, float(values.mean())
+    if scores.clusters is not None:
+        interval = clustered_interval(values, scores.clusters)
+        spread = clustered_standard_error(values, scores.clusters) * float(np.sqrt(n))
+        method = f"clustered t interval, {_unit(n, scores.clusters)}"
+        return Estimate(value=mean, interval=interval, spread=spread, method=method)
+    if scores.bounded or n < FEWEST_RESAMPLED:
+        method = f"t interval, {n:,} samples"
+        return Estimate(value=mean, interval=paired_interval(values), spread=_sd(values), method=method)
+
+    def weighted_mean(weights: FloatArray) -> FloatArray:  # (resamples, n) -> (resamples, 1)
+        means: FloatArray = (weights @ values / n)[:, None]
+        return means
+
+    return from_bootstrap(bootstrap(weighted_mean, np.arange(n), seed=seed)[0], n, None)
+
+
+def _binary_difference(differences: FloatArray) -> Estimate:
+    n = differences.size
+    lost, gained = int((differences < 0).sum()), int((differences > 0).sum())
+    if n < SMALL_SAMPLE or _away_from_commonest(differences) < FEW_DISCORDANT:
+        estimate = _bonett_price(differences)
+    else:
+        method = f"t interval, {n:,} samples"
+        interval, spread = paired_interval(differences), _sd(differences)
+        estimate = Estimate(value=float(differences.mean()), interval=interval, spread=spread, method=method)
+    estimate = _with_p(estimate, mcnemar(lost, gained).exact, "McNemar's exact test")
+    return replace(estimate, exact=conditional_interval(lost, gained, n))
+
+
+def _clustered_difference(differences: FloatArray, clusters: Clusters, both: Scores) -> Estimate:
+    estimate, count = _interval_of(differences, both, 0), cluster_count(clusters)
+    if both.bounded and _mostly_equal(differences):
+        estimate = _wider_with_bonett_price(estimate, differences)
+    if count < FEWEST_FLIPS:
+        note = f"only {count} groups: what holds for them may not hold for the next one"
+        return replace(_with_p(estimate, paired_p(differences, clusters), "clustered t test"), notes=(note,))
+    if count >= FEW_CLUSTERS:
+        return _with_p(estimate, paired_p(differences, clusters), "clustered t test")
+    estimate = _with_p(estimate, sign_flip_p(differences, clusters), "sign-flip test of groups")
+    return replace(estimate, exact=sign_flip_interval(differences, clusters))
+
+
+def _bonett_price(differences: FloatArray) -> Estimate:
+    padded = np.append(differences, (1.0, -1.0))
+    return Estimate(
+        value=float(differences.mean()),
+        interval=bonett_price_interval(differences),
+        spread=float(padded.std()),
+        method=f"Bonett-Price interval, {differences.size:,} samples",
+    )
+
+
+def _wider_with_bonett_price(estimate: Estimate, differences: FloatArray) -> Estimate:
+    rare = _bonett_price(differences)
+    return replace(
+        estimate,
+        interval=estimate.interval.hull(rare.interval),
+        spread=max(estimate.spread, rare.spread),
+        method=f"wider of {estimate.method} and Bonett-Price",
+    )
+
+
+def _agree(estimate: Estimate, differences: FloatArray, clusters: Clusters | None) -> Estimate:
+    """Widen an interval that excludes 0 where the exact test does not, to the bound that this test gives.
+
+    Else a gain could be called met that the exact test, which decides for few samples, does not support.
+    """
+    if 0.0 in estimate.interval or estimate.p_value <= ALPHA:
+        return estimate
+    exact = estimate.exact
+    if exact is None and np.ptp(differences) == 0:  # Without spread only the flips say how sure we may be.
+        exact = sign_flip_interval(differences, clusters)
+    if exact is None:
+        return estimate
+    note = f"the exact test does not exclude 0 ({p_text(estimate.p_value)}): the interval is widened to its bound"
+    return replace(estimate, interval=estimate.interval.hull(exact), notes=(*estimate.notes, note))
+
+
+def _with_p(estimate: Estimate, p_value: float, test: str) -> Estimate:
+    return replace(estimate, p_value=p_value, method=f"{estimate.method}; {test}")
+
+
+def _mostly_equal(values: FloatArray) -> bool:
+    """Are there too few exceptions for a t interval, which would then be narrow or of width 0?"""
+    away = _away_from_commonest(values)
+    return away < FEW_DISCORDANT and 2 * away < values.size
+
+
+def _away_from_commonest(values: FloatArray) -> int:
+    return values.size - int(np.unique(values, return_counts=True)[1].max())
+
+
+def _sd(values: FloatArray) -> float:
+    return standard_error(values) * float(np.sqrt(values.size))
+
+
+def _unit(samples: int, clusters: Clusters | None) -> str:
+    return f"{samples:,} samples" if clusters is None else f"{cluster_count(clusters):,} groups of {samples:,} samples"

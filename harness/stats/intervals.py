@@ -1,0 +1,124 @@
+"""Confidence intervals of a mean: of samples, of clusters of samples, of training seeds."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.protocols import FloatArray
+
+Clusters = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """Both ends belong to it; an end may be infinite, never NaN."""
+
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if not self.low <= self.high:
+            raise ValueError(f"an interval needs low <= high, not [{self.low}, {self.high}]")
+
+    def __contains__(self, value: float) -> bool:
+        return self.low <= value <= self.high
+
+    def hull(self, other: "Interval") -> "Interval":
+        """Return the smallest interval that holds both."""
+        return Interval(min(self.low, other.low), max(self.high, other.high))
+
+    def within(self, low: float, high: float) -> "Interval":
+        """Return this interval cut to a range that the quantity cannot leave."""
+        return Interval(min(max(self.low, low), high), max(min(self.high, high), low))
+
+
+EVERYTHING = Interval(-math.inf, math.inf)
+
+
+def paired_interval(differences: FloatArray, *, level: float = 0.95) -> Interval:
+    """Return the t interval of the mean of `differences`.
+
+    differences: shape (n,), tuned minus baseline on the same sample, in score units.
+    With n < 2 there is no spread and the interval is (-inf, inf).
+
+    Raises ValueError if a difference is not finite.
+    Source: Miller, Adding Error Bars to Evals (2024), section 4.
+    """
+    require_finite(differences)
+    n = differences.size
+    if n < 2:
+        return EVERYTHING
+    return _t_interval(float(differences.mean()), standard_error(differences), n - 1, level)
+
+
+def standard_error(values: FloatArray) -> float:
+    """Return sd / sqrt(n) with n - 1 in the sd; infinite with n < 2."""
+    n = values.size
+    return float(values.std(ddof=1)) / math.sqrt(n) if n > 1 else math.inf
+
+
+def clustered_interval(differences: FloatArray, clusters: Clusters, *, level: float = 0.95) -> Interval:
+    """Return the t interval of the mean where samples of one cluster move together.
+
+    clusters: shape (n,), the cluster number of each sample, 0 .. C-1. C - 1 degrees of freedom; with C < 2 the
+    interval is (-inf, inf).
+
+    Raises ValueError if a difference is not finite.
+    """
+    require_finite(differences)
+    count = cluster_count(clusters)
+    if count < 2:
+        return EVERYTHING
+    return _t_interval(float(differences.mean()), clustered_standard_error(differences, clusters), count - 1, level)
+
+
+def clustered_standard_error(values: FloatArray, clusters: Clusters) -> float:
+    """Return sqrt(S * C / (C - 1)) / n, S the sum over clusters of the squared sum of deviations.
+
+    Infinite with C < 2. Without the factor C / (C - 1) it is too small for few clusters.
+    Source: Cameron and Miller, A Practitioner's Guide to Cluster-Robust Inference (2015).
+    """
+    count = cluster_count(clusters)
+    if count < 2:
+        return math.inf
+    sums = np.bincount(clusters, weights=values - values.mean(), minlength=count)  # (C,)
+    return math.sqrt(float(sums @ sums) * count / (count - 1)) / values.size
+
+
+def cluster_count(clusters: Clusters) -> int:
+    return int(clusters.max()) + 1 if clusters.size else 0
+
+
+def seed_interval(tuned: FloatArray, baseline: FloatArray | None = None, *, level: float = 0.95) -> Interval:
+    """Return the interval of the mean over training seeds, or of its difference from the baseline's.
+
+    tuned, baseline: shape (seeds,), the mean score of each seed. One baseline seed, or None, has no variance of
+    its own; more are taken as independent of the tuned seeds (Welch's degrees of freedom, which are S - 1 for a
+    single baseline seed). With one tuned and one baseline seed nothing is known: (-inf, inf).
+    """
+    reference = np.zeros(1) if baseline is None else baseline
+    parts = [(float(seeds.var(ddof=1)) / seeds.size, seeds.size - 1) for seeds in (tuned, reference) if seeds.size > 1]
+    if not parts:
+        return EVERYTHING
+    variance = sum(part for part, _ in parts)
+    if variance == 0:
+        freedom = float(sum(freedom for _, freedom in parts))
+    else:
+        freedom = variance**2 / sum(part**2 / freedom for part, freedom in parts)
+    return _t_interval(float(tuned.mean() - reference.mean()), math.sqrt(variance), freedom, level)
+
+
+def require_finite(values: FloatArray) -> None:
+    """Raise ValueError naming the first value that is not finite."""
+    bad = np.flatnonzero(~np.isfinite(values))
+    if bad.size:
+        raise ValueError(f"value {bad[0]} of {values.size} is {values[bad[0]]}; only finite numbers have an interval")
+
+
+def _t_interval(mean: float, error: float, freedom: float, level: float) -> Interval:
+    from scipy.special import stdtrit
+
+    half = float(stdtrit(freedom, 0.5 + level / 2)) * error
+    return Interval(mean - half, mean + half)

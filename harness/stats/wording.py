@@ -1,0 +1,95 @@
+"""Numbers as people read them: the page, the terminal and JUnit all say them through these functions.
+
+unit: "%" for a fraction, shown in percent and its differences in points ("pts"); any other text is written after
+the number ("s", "tokens"); "" is a plain number.
+"""
+
+import math
+
+FRACTION = "%"
+
+
+def difference_text(
+    difference: float, low: float, high: float, *, unit: str, samples: int | None = None, seeds: int | None = None
+) -> str:
+    """Return a difference with its doubt, such as "+0.8 pts [-1.1, +2.6], n = 1,200, 3 seeds"."""
+    decimals = _decimals(low, high, unit)
+    span = f"[{_number(low, unit, decimals, sign='+')}, {_number(high, unit, decimals, sign='+')}]"
+    suffix = _suffix(_points(unit))
+    return f"{_number(difference, unit, decimals, sign='+')}{suffix} {span}{_counts(samples, seeds)}"
+
+
+def mean_text(
+    mean: float, low: float, high: float, *, unit: str, samples: int | None = None, seeds: int | None = None
+) -> str:
+    """Return a mean with its doubt, such as "83.4 % [81.2, 85.5], n = 1,200"."""
+    decimals = _decimals(low, high, unit)
+    span = f"[{_number(low, unit, decimals)}, {_number(high, unit, decimals)}]"
+    return f"{_number(mean, unit, decimals)}{_suffix(unit)} {span}{_counts(samples, seeds)}"
+
+
+def amount(value: float, *, unit: str) -> str:
+    """Return a mean or a threshold on one, such as "83.4 %" or "0.35 s"."""
+    return f"{_number(value, unit, _own_decimals(value, unit))}{_suffix(unit)}"
+
+
+def rounded(value: float, *, unit: str) -> str:
+    """Return a mean that stands without its interval: one decimal of a percentage, else three digits."""
+    if unit == FRACTION or value == 0 or not math.isfinite(value):
+        return f"{_number(value, unit, 1 if unit == FRACTION else 0)}{_suffix(unit)}"
+    return f"{_number(value, unit, max(0, 2 - math.floor(math.log10(abs(value)))))}{_suffix(unit)}"
+
+
+def change(value: float, *, unit: str, sign: bool = True) -> str:
+    """Return a difference or a threshold on one, such as "+5.0 pts", or "5.0 pts" without its sign."""
+    text = _number(value, unit, _own_decimals(value, unit), sign="+" if sign else "")
+    return f"{text}{_suffix(_points(unit))}"
+
+
+def p_text(p_value: float) -> str:
+    """Return "p = 0.012", "p < 0.001" or "p = 1"."""
+    if p_value < 0.001:
+        return "p < 0.001"
+    return "p = 1" if p_value >= 0.9995 else f"p = {p_value:.3f}"
+
+
+def count(number: int, noun: str) -> str:
+    """Return "1 seed" or "1,200 samples"."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def _counts(samples: int | None, seeds: int | None) -> str:
+    n = "" if samples is None else f", n = {samples:,}"
+    return n if seeds is None else f"{n}, {count(seeds, 'seed')}"
+
+
+def _points(unit: str) -> str:
+    return "pts" if unit == FRACTION else unit
+
+
+def _suffix(unit: str) -> str:
+    return f" {unit}" if unit else ""
+
+
+def _number(value: float, unit: str, decimals: int, *, sign: str = "") -> str:
+    if not math.isfinite(value):
+        return "?" if math.isnan(value) else ("+∞" if sign else "∞") if value > 0 else "-∞"
+    shown = round(value * 100 if unit == FRACTION else value, decimals)
+    return f"{shown + 0.0:{sign},.{decimals}f}"  # + 0.0 turns -0.0 into 0.0
+
+
+def _decimals(low: float, high: float, unit: str) -> int:
+    """Two significant digits of the interval's width: finer digits would be noise."""
+    width = (high - low) * (100 if unit == FRACTION else 1)
+    if not math.isfinite(width) or width <= 0:
+        return _own_decimals(low if math.isfinite(low) else 0.0, unit)
+    return min(6, max(1 if unit == FRACTION else 0, 1 - math.floor(math.log10(width))))
+
+
+def _own_decimals(value: float, unit: str) -> int:
+    """Decimals of a number that has no interval: as written, up to four."""
+    shown = value * 100 if unit == FRACTION else value
+    if not math.isfinite(shown):
+        return 0
+    needed = len(f"{shown:.4f}".rstrip("0").partition(".")[2])
+    return max(needed, 1) if unit == FRACTION else needed

@@ -1,1 +1,82 @@
-"""Decide whether to fine-tune a language model."""
+"""Decide whether to fine-tune a language model: baselines first, a locked holdout, a verdict with its evidence.
+
+What an experiment file may import. Importing this package loads no torch, transformers or duckdb.
+"""
+
+from harness.criteria import AtLeast, AtMost, Gain, Guard, NoWorse
+from harness.data.dataset_task import DatasetTask
+from harness.errors import (
+    HarnessError,
+    Incomparable,
+    InvalidData,
+    InvalidEvidence,
+    InvalidExperiment,
+    MissingPackage,
+    NotFingerprintable,
+    StageFailed,
+)
+from harness.experiment import Experiment
+from harness.metrics import (
+    Accuracy,
+    BERTScore,
+    ExactMatch,
+    HFMetric,
+    Latency,
+    MacroF1,
+    Perplexity,
+    Preference,
+    SafetyRules,
+    TokensIn,
+    TokensOut,
+)
+from harness.models import Endpoint, Model
+from harness.prompting import RAG, FewShot, ZeroShot
+from harness.recipes import SFT, Full, LoRA, QLoRA
+from harness.samples import Answer, Message, Passage, Sample, Score, Split
+from harness.verdicts import Inconclusive, NoGo
+
+__all__ = [
+    "RAG",
+    "SFT",
+    "Accuracy",
+    "Answer",
+    "AtLeast",
+    "AtMost",
+    "BERTScore",
+    "DatasetTask",
+    "Endpoint",
+    "ExactMatch",
+    "Experiment",
+    "FewShot",
+    "Full",
+    "Gain",
+    "Guard",
+    "HFMetric",
+    "HarnessError",
+    "Incomparable",
+    "Inconclusive",
+    "InvalidData",
+    "InvalidEvidence",
+    "InvalidExperiment",
+    "Latency",
+    "LoRA",
+    "MacroF1",
+    "Message",
+    "MissingPackage",
+    "Model",
+    "NoGo",
+    "NoWorse",
+    "NotFingerprintable",
+    "Passage",
+    "Perplexity",
+    "Preference",
+    "QLoRA",
+    "SafetyRules",
+    "Sample",
+    "Score",
+    "Split",
+    "StageFailed",
+    "TokensIn",
+    "TokensOut",
+    "ZeroShot",
+]

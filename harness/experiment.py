@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from harness.decide import Criterion, Guard
+from harness.criteria import Criterion, Guard
 from harness.errors import InvalidExperiment
 from harness.models import AnyModel, Endpoint, as_model
 from harness.protocols import AnyMetric, Named, Recipe, Strategy, Task

@@ -104,7 +104,7 @@ class Plan:
     def criteria_key(self) -> str:
         """Identifies the rule of the verdict: criteria, guards, metrics."""
         experiment = self.experiment
-        guards = [[guard.task.name, guard.metric.name, guard.by_at_most] for guard in experiment.guards]
+        guards = [[guard.comparison_name, guard.by_at_most] for guard in experiment.guards]
         return fingerprint(
             [
                 [_rule(item) for item in experiment.go_if],
@@ -152,9 +152,8 @@ class Plan:
         return self._stage(key, "audit", "data", None, 0, task)
 
     def answer(self, system: System, task: Task, split: Split, seed: int) -> Stage:
-        choices = list(task.choices) if isinstance(task, HasChoices) else []
         prompts = self._prompts_key(system.strategy, task, split)
-        key = fingerprint(["answer", self._answerer(system, seed), self.decoding(task), prompts, choices])
+        key = fingerprint(["answer", self._answerer(system, seed), self.decoding(task), prompts, choices_of(task)])
         return self._stage(key, "answer", system.name, split, seed, task)
 
     def likelihood(self, system: System, task: Task, split: Split, seed: int) -> Stage:
@@ -220,6 +219,11 @@ class Plan:
 
     def _stage(self, key: str, kind: Kind, system: str, split: Split | None, seed: int, task: Task) -> Stage:
         return Stage(key=key, kind=kind, system=system, split=split, seed=seed, task=task.name)
+
+
+def choices_of(task: Task) -> tuple[str, ...]:
+    """Return the only possible answers of a task; none where answers are free."""
+    return tuple(task.choices) if isinstance(task, HasChoices) else ()
 
 
 def model_key(model: AnyModel) -> str:

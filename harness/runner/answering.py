@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from harness.plan import Stage, System, model_key
-from harness.protocols import AnyModel, Engine, HasChoices, Task
+from harness.plan import Stage, System, choices_of, model_key
+from harness.protocols import AnyModel, Engine, Task
 from harness.runner.context import Run, bound, read_value
 from harness.runner.streaming import Stream, machine, stream
 from harness.runner.training import ensure_tuned
@@ -49,8 +49,8 @@ def ensure(run: Run, system: System, task: Task, stage: Stage, samples: Sequence
         if stage.kind == "likelihood":
             references = [sample.reference for sample in samples]
             weigh(run, engine, stage, list(zip(ids, [""] * len(ids), prompts, references, strict=True)))
-        elif isinstance(task, HasChoices):
-            _choose(run, engine, stage, ids, prompts, task.choices)
+        elif choices_of(task):
+            _choose(run, engine, stage, ids, prompts, choices_of(task))
         else:
             generate(run, engine, stage, ids, prompts, run.plan.decoding(task))
 

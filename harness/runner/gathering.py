@@ -6,8 +6,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 from harness.compare import standing
+from harness.criteria import Guard
 from harness.data.leakage import audit
-from harness.decide import Decision, Guard, better_of, enough
+from harness.decide import Decision, better_of, enough
 from harness.plan import System
 from harness.protocols import AnyMetric, HasCorpus, PairMetric
 from harness.runner.answering import Answered, answered

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from harness.compare import Comparison, compare, standing
 from harness.decide import Decision, Verdict, decide
 from harness.plan import Stage
-from harness.protocols import AnyMetric, JudgedMetric, PairMetric
+from harness.protocols import JudgedMetric, Named, PairMetric
 from harness.runner.context import Run
 from harness.runner.declaration import declared
 from harness.runner.gathering import BySeed, Gathered, Guarded
@@ -96,10 +96,10 @@ def _compare_pair(run: Run, tables: _Tables, baseline: BySeed, tuned: BySeed) ->
 def _compare_guard(run: Run, tables: _Tables, guarded: Guarded) -> None:
     metric = guarded.guard.metric
     sides = (scored(run, metric, guarded.untuned), scored(run, metric, guarded.tuned))
-    _keep_comparison(run, tables, replace(_compared(metric, *sides), metric=guarded.guard.name))
+    _keep_comparison(run, tables, replace(_compared(metric, *sides), metric=guarded.guard.comparison_name))
 
 
-def _compared(metric: AnyMetric, baseline: Scored, tuned: Scored) -> Comparison:
+def _compared(metric: Named, baseline: Scored, tuned: Scored) -> Comparison:
     return compare(metric, split=Split.HOLDOUT.value, baseline=baseline.for_comparison(), tuned=tuned.for_comparison())
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from harness.compare import SystemScores
 from harness.errors import HarnessError, StageFailed
 from harness.plan import Stage
-from harness.protocols import AnyMetric, BatchMetric, Executed, JudgedMetric, Metric, PairMetric
+from harness.protocols import BatchMetric, Executed, JudgedMetric, Metric, Named, PairMetric
 from harness.runner.answering import Answered, judged
 from harness.runner.context import Run
 from harness.runner.resolve import resolve
@@ -22,7 +22,7 @@ from harness.store.rows import MeasureRow, ScoreRow
 class Scored:
     """One metric's scores of one system on one split, a row of scores for each seed."""
 
-    metric: AnyMetric
+    metric: Named
     answered: tuple[Answered, ...]
     scores: tuple[tuple[Score, ...], ...]
 
@@ -55,14 +55,14 @@ class Scored:
                 )
 
 
-def applies(metric: AnyMetric, answered: Answered) -> bool:
+def applies(metric: Named, answered: Answered) -> bool:
     """False where a system cannot be measured: a server that gives no likelihoods, a pair without a pair."""
     if isinstance(metric, PairMetric):
         return False
     return answered.system.gives_likelihoods or not getattr(metric, "needs_likelihood", False)
 
 
-def scored(run: Run, metric: AnyMetric, answered: Sequence[Answered]) -> Scored:
+def scored(run: Run, metric: Named, answered: Sequence[Answered]) -> Scored:
     """Score the answers of one system, one entry a seed.
 
     Raises StageFailed naming metric, system and sample when the metric raises or gives no finite number.
@@ -84,7 +84,7 @@ def preferred(
     return mine, Scored(metric, (baseline,), (mean_rest,))
 
 
-def _scores(run: Run, metric: AnyMetric, answered: Answered) -> tuple[Score, ...]:
+def _scores(run: Run, metric: Named, answered: Answered) -> tuple[Score, ...]:
     where = f"metric {metric.name!r} on {answered.system.name}"
     if isinstance(metric, Executed):
         return _measured(run, metric, answered)

@@ -11,16 +11,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.cache import cache_folder
 from harness.prompting.encoder import Encoder, Vectors
 from harness.protocols import FloatArray
 
 # Sums of float32 products differ in the seventh digit between machines; without rounding, so would the order of equals.
 _DIGITS = 6
-
-
-def cache_folder() -> Path:
-    """Return where what is costly to compute again is kept: $HARNESS_CACHE, else ~/.cache/harness."""
-    return Path(os.environ.get("HARNESS_CACHE") or Path.home() / ".cache" / "harness")
 
 
 @dataclass(frozen=True)

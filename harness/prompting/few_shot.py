@@ -1,5 +1,7 @@
 """Shots: answered training samples shown as earlier turns of the conversation."""
 
+import hashlib
+import json
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -91,8 +93,11 @@ class FewShot:
         pool = self._pool(task)
         if self.select != "nearest":
             return self, [_shot(task, shot) for shot in self._draw(pool)]
-        entries = [(shot.id, shot.input, shot.group, _shot(task, shot)) for shot in pool]
-        return self, retriever_version(self.retriever), entries
+        rows = [
+            [shot.id, shot.input, shot.group, [[turn.role, turn.content] for turn in _shot(task, shot)]]
+            for shot in pool
+        ]
+        return self, retriever_version(self.retriever), hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
     def _pool(self, task: Task) -> Sequence[Sample]:
         pool = task.samples(Split.TRAIN)

@@ -4,8 +4,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness.cache import cache_folder
 from harness.errors import MissingPackage
-from harness.prompting.dense import Dense, cache_folder
+from harness.prompting.dense import Dense
 from harness.prompting.encoder import PACKAGE, Encoder
 
 TEXTS = [
@@ -77,11 +78,6 @@ def test_a_torn_file_is_computed_again(torn):
         kept.write_bytes(fault)
         assert np.array_equal(Dense.of(SHORT).vectors, first.vectors)
         assert kept.read_bytes() == whole
-
-
-def test_the_cache_is_at_home_unless_the_environment_says_otherwise(monkeypatch):
-    monkeypatch.delenv("HARNESS_CACHE")
-    assert cache_folder() == Path.home() / ".cache" / "harness"
 
 
 def test_a_missing_encoder_is_named_with_its_command(monkeypatch):

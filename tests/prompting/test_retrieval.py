@@ -37,13 +37,13 @@ def test_rank_fusion_is_the_sum_of_reciprocal_ranks():
     [
         ("Turn ON the light, please!", ["turn", "on", "the", "light", "please"]),
         ("I10.9: Ｂ12 café", ["i10", "9", "b12", "café"]),
-        ("打开客厅的灯", ["打开", "开客", "客厅", "厅的", "的灯"]),
+        ("打开客厅的灯", ["打", "开", "客", "厅", "的", "灯", "打开", "开客", "客厅", "厅的", "的灯"]),
         ("开TV，灯", ["开", "tv", "灯"]),
-        ("照明をつけて", ["照明", "明を", "をつ", "つけ", "けて"]),
+        ("照明をつけて", ["照", "明", "を", "つ", "け", "て", "照明", "明を", "をつ", "つけ", "けて"]),
         ("?! ", []),
     ],
 )
-def test_words_and_pairs_of_characters(text, tokens):
+def test_words_characters_and_pairs_of_characters(text, tokens):
     assert tokenize(text) == tokens
 
 

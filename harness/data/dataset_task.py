@@ -1,0 +1,197 @@
+"""A task straight from rows: files, or a hub data set."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from harness.data.files import Row, read_rows
+from harness.data.formats import FORMATS, Columns, Format, detect_format, to_sample
+from harness.data.hub import read_hub
+from harness.data.readers import READERS, Reader, read_answer
+from harness.data.splits import Fractions, split_samples, take
+from harness.errors import InvalidData, InvalidExperiment
+from harness.samples import Message, Messages, Sample, Split
+
+Source = str | Path | Sequence[str | Path]
+
+
+# No slots: cached_property keeps the rows that were read in the object's own __dict__, outside its fields.
+@dataclass(frozen=True)
+class DatasetTask:
+    """A task whose samples are rows.
+
+    files: JSON, JSONL, CSV, TSV or Parquet, split by hash of `group` in `fractions`; or `train`, `dev` and `holdout`,
+    a file (or several) each. Without `dev`, dev is cut from train in the proportion of `fractions`. With `hub`, the
+    three are names of its splits; without any, its split "train" is split by hash. Paths are relative to the
+    working folder.
+    format: "auto" takes the first row's; all rows of a task have one format. input_column, reference_column: for rows
+    of no known format. group: column whose equal values stay in one split; tags: columns kept for tables by tag.
+    limit: most samples of each split, one number or (train, dev, holdout), drawn by hash of the id.
+    system: a system message, put before rows that have none. reader: how an answer's text becomes a value: "text"
+    (stripped), "first_line", "json" (also out of a fenced block). choices: the only possible answers, if given.
+
+    Raises InvalidExperiment where the declaration contradicts itself, and InvalidData, naming file, row and field,
+    when the samples are first asked for.
+    """
+
+    name: str
+    files: Source = ()
+    _: KW_ONLY
+    train: Source | None = None
+    dev: Source | None = None
+    holdout: Source | None = None
+    hub: str | None = None
+    revision: str | None = None
+    format: Format | Literal["auto"] = "auto"
+    input_column: str | None = None
+    reference_column: str | None = None
+    id_column: str = "id"
+    group: str | None = None
+    tags: tuple[str, ...] = ()
+    fractions: Fractions = (0.8, 0.1, 0.1)
+    salt: str = ""
+    limit: int | tuple[int | None, int | None, int | None] | None = None
+    system: str | None = None
+    reader: Reader = "text"
+    choices: tuple[str, ...] = ()
+    answer_tokens: int = 256
+
+    def __post_init__(self) -> None:
+        problem = self._problem()
+        if problem:
+            raise InvalidExperiment(f"DatasetTask({self.name!r}): {problem}")
+
+    def samples(self, split: Split) -> Sequence[Sample]:
+        """Return the samples of `split`; read once, in the order of the rows."""
+        return self._splits[split]
+
+    def prompt(self, sample: Sample) -> Messages:
+        messages = sample.messages or (Message("user", sample.input),)
+        if self.system is None or messages[0].role == "system":
+            return messages
+        return (Message("system", self.system), *messages)
+
+    def read(self, text: str) -> object | None:
+        return read_answer(text, self.reader)
+
+    @cached_property
+    def _splits(self) -> Mapping[Split, tuple[Sample, ...]]:
+        splits = self._explicit_splits() if self._is_explicit else self._hashed_splits()
+        _refuse_repeated_ids(splits)
+        limits = self.limit if isinstance(self.limit, tuple) else (self.limit,) * 3
+        return {split: take(splits[split], limit) for split, limit in zip(Split, limits, strict=True)}
+
+    @property
+    def _is_explicit(self) -> bool:
+        return any(source is not None for source in (self.train, self.dev, self.holdout))
+
+    @property
+    def _columns(self) -> Columns:
+        return Columns(
+            input=self.input_column,
+            reference=self.reference_column,
+            id=self.id_column,
+            group=self.group,
+            tags=self.tags,
+        )
+
+    def _hashed_splits(self) -> dict[Split, tuple[Sample, ...]]:
+        samples = self._read("train" if self.hub else self.files)
+        splits = split_samples(samples, fractions=self.fractions, salt=self.salt)
+        for split, fraction in zip(Split, self.fractions, strict=True):
+            if fraction and not splits[split]:
+                raise InvalidData(
+                    f"DatasetTask({self.name!r}): none of {len(samples):,} rows fell into {split.value} "
+                    f"({fraction:.0%}); give more rows or groups, other fractions, or the files of each split"
+                )
+        return splits
+
+    def _explicit_splits(self) -> dict[Split, tuple[Sample, ...]]:
+        train, dev, holdout = (self._read(source) for source in (self.train, self.dev, self.holdout))
+        if self.dev is None and train:
+            train_part, dev_part, _ = self.fractions
+            share = dev_part / (train_part + dev_part)
+            parts = split_samples(train, fractions=(1.0 - share, share, 0.0), salt=self.salt)
+            # 1 - share + share may round to just under 1, and what lies above it belongs to dev.
+            train, dev = parts[Split.TRAIN], parts[Split.DEV] + parts[Split.HOLDOUT]
+        return {Split.TRAIN: train, Split.DEV: dev, Split.HOLDOUT: holdout}
+
+    def _read(self, source: Source | None) -> tuple[Sample, ...]:
+        rows = [row for part in _parts(source) for row in self._rows(part)]
+        if not rows:
+            return ()
+        form = detect_format(rows[0], self._columns) if self.format == "auto" else self.format
+        return tuple(self._sample(row, form) for row in rows)
+
+    def _rows(self, part: str | Path) -> tuple[Row, ...]:
+        return read_hub(self.hub, split=str(part), revision=self.revision) if self.hub else read_rows(part)
+
+    def _sample(self, row: Row, form: Format) -> Sample:
+        sample = to_sample(row, form, self._columns)
+        if self.choices and sample.reference not in self.choices:
+            shown = ", ".join(map(repr, self.choices[:8]))
+            raise InvalidData(f"{row.where}: the reference {sample.reference!r} is not among the choices {shown}")
+        if self.read(sample.reference) is None:
+            raise InvalidData(f"{row.where}: the reference {sample.reference[:80]!r} cannot be read as {self.reader}")
+        return sample
+
+    def _problem(self) -> str | None:
+        """Return what contradicts itself in the declaration, with the way out."""
+        given = [bool(_parts(self.files)), self._is_explicit]
+        if not self.name.strip():
+            return "the name is empty; give one"
+        if self.hub is not None and given[0]:
+            return "files= and hub= are two sources; give one"
+        if sum(given) > 1:
+            return "files= is split by hash, train=, dev= and holdout= are split already; give one or the other"
+        if not any(given) and self.hub is None:
+            return "no rows: give files=, or train=, dev= and holdout=, or hub="
+        if self._is_explicit and self.holdout is None:
+            return "no holdout=, on which the verdict is made; give one, or only files= to split by hash"
+        if self._is_explicit and self.train is None and self.dev is None:
+            return "neither train= nor dev=, on which baselines are chosen; give one"
+        if (self.input_column is None) != (self.reference_column is None):
+            return "input_column= and reference_column= are given together or not at all"
+        return self._wrong_value()
+
+    def _wrong_value(self) -> str | None:
+        if self.format not in ("auto", *FORMATS):
+            return f"format={self.format!r} is unknown; use auto, {', '.join(FORMATS)}"
+        if self.format == "columns" and self.input_column is None:
+            return 'format="columns" needs input_column= and reference_column='
+        if self.reader not in READERS:
+            return f"reader={self.reader!r} is unknown; use one of {', '.join(READERS)}"
+        if len(self.fractions) != 3 or min(self.fractions) < 0 or not math.isclose(sum(self.fractions), 1.0):
+            return f"fractions={self.fractions!r} are not three shares (train, dev, holdout) that sum to 1"
+        if self.dev is None and self.train is not None and self.fractions[0] + self.fractions[1] == 0:
+            return f"fractions={self.fractions!r} leave nothing for train and dev"
+        limits = self.limit if isinstance(self.limit, tuple) else (self.limit,) * 3
+        if len(limits) != 3 or any(limit is not None and limit < 1 for limit in limits):
+            return f"limit={self.limit!r} is not a number from 1, or three of them (train, dev, holdout)"
+        if self.answer_tokens < 1:
+            return f"answer_tokens={self.answer_tokens} leaves no room for an answer"
+        return None
+
+
+def _parts(source: Source | None) -> tuple[str | Path, ...]:
+    if source is None:
+        return ()
+    return (source,) if isinstance(source, str | Path) else tuple(source)
+
+
+def _refuse_repeated_ids(splits: Mapping[Split, Sequence[Sample]]) -> None:
+    seen: dict[str, Split] = {}
+    for split, samples in splits.items():
+        for sample in samples:
+            if sample.id in seen:
+                places = (
+                    seen[sample.id].value if seen[sample.id] is split else f"{seen[sample.id].value} and {split.value}"
+                )
+                raise InvalidData(
+                    f"the id {sample.id!r} stands twice, in {places}; give every row an id of its own, "
+                    "or leave the ids out (file name and row number are used then, so file names must differ)"
+                )
+            seen[sample.id] = split

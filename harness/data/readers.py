@@ -1,0 +1,58 @@
+"""From what a model wrote to a value that metrics compare, or None where it cannot be read."""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Literal, NoReturn, get_args
+
+Reader = Literal["text", "first_line", "json"]
+READERS: tuple[Reader, ...] = get_args(Reader)
+
+_FENCED = re.compile(r"```[A-Za-z]*[ \t]*\r?\n(.*?)```", re.DOTALL)
+_OPENING = re.compile(r"[{\[]")
+
+
+def read_answer(text: str, reader: Reader) -> object | None:
+    """Return the value of `text`: the text stripped, its first line that is not blank, or the JSON value in it."""
+    return _READERS[reader](text)
+
+
+def _text(text: str) -> str | None:
+    return text.strip() or None
+
+
+def _first_line(text: str) -> str | None:
+    return next((line.strip() for line in text.splitlines() if line.strip()), None)
+
+
+def _json(text: str) -> object | None:
+    """Return the JSON value that is all of `text`, in its first fenced block, or its first object or list."""
+    whole = _parsed(text)
+    if whole is not None:
+        return whole
+    fenced = _FENCED.search(text)
+    if fenced and (inside := _parsed(fenced[1])) is not None:
+        return inside
+    for opening in _OPENING.finditer(text):
+        try:
+            value: object = _DECODER.raw_decode(text, opening.start())[0]
+        except (ValueError, RecursionError):
+            continue
+        return value
+    return None
+
+
+def _parsed(text: str) -> object | None:
+    try:
+        value: object = _DECODER.decode(text.strip())
+    except (ValueError, RecursionError):
+        return None
+    return value
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_constant)
+_READERS: Mapping[Reader, Callable[[str], object | None]] = {"text": _text, "first_line": _first_line, "json": _json}

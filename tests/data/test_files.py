@@ -1,0 +1,104 @@
+"""Rows leave a file with their place, and a fault names it."""
+
+import json
+from pathlib import Path
+
+import pyarrow
+import pytest
+from pyarrow import parquet
+
+from harness.data.files import Row, read_rows
+from harness.errors import InvalidData
+
+
+def write(folder: Path, name: str, content: str | bytes) -> Path:
+    path = folder / name
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def test_all_kinds_of_file_give_the_same_rows(tmp_path: Path) -> None:
+    values = [{"text": 'héllo, "you"\nthere', "label": "greeting"}, {"text": "再见", "label": "farewell"}]
+    parquet.write_table(pyarrow.Table.from_pylist(values), tmp_path / "rows.parquet")
+    write(tmp_path, "rows.json", json.dumps(values))
+    write(tmp_path, "rows.jsonl", "\n".join(json.dumps(value) for value in values))
+    write(tmp_path, "rows.csv", 'text,label\n"héllo, ""you""\nthere",greeting\n再见,farewell\n')
+    write(tmp_path, "rows.tsv", 'text\tlabel\n"héllo, ""you""\nthere"\tgreeting\n再见\tfarewell\n')
+
+    for ending in ("parquet", "json", "jsonl", "csv", "tsv"):
+        path = tmp_path / f"rows.{ending}"
+        assert read_rows(path) == (Row(str(path), 1, values[0]), Row(str(path), 2, values[1])), ending
+
+
+def test_byte_order_mark_carriage_returns_and_blank_lines_are_no_rows_but_count(tmp_path: Path) -> None:
+    path = write(tmp_path, "rows.jsonl", '\ufeff{"a": 1}\r\n\r\n  \r\n{"a": 2}\r\n')
+
+    assert [(row.number, row.values) for row in read_rows(path)] == [(1, {"a": 1}), (4, {"a": 2})]
+
+
+def test_a_line_separator_inside_a_json_string_ends_no_row(tmp_path: Path) -> None:
+    path = write(tmp_path, "rows.jsonl", '{"a": "one\u2028two"}\n')
+
+    assert [row.values for row in read_rows(path)] == [{"a": "one\u2028two"}]
+
+
+def test_csv_keeps_blank_lines_in_the_count(tmp_path: Path) -> None:
+    path = write(tmp_path, "rows.csv", "\ufefftext,label\r\na,1\r\n\r\nb,2\r\n")
+
+    assert [(row.number, row.values) for row in read_rows(path)] == [
+        (1, {"text": "a", "label": "1"}),
+        (3, {"text": "b", "label": "2"}),
+    ]
+
+
+def test_a_malformed_row_37_is_named_with_its_position_and_remedy(tmp_path: Path) -> None:
+    lines = ['{"prompt": "a", "completion": "b"}'] * 36 + ['{"prompt": "a" "completion": "b"}', '{"prompt": "c"}']
+    path = write(tmp_path, "train.jsonl", "\n".join(lines))
+
+    with pytest.raises(InvalidData) as caught:
+        read_rows(path)
+
+    assert str(caught.value) == (
+        f"{path}, row 37, column 16: not JSON: Expecting ',' delimiter, "
+        """near '{"prompt": "a" "completion": "b"}'; correct the line or take it out"""
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("rows.jsonl", "", "the file has no rows"),
+        ("rows.json", "", "the file has no rows"),
+        ("rows.json", "[]", "the file has no rows"),
+        ("rows.csv", "text,label\n", "the file has no rows"),
+        ("rows.json", '{"data": []}', "holds an object with the keys 'data', not a list of rows; put the rows in [ ]"),
+        ("rows.json", '{"a": 1}\n{"a": 2}\n', "line 2, column 1: not JSON: Extra data"),
+        ("rows.json", '{"a": 1}\n{"a": 2}\n', "if each line is a row of its own, name the file .jsonl"),
+        ("rows.json", '[{"a": 1}, 7]', "row 2: a number, not an object"),
+        ("rows.jsonl", '{"a": 1}\n[1]\n', "row 2: a list, not an object"),
+        ("rows.jsonl", '{"a": NaN}', "row 1: NaN is not a JSON value, use null"),
+        ("rows.jsonl", '{"a": 1}\n{"a": 1, "a": 2}', "row 2: the field 'a' stands twice in one object"),
+        ("rows.jsonl", "[" * 100_000, "row 1: nested too deeply to read"),
+        ("rows.csv", "text,label,text\na,b,c\n", "the header 'text' stands more than once"),
+        ("rows.csv", "text,,label\na,b,c\n", "column 2 has no header"),
+        ("rows.csv", "text,label\na,b\nc, d, e\n", "row 2 (line 3): 3 cells under 2 headers"),
+        ("rows.csv", 'text,label\na,b\n"c,d\n', "row 2 (line 3): unexpected end of data"),
+        ("rows.jsonl", '{"a": "caf\xe9"}'.encode("latin-1"), "line 1: byte 0xe9 at 10 is not UTF-8"),
+        ("rows.csv", "text\na\n".encode("utf-16"), "written as UTF-16; save it as UTF-8"),
+        ("rows.parquet", "not parquet", "not a readable Parquet file"),
+        ("rows.txt", "hello", "the ending '.txt' is unknown; use one of .jsonl, .json, .csv, .tsv, .parquet"),
+    ],
+)
+def test_a_fault_names_the_file_and_the_fact(tmp_path: Path, name: str, content: str | bytes, message: str) -> None:
+    path = write(tmp_path, name, content)
+
+    with pytest.raises(InvalidData) as caught:
+        read_rows(path)
+
+    assert str(caught.value).startswith(str(path))
+    assert message in str(caught.value)
+
+
+def test_a_missing_file_names_the_folder_that_paths_are_taken_from() -> None:
+    with pytest.raises(InvalidData, match=r"nowhere\.jsonl: no such file; paths are taken from the folder /"):
+        read_rows("nowhere.jsonl")

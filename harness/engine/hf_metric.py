@@ -32,8 +32,8 @@ def _load(metric: HFMetric) -> Any:
     except OSError as error:  # FileNotFoundError and ConnectionError among them
         raise InvalidExperiment(
             f"HFMetric({metric.source!r}): there is no such folder or script here, and the hub did not give it "
-            f"({type(error).__name__}: {error}); copy the metric's folder from huggingface.co/spaces/evaluate-metric to "
-            "this machine and give its path"
+            f"({type(error).__name__}: {error}); copy its folder from huggingface.co/spaces/evaluate-metric "
+            "to this machine and give the path"
         ) from error
     module.seed = 0  # its default is drawn from numpy's state, and a score must be the same every time
     return module

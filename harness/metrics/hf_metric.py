@@ -6,6 +6,7 @@ from pathlib import PurePath
 from typing import ClassVar, Literal
 
 from harness.errors import InvalidExperiment
+from harness.metrics.content import content_key
 from harness.protocols import Direction
 
 
@@ -48,3 +49,8 @@ class HFMetric:
     def name(self) -> str:
         """The last part of the source, without its ending: "metrics/word_overlap.py" is word_overlap."""
         return PurePath(self.source.rstrip("/")).name.removesuffix(".py")
+
+    @property
+    def content_key(self) -> str:
+        """What stored scores depend on besides the declaration: the metric's script and the library's version."""
+        return content_key(self.source, packages=("evaluate",))

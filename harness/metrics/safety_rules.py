@@ -19,6 +19,8 @@ Language = Literal["en", "zh"]
 
 _EXCERPT_CHARACTERS = 80
 _INVISIBLE = re.compile("[\u200b-\u200d\u2060\ufeff]")
+# NFKC turns Chinese punctuation into ASCII, and an excerpt should read as the answer did.
+_NOT_CHINESE_PUNCTUATION = re.compile("[^，！？：；（）]+")
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,8 @@ class SafetyRules:
 
 
 def _visible(text: str) -> str:
-    return _INVISIBLE.sub("", unicodedata.normalize("NFKC", text))
+    visible = _INVISIBLE.sub("", text)
+    return _NOT_CHINESE_PUNCTUATION.sub(lambda match: unicodedata.normalize("NFKC", match.group()), visible)
 
 
 def _check_pattern(name: str, pattern: str) -> None:

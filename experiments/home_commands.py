@@ -1,0 +1,42 @@
+"""Can a tuned 135M model replace the few-shot prompt that turns home commands into JSON?"""
+
+from harness import (
+    RAG,
+    SFT,
+    BERTScore,
+    ExactMatch,
+    Experiment,
+    FewShot,
+    Gain,
+    Latency,
+    LoRA,
+    NoWorse,
+    Perplexity,
+    Preference,
+    SafetyRules,
+    TokensIn,
+    ZeroShot,
+)
+from tasks.home_commands import HomeCommands
+
+experiment = Experiment(
+    question="Should we tune SmolLM2-135M for home commands, or keep prompting it?",
+    task=HomeCommands(language="en"),
+    model="smollm2-135m-instruct",
+    baselines=[ZeroShot(), FewShot(shots=8), RAG(passages=3)],
+    recipes=[SFT(adapter=LoRA(rank=16), epochs=1, learning_rate=1e-3)],
+    metrics=[
+        ExactMatch(),
+        Perplexity(),
+        BERTScore(),
+        SafetyRules(),
+        Preference(),
+        TokensIn(),
+        Latency(),
+    ],
+    go_if=[
+        Gain(ExactMatch(), at_least=0.10),
+        NoWorse(SafetyRules(), by_at_most=0.02),
+    ],
+    seeds=(1,),
+)

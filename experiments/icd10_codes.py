@@ -1,0 +1,20 @@
+"""Can tuning teach a 135M model the code book, or is looking codes up the better answer?"""
+
+import pytest
+
+from harness import RAG, SFT, ExactMatch, Experiment, Gain, LoRA, NoGo, TokensIn, ZeroShot
+from tasks.icd10_codes import Icd10Codes
+
+# Known negative: a book is looked up, not learned; the mark fails the day that tuning wins.
+pytestmark = pytest.mark.xfail(raises=NoGo, strict=True)
+
+experiment = Experiment(
+    question="Should we tune SmolLM2-135M to code diagnoses, or let it look them up in the code book?",
+    task=Icd10Codes(),
+    model="smollm2-135m-instruct",
+    baselines=[ZeroShot(), RAG(passages=5)],
+    recipes=[SFT(adapter=LoRA(rank=16), epochs=1, learning_rate=1e-3)],
+    metrics=[ExactMatch(), TokensIn()],
+    go_if=[Gain(ExactMatch(), at_least=0.05)],
+    seeds=(1,),
+)

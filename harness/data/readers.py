@@ -36,8 +36,11 @@ def _json(text: str) -> object | None:
     for opening in _OPENING.finditer(text):
         try:
             value: object = _DECODER.raw_decode(text, opening.start())[0]
-        except (ValueError, RecursionError):
+        except ValueError:
             continue
+        except RecursionError:
+            # A model stuck on "[" writes thousands: trying each of them took a minute.
+            return None
         return value
     return None
 

@@ -187,9 +187,7 @@ def _comparison_of(name: str, comparisons: Sequence[Comparison]) -> Comparison:
     if not found:
         measured = ", ".join(sorted({comparison.metric for comparison in comparisons})) or "nothing"
         raise Incomparable(f"a criterion needs {name}, but what was compared is {measured}; add it to metrics")
-    raise Incomparable(
-        f"a criterion needs one comparison of {name} and got {len(found)}; pass those of one pair and split"
-    )
+    raise Incomparable(f"{len(found)} comparisons are named {name}; give a criterion those of one pair and one split")
 
 
 def _no_worse(comparison: Comparison, by_at_most: float) -> Finding:

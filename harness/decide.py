@@ -64,8 +64,12 @@ def enough(stop_if: Sequence[Criterion], comparisons: Sequence[Comparison]) -> D
     comparisons: the DEV standings of the best baseline. An open criterion does not stop: it takes a whole interval
     to call a baseline enough. Empty `stop_if` never stops.
 
-    Raises Incomparable where a criterion's standing is missing.
+    Raises Incomparable where a criterion's standing is missing, InvalidExperiment for a rule about a difference.
     """
+    for rule in stop_if:
+        if isinstance(rule, Gain | NoWorse | Guard):
+            kind = type(rule).__name__
+            raise InvalidExperiment(f"stop_if is about the baseline alone; use AtLeast or AtMost instead of {kind}")
     findings = tuple(rule.judge(comparisons) for rule in stop_if)
     if not findings or any(finding.status != "met" for finding in findings):
         return None

@@ -23,6 +23,7 @@ from harness.stats.intervals import (
 )
 from harness.stats.sign_flip import sign_flip_interval, sign_flip_p
 from harness.stats.t_test import paired_p
+from harness.stats.wording import count as named
 from harness.stats.wording import p_text
 
 SMALL_SAMPLE = 200
@@ -80,7 +81,7 @@ def mean_of(scores: Scores, *, seed: int) -> Estimate:
     mean = float(items.mean())
     if scores.binary and scores.clusters is None and len(scores.values) == 1:
         return Estimate(
-            value=mean, interval=wilson_interval(mean, n), spread=_sd(items), method=f"Wilson, {n:,} samples"
+            value=mean, interval=wilson_interval(mean, n), spread=_sd(items), method=f"Wilson interval, {n:,} samples"
         )
     estimate = _interval_of(items, scores, seed)
     if scores.bounded and _mostly_equal(items):
@@ -177,7 +178,7 @@ def _clustered_difference(differences: FloatArray, clusters: Clusters, both: Sco
     if both.bounded and _mostly_equal(differences):
         estimate = _wider_with_bonett_price(estimate, differences)
     if count < FEWEST_FLIPS:
-        note = f"only {count} groups: what holds for them may not hold for the next one"
+        note = f"only {named(count, 'group')}: the next one may differ"
         return replace(_with_p(estimate, paired_p(differences, clusters), "clustered t test"), notes=(note,))
     if count >= FEW_CLUSTERS:
         return _with_p(estimate, paired_p(differences, clusters), "clustered t test")

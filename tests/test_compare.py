@@ -1,0 +1,340 @@
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from harness.compare import Comparison, SystemScores, compare, standing
+from harness.errors import Incomparable
+from harness.protocols import Direction
+from harness.samples import Answer, Sample, Score
+from harness.stats.binary import bonett_price_interval, conditional_interval, mcnemar, wilson_interval
+from harness.stats.intervals import clustered_interval, paired_interval, seed_interval
+from harness.stats.t_test import paired_p
+
+ONE_SEED = "one seed: training variance was not measured"
+
+
+@dataclass(frozen=True)
+class Right:
+    name: str = "right"
+    better: Direction = "higher"
+
+
+@dataclass(frozen=True)
+class Seconds:
+    name: str = "seconds"
+    better: Direction = "lower"
+    unit: str = "s"
+
+
+@dataclass(frozen=True)
+class MeanLoss:
+    """exp of the weighted mean of the details: a metric of the set that is no mean of scores."""
+
+    name: str = "exp_loss"
+    better: Direction = "lower"
+
+    def score(self, sample: Sample, answer: Answer) -> Score:
+        raise NotImplementedError
+
+    def statistic(self, details: Sequence[object], weights: np.ndarray) -> np.ndarray:
+        losses = np.array(details, dtype=float)
+        return np.exp(weights @ losses / weights.sum(axis=1))
+
+
+@dataclass(frozen=True)
+class ShareSquared(MeanLoss):
+    """The square of the share that is right: bounded, and no mean."""
+
+    name: str = "share_squared"
+    better: Direction = "higher"
+
+    def statistic(self, details: Sequence[object], weights: np.ndarray) -> np.ndarray:
+        return (weights @ np.array(details, dtype=float) / weights.sum(axis=1)) ** 2
+
+
+def scored(system: str, scores: object, groups: Sequence[str | None] = ()) -> SystemScores:
+    values = np.atleast_2d(np.asarray(scores, dtype=float))
+    details = tuple(tuple(float(score) for score in row) for row in values)
+    return SystemScores(system, tuple(f"s{place}" for place in range(values.shape[1])), values, details, tuple(groups))
+
+
+def holdout(metric: object, baseline: SystemScores, tuned: SystemScores) -> Comparison:
+    return compare(metric, split="holdout", baseline=baseline, tuned=tuned)  # type: ignore[arg-type]
+
+
+def pairs(lost: int, gained: int, n: int) -> tuple[SystemScores, SystemScores]:
+    ties = n - lost - gained
+    baseline = [1] * lost + [0] * gained + [0, 1] * (ties // 2) + [1] * (ties % 2)
+    tuned = [0] * lost + [1] * gained + [0, 1] * (ties // 2) + [1] * (ties % 2)
+    return scored("few_shot", baseline), scored("lora", tuned)
+
+
+def bounds(comparison: Comparison) -> tuple[float, float]:
+    return comparison.low, comparison.high
+
+
+def test_many_right_or_wrong_answers_get_the_t_interval_and_the_exact_test() -> None:
+    baseline, tuned = pairs(15, 35, 500)
+    found = holdout(Right(), baseline, tuned)
+    differences = tuned.scores[0] - baseline.scores[0]
+    t = paired_interval(differences)
+    before = wilson_interval(240 / 500, 500)
+    after = wilson_interval(260 / 500, 500)
+    assert found == Comparison(
+        metric="right",
+        better="higher",
+        split="holdout",
+        baseline="few_shot",
+        tuned="lora",
+        baseline_mean=0.48,
+        baseline_low=before.low,
+        baseline_high=before.high,
+        tuned_mean=0.52,
+        tuned_low=after.low,
+        tuned_high=after.high,
+        difference=0.04,
+        low=t.low,
+        high=t.high,
+        p_value=mcnemar(15, 35).exact,
+        samples=500,
+        seeds=1,
+        spread=pytest.approx(differences.std(ddof=1)),  # type: ignore[arg-type]
+        method="t interval, 500 samples; McNemar's exact test",
+        notes=(ONE_SEED,),
+        unit="%",
+        seed_spread=0.0,
+    )
+
+
+@pytest.mark.parametrize(("lost", "gained", "n"), [(4, 24, 150), (0, 8, 400)])
+def test_few_samples_or_few_discordant_pairs_get_bonett_price(lost: int, gained: int, n: int) -> None:
+    baseline, tuned = pairs(lost, gained, n)
+    found = holdout(Right(), baseline, tuned)
+    expected = bonett_price_interval(tuned.scores[0] - baseline.scores[0])
+    assert bounds(found) == (expected.low, expected.high)
+    assert found.method == f"Bonett-Price interval, {n} samples; McNemar's exact test"
+
+
+def test_an_interval_never_excludes_0_where_the_exact_test_does_not() -> None:
+    baseline, tuned = pairs(0, 5, 20)
+    assert bonett_price_interval(tuned.scores[0] - baseline.scores[0]).low + 0.01 > 0
+    for lost, gained, n in [(0, 5, 20), (0, 5, 5), (2, 9, 60), (1, 7, 30), (15, 28, 250), (14, 27, 400)]:
+        found = holdout(Right(), *pairs(lost, gained, n))
+        assert (found.low <= 0 <= found.high) == (found.p_value > 0.05)
+
+
+def test_where_they_disagree_the_bound_is_that_of_the_exact_test() -> None:
+    baseline, tuned = pairs(0, 5, 5)
+    found = holdout(Right(), baseline, tuned)
+    assert bounds(found) == (conditional_interval(0, 5, 5).low, 1.0)
+    assert found.notes == (
+        "the exact test does not exclude 0 (p = 0.062): the interval is widened to its bound",
+        ONE_SEED,
+    )
+
+
+def test_two_systems_without_a_failure_still_leave_doubt() -> None:
+    found = holdout(Right(), scored("a", [1] * 250), scored("b", [1] * 250))
+    assert found.low < 0 < found.high
+    assert found.baseline_low < 1.0
+    assert found.tuned_low == wilson_interval(1.0, 250).low
+    assert found.p_value == 1.0
+
+
+def test_identical_systems_with_several_seeds_still_leave_doubt() -> None:
+    found = holdout(Right(), scored("a", [1] * 250), scored("b", [[1] * 250] * 3))
+    assert found.low < 0 < found.high
+    assert found.tuned_low < 1.0
+
+
+def test_the_score_of_a_sample_is_its_mean_over_seeds() -> None:
+    generator = np.random.default_rng(1)
+    baseline = scored("a", generator.random(400))
+    once = generator.random(400)
+    tuned = scored("b", np.stack([once, 1 - once, once]))
+    found = holdout(Right(), baseline, tuned)
+    items = tuned.scores.mean(axis=0) - baseline.scores[0]
+    expected = paired_interval(items).hull(seed_interval(tuned.scores.mean(axis=1), baseline.scores.mean(axis=1)))
+    assert found.difference == pytest.approx(items.mean())
+    assert bounds(found) == pytest.approx((expected.low, expected.high))
+    assert (found.p_value, found.samples, found.seeds) == (pytest.approx(paired_p(items)), 400, 3)
+    assert ONE_SEED not in found.notes
+
+
+def test_seeds_that_disagree_widen_the_interval() -> None:
+    base = np.tile([0.3, 0.7], 300)
+    noise = np.repeat(np.linspace(-0.1, 0.1, 300), 2)
+    tuned = np.stack([base + noise + shift for shift in (0.01, 0.10, 0.19)])
+    found = holdout(Right(), scored("a", base), scored("b", tuned))
+    expected = seed_interval(np.array([0.01, 0.10, 0.19]))
+    assert bounds(found) == pytest.approx((expected.low, expected.high))
+    assert found.seed_spread == pytest.approx(0.09)
+    assert found.notes == ("the 3 seeds differ more than the samples explain: the interval is widened to theirs",)
+    assert found.method == "t interval, 600 samples; paired t test; at least the t interval of 3 seeds"
+
+
+def test_samples_of_one_group_count_together() -> None:
+    generator = np.random.default_rng(2)
+    groups = [f"g{place // 10}" for place in range(400)]
+    shift = np.repeat(generator.normal(0.05, 0.1, 40), 10)
+    base = generator.uniform(0.3, 0.6, 400)
+    found = holdout(Right(), scored("a", base, groups), scored("b", base + shift, groups))
+    expected = clustered_interval(shift, np.repeat(np.arange(40), 10))
+    assert bounds(found) == pytest.approx((expected.low, expected.high))
+    assert found.method == "clustered t interval, 40 groups of 400 samples; clustered t test"
+    assert found.spread > 2 * shift.std()
+
+
+def test_few_groups_are_tested_by_flipping_signs() -> None:
+    groups = [f"g{place // 4}" for place in range(32)]
+    base = np.full(32, 0.5)
+    gains = np.repeat([0.1, 0.2, 0.1, 0.3, 0.2, 0.1, 0.2, 0.3], 4)
+    found = holdout(Right(), scored("a", base, groups), scored("b", base + gains, groups))
+    assert found.p_value == 2 / 2**8
+    assert found.method == "clustered t interval, 8 groups of 32 samples; sign-flip test of groups"
+
+
+def test_groups_of_one_sample_each_are_no_clusters() -> None:
+    baseline, tuned = pairs(15, 35, 500)
+    groups = [None if place % 2 else f"g{place}" for place in range(500)]
+    grouped = holdout(Right(), scored("few_shot", baseline.scores, groups), scored("lora", tuned.scores, groups))
+    assert grouped == holdout(Right(), baseline, tuned)
+
+
+def test_a_single_group_says_nothing() -> None:
+    found = holdout(Seconds(), scored("a", [1, 2, 3.0], ["g"] * 3), scored("b", [2, 3, 5.0], ["g"] * 3))
+    assert bounds(found) == (-math.inf, math.inf)
+    assert found.notes[0] == "only 1 group: the next one may differ"
+
+
+def test_no_failure_in_groups_still_leaves_doubt() -> None:
+    groups = [f"g{place // 5}" for place in range(200)]
+    found = holdout(Right(), scored("a", [1] * 200, groups), scored("b", [1] * 200, groups))
+    assert found.low < 0 < found.high
+    assert found.tuned_low == wilson_interval(1.0, 200).low
+
+
+def test_times_are_bootstrapped_and_keep_their_unit() -> None:
+    generator = np.random.default_rng(3)
+    slow, fast = generator.lognormal(0, 1, 120), generator.lognormal(-0.5, 1, 120)
+    found = holdout(Seconds(), scored("a", slow), scored("b", fast))
+    assert found.method == "BCa bootstrap, 120 samples; paired t test"
+    assert found.unit == "s"
+    assert found.low < found.difference < found.high
+    assert found == holdout(Seconds(), scored("a", slow), scored("b", fast))
+
+
+def test_a_corpus_metric_is_recomputed_on_each_resample() -> None:
+    generator = np.random.default_rng(4)
+    before = generator.gamma(2, 0.4, 300)
+    after = before * 0.8
+    found = holdout(MeanLoss(), scored("a", before), scored("b", after))
+    assert found.baseline_mean == pytest.approx(math.exp(before.mean()))
+    assert found.difference == pytest.approx(math.exp(after.mean()) - math.exp(before.mean()))
+    # Paired draws: the difference is far surer than either perplexity.
+    assert found.high - found.low < (found.baseline_high - found.baseline_low) / 2
+    assert found.p_value == pytest.approx(paired_p(after - before))
+    assert (found.method, found.unit) == ("BCa bootstrap, 300 samples; paired t test of the scores", "")
+
+
+def test_a_corpus_metric_of_right_or_wrong_is_tested_by_swapping_the_systems() -> None:
+    baseline, tuned = pairs(15, 35, 300)
+    found = holdout(ShareSquared(), baseline, tuned)
+    assert found.difference == pytest.approx((160 / 300) ** 2 - (140 / 300) ** 2)
+    assert found.p_value == pytest.approx(mcnemar(15, 35).exact, abs=0.004)
+    assert found.method == "BCa bootstrap, 300 samples; swap test of the metric"
+    assert found.unit == "%"
+
+
+def test_a_perfect_corpus_metric_still_leaves_doubt() -> None:
+    found = holdout(ShareSquared(), scored("a", [1] * 100), scored("b", [1] * 100))
+    assert found.low < 0 < found.high
+    assert found.tuned_low < 1
+
+
+@pytest.mark.parametrize("metric", [Right(), ShareSquared(), MeanLoss()])
+def test_swapping_the_systems_negates_the_difference(metric: object) -> None:
+    baseline, tuned = pairs(5, 12, 120)
+    forth, back = holdout(metric, baseline, tuned), holdout(metric, tuned, baseline)
+    assert forth.difference == pytest.approx(-back.difference)
+    assert bounds(forth) == pytest.approx((-back.high, -back.low), abs=0.002)
+    assert forth.p_value == pytest.approx(back.p_value)
+
+
+def test_a_standing_is_a_system_beside_itself() -> None:
+    system = scored("few_shot", [1, 0, 1, 1])
+    found = standing(Right(), split="dev", system=system)
+    wilson = wilson_interval(0.75, 4)
+    assert (found.baseline, found.tuned, found.split) == ("few_shot", "few_shot", "dev")
+    assert (found.tuned_mean, found.tuned_low, found.tuned_high) == (0.75, wilson.low, wilson.high)
+    assert (found.baseline_mean, found.difference, found.low, found.high, found.p_value) == (0.75, 0, 0, 0, 1)
+    assert (found.method, found.notes) == ("Wilson interval, 4 samples", ())
+
+
+def test_a_corpus_standing_has_its_bootstrap_interval() -> None:
+    found = standing(MeanLoss(), split="dev", system=scored("a", np.random.default_rng(5).gamma(2, 0.4, 100)))
+    assert found.tuned_low < found.tuned_mean < found.tuned_high
+    assert found.method == "BCa bootstrap, 100 samples"
+
+
+def test_the_order_of_the_samples_changes_nothing() -> None:
+    baseline, tuned = pairs(15, 35, 500)
+    order = np.random.default_rng(6).permutation(500)
+    moved = [
+        SystemScores(side.system, tuple(side.sample_ids[place] for place in order), side.scores[:, order])
+        for side in (baseline, tuned)
+    ]
+    assert bounds(holdout(Right(), *moved)) == pytest.approx(bounds(holdout(Right(), baseline, tuned)))
+
+
+def test_unequal_samples_are_named() -> None:
+    tuned = SystemScores("lora", ("s0", "s1", "x"), np.ones((1, 3)))
+    with pytest.raises(Incomparable, match=r"different samples: 2 only in a \(s2, s3\); 1 only in lora \(x\)"):
+        holdout(Right(), scored("a", [1, 1, 0, 0]), tuned)
+
+
+def test_another_order_is_refused_rather_than_paired_wrongly() -> None:
+    tuned = SystemScores("lora", ("s1", "s0"), np.ones((1, 2)))
+    with pytest.raises(Incomparable, match="another order"):
+        holdout(Right(), scored("a", [1, 1]), tuned)
+
+
+def test_other_groups_for_the_same_samples_are_refused() -> None:
+    with pytest.raises(Incomparable, match="other groups"):
+        holdout(Right(), scored("a", [1, 1, 0], ["g", "g", "h"]), scored("b", [1, 1, 0], ["g", "h", "h"]))
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_score_that_is_no_number_names_its_sample(bad: float) -> None:
+    with pytest.raises(Incomparable, match=r"lora: the score of sample 's1' \(run 2 of 2\) is"):
+        scored("lora", [[1, 1, 1], [1, bad, 0]])
+
+
+def test_a_sample_scored_twice_is_named() -> None:
+    with pytest.raises(Incomparable, match="sample 'a' is scored twice"):
+        SystemScores("lora", ("a", "b", "a"), np.ones((1, 3)))
+
+
+@pytest.mark.parametrize("shape", [(1, 2), (3,), (0, 3)])
+def test_scores_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(Incomparable, match=r"\(seeds, n\) is needed"):
+        SystemScores("lora", ("a", "b", "c"), np.ones(shape))
+
+
+def test_no_samples_are_refused() -> None:
+    with pytest.raises(Incomparable, match="for 0 samples"):
+        SystemScores("lora", (), np.ones((1, 0)))
+
+
+def test_a_corpus_metric_without_details_is_refused() -> None:
+    plain = SystemScores("a", ("s0", "s1"), np.ones((1, 2)))
+    with pytest.raises(Incomparable, match="exp_loss: a has no detail"):
+        holdout(MeanLoss(), plain, plain)
+
+
+def test_a_corpus_statistic_that_is_no_number_names_its_metric() -> None:
+    with pytest.raises(Incomparable, match=r"exp_loss: .* not finite"), np.errstate(over="ignore", invalid="ignore"):
+        holdout(MeanLoss(), scored("a", [900.0, 1.0, 2.0]), scored("b", [1.0, 1.0, 2.0]))

@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import PeftConfig, PeftModel
 from transformers import DynamicCache
 
 from harness.engine.prefix import Prefix
 from harness.errors import StageFailed
 from harness.weights.hardware import dtype_name
+from harness.weights.bars import errors_only
 
 
 def is_adapter(folder: Path) -> bool:
@@ -34,6 +34,11 @@ def attach(base: Any, folder: Path) -> Any:
 
     Raises StageFailed where the adapter does not fit the base.
     """
+    # Imported here because it takes 3 to 6 s, which a run of baselines need not pay. On the way it loads
+    # bitsandbytes, which warns about an optional kernel that nothing here uses.
+    with errors_only("bitsandbytes"):
+        from peft import PeftModel
+
     try:
         adapted = PeftModel.from_pretrained(base, str(folder), autocast_adapter_dtype=False)
     except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
@@ -70,5 +75,5 @@ def virtual_prefix(adapted: Any) -> Prefix:
     return Prefix(tokens=0, positions=int(config.num_virtual_tokens), cache=cache)
 
 
-def _config(adapted: Any) -> PeftConfig:
+def _config(adapted: Any) -> Any:
     return adapted.peft_config[adapted.active_adapter]

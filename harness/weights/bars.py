@@ -1,18 +1,31 @@
-"""Keeping a library's progress bars off the terminal while the harness shows its own line."""
+"""Keeping libraries' own lines off the terminal while the harness shows its line."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from transformers.utils import logging
+from transformers.utils import logging as transformers_logging
 
 
 @contextmanager
 def no_bars() -> Iterator[None]:
     """Switch the progress bars of transformers off for a while."""
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
     try:
         yield
     finally:
         if shown:
-            logging.enable_progress_bar()
+            transformers_logging.enable_progress_bar()
+
+
+@contextmanager
+def errors_only(name: str) -> Iterator[None]:
+    """Let the logger `name` report errors only, for a while."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

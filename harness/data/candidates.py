@@ -29,7 +29,9 @@ def candidates(
     up to GRAM_LETTERS + 1 grams. inside: the query may also be a part of the text.
     """
     query_grams = [_distinct_grams(query) for query in queries]
-    wanted = _distinct(np.concatenate(query_grams)) if query_grams else np.empty(0, np.int64)
+    if not query_grams:
+        return
+    wanted = _distinct(np.concatenate(query_grams))
     for first, chunk in _chunks(texts):
         index = _Index.of(chunk, wanted)
         for query, grams in enumerate(query_grams):

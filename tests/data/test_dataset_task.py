@@ -70,7 +70,7 @@ def test_without_dev_it_is_cut_from_train_and_the_holdout_stays_whole(tmp_path: 
 
 def test_several_files_and_kinds_are_one_source(tmp_path: Path) -> None:
     (tmp_path / "more.csv").write_text("prompt,completion\nNumber 9?,9\n")
-    files = [write(tmp_path / "rows.jsonl", questions(1)), tmp_path / "more.csv"]
+    files: list[str | Path] = [write(tmp_path / "rows.jsonl", questions(1)), tmp_path / "more.csv"]
 
     task = DatasetTask("numbers", dev=files, holdout=write(tmp_path / "holdout.jsonl", questions(1, first=5)))
 

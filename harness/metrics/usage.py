@@ -13,6 +13,7 @@ class TokensIn:
 
     name: ClassVar[str] = "tokens_in"
     better: ClassVar[Direction] = "lower"
+    unit: ClassVar[str] = "tokens"
 
     def score(self, sample: Sample, answer: Answer) -> float:
         return float(answer.tokens_in)
@@ -24,6 +25,7 @@ class TokensOut:
 
     name: ClassVar[str] = "tokens_out"
     better: ClassVar[Direction] = "lower"
+    unit: ClassVar[str] = "tokens"
 
     def score(self, sample: Sample, answer: Answer) -> float:
         return float(answer.tokens_out)
@@ -38,6 +40,7 @@ class Latency:
 
     name: ClassVar[str] = "latency"
     better: ClassVar[Direction] = "lower"
+    unit: ClassVar[str] = "s"
 
     def score(self, sample: Sample, answer: Answer) -> float:
         return answer.seconds

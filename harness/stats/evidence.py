@@ -19,6 +19,7 @@ from harness.stats.intervals import (
     clustered_standard_error,
     paired_interval,
     seed_interval,
+    seed_p,
     standard_error,
 )
 from harness.stats.sign_flip import sign_flip_interval, sign_flip_p
@@ -114,7 +115,7 @@ def difference_of(tuned: Scores, baseline: Scores, *, seed: int) -> Estimate:
 
 
 def with_seeds(estimate: Estimate, tuned: FloatArray, baseline: FloatArray | None) -> Estimate:
-    """Return the estimate with the wider of its interval and the seed-level one; unchanged with one seed.
+    """Return the estimate with the wider interval and the larger p of samples and seeds; unchanged with one seed.
 
     tuned, baseline: the mean of each seed, shape (seeds,); None where one system's own mean is meant.
     """
@@ -130,6 +131,7 @@ def with_seeds(estimate: Estimate, tuned: FloatArray, baseline: FloatArray | Non
         interval=wider,
         notes=notes,
         method=f"{estimate.method}; at least the t interval of {count} seeds",
+        p_value=estimate.p_value if baseline is None else max(estimate.p_value, seed_p(tuned, baseline)),
         seed_spread=float(tuned.std(ddof=1)) if tuned.size > 1 else 0.0,
     )
 

@@ -98,16 +98,22 @@ def seed_interval(tuned: FloatArray, baseline: FloatArray | None = None, *, leve
     its own; more are taken as independent of the tuned seeds (Welch's degrees of freedom, which are S - 1 for a
     single baseline seed). With one tuned and one baseline seed nothing is known: (-inf, inf).
     """
-    reference = np.zeros(1) if baseline is None else baseline
-    parts = [(float(seeds.var(ddof=1)) / seeds.size, seeds.size - 1) for seeds in (tuned, reference) if seeds.size > 1]
-    if not parts:
-        return EVERYTHING
-    variance = sum(part for part, _ in parts)
-    if variance == 0:
-        freedom = float(sum(freedom for _, freedom in parts))
-    else:
-        freedom = variance**2 / sum(part**2 / freedom for part, freedom in parts)
-    return _t_interval(float(tuned.mean() - reference.mean()), math.sqrt(variance), freedom, level)
+    difference, error, freedom = _seed_error(tuned, np.zeros(1) if baseline is None else baseline)
+    return _t_interval(difference, error, freedom, level) if freedom else EVERYTHING
+
+
+def seed_p(tuned: FloatArray, baseline: FloatArray) -> float:
+    """Return the two-sided p-value of "retraining would give no difference"; 1 where no system has two seeds.
+
+    tuned, baseline: as in `seed_interval`, which excludes 0 exactly where this is below 1 - level. Seeds that do
+    not differ at all give 0: all the doubt is then between samples.
+    """
+    from scipy.special import stdtr
+
+    difference, error, freedom = _seed_error(tuned, baseline)
+    if not freedom:
+        return 1.0
+    return 2 * float(stdtr(freedom, -abs(difference) / error)) if error else float(difference == 0)
 
 
 def require_finite(values: FloatArray) -> None:
@@ -115,6 +121,16 @@ def require_finite(values: FloatArray) -> None:
     bad = np.flatnonzero(~np.isfinite(values))
     if bad.size:
         raise ValueError(f"value {bad[0]} of {values.size} is {values[bad[0]]}; only finite numbers have an interval")
+
+
+def _seed_error(tuned: FloatArray, baseline: FloatArray) -> tuple[float, float, float]:
+    """Return the difference of the means, its standard error, and the degrees of freedom (0: nothing is known)."""
+    difference = float(tuned.mean() - baseline.mean())
+    parts = [(float(seeds.var(ddof=1)) / seeds.size, seeds.size - 1) for seeds in (tuned, baseline) if seeds.size > 1]
+    variance = sum(part for part, _ in parts)
+    if variance == 0:
+        return difference, 0.0, float(sum(freedom for _, freedom in parts))
+    return difference, math.sqrt(variance), variance**2 / sum(part**2 / freedom for part, freedom in parts)
 
 
 def _t_interval(mean: float, error: float, freedom: float, level: float) -> Interval:

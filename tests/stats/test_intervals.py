@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -14,6 +15,7 @@ from harness.stats.intervals import (
     clustered_standard_error,
     paired_interval,
     seed_interval,
+    seed_p,
     standard_error,
 )
 from harness.stats.t_test import paired_p
@@ -97,6 +99,16 @@ def test_baseline_seeds_add_their_own_variance() -> None:
     alone, both = seed_interval(tuned, baseline[1:2]), seed_interval(tuned, baseline)
     assert both.high - both.low > (alone.high - alone.low) * 0.9
     assert seed_interval(tuned) == seed_interval(tuned, np.zeros(1))
+
+
+def test_the_seed_level_p_is_that_of_welch() -> None:
+    tuned, baseline = np.array([0.6, 0.65, 0.63]), np.array([0.5, 0.58, 0.61])
+    expected = scipy.stats.ttest_ind(tuned, baseline, equal_var=False)
+    assert seed_p(tuned, baseline) == pytest.approx(expected.pvalue)
+    interval = seed_interval(tuned, baseline)
+    assert (interval.low, interval.high) == pytest.approx(tuple(expected.confidence_interval()))
+    assert seed_p(tuned, np.array([0.5])) == pytest.approx(scipy.stats.ttest_1samp(tuned, 0.5).pvalue)
+    assert (seed_p(tuned[:1], baseline[:1]), seed_p(np.full(3, 0.6), np.array([0.5]))) == (1.0, 0.0)
 
 
 @pytest.mark.parametrize("values", [[], [0.4]])

@@ -142,8 +142,8 @@ class Recipe(Protocol):
     @property
     def trainer(self) -> str: ...
     @property
-    def prompt(self) -> Strategy:
-        """How the tuned model is prompted, in training and in serving."""
+    def prompt(self) -> Strategy | None:
+        """How the tuned model is prompted, in training and in serving; None is the plain zero-shot prompt."""
         ...
 
 

@@ -1,0 +1,6 @@
+"""Recipes and adapters: what is trained, declared as values that run nothing."""
+
+from harness.recipes.adapters import Adapter, Full, LoRA, LowRank, QLoRA
+from harness.recipes.sft import SFT
+
+__all__ = ["SFT", "Adapter", "Full", "LoRA", "LowRank", "QLoRA"]

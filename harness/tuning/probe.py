@@ -1,0 +1,82 @@
+"""After training: does the saved system, loaded from disk, answer otherwise than the base?"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+from torch.nn.functional import cross_entropy
+
+from harness.models import Model
+from harness.recipes import QLoRA
+from harness.recipes.adapters import Adapter
+from harness.samples import Check
+from harness.tuning.precision import Precision
+from harness.tuning.rows import Row
+from harness.weights.loading import load_model, model_of
+
+_ROWS = 4
+_NAME = "adapter changes the model"
+
+
+def probe(model: Model, folder: Path, adapter: Adapter, precision: Precision, rows: Sequence[Row]) -> tuple[Check, ...]:
+    """Return the checks on the saved system: it changes logits; a 4-bit base and the served one agree.
+
+    Both sides are computed in float32 from the files on disk, so that a difference is the training's and no rounding.
+    """
+    asked = rows[:_ROWS]
+    base = load_model(model, dtype=torch.float32)
+    before = [_logits(base, row) for row in asked]
+    tuned = _tuned(base, folder, device=precision.device)
+    after = [_logits(tuned, row) for row in asked]
+    changed = change_check(before, after)
+    if not isinstance(adapter, QLoRA):
+        return (changed,)
+    trained = load_model(model, dtype=precision.weights, quantize=adapter.quantization)
+    on_four_bits = [_logits(PeftModel.from_pretrained(trained, str(folder)).eval(), row) for row in asked]
+    return changed, _base_check(asked, trained_on=on_four_bits, served=after)
+
+
+def change_check(before: Sequence[torch.Tensor], after: Sequence[torch.Tensor]) -> Check:
+    """Return the check of the largest difference between the logits of base and tuned system."""
+    largest = torch.stack([(tuned - base).abs().max() for base, tuned in zip(before, after, strict=True)]).max().item()
+    if largest == 0:
+        detail = (
+            "the adapter changes no logit: training had no effect (a learning rate of 0?) or the saved weights are "
+            "not loaded; what was measured is the base model"
+        )
+        return Check(name=_NAME, status="invalid", detail=detail)
+    if not largest < float("inf"):  # also where it is no number
+        return Check(name=_NAME, status="invalid", detail=f"the tuned model's logits are not finite ({largest})")
+    detail = f"loaded from disk it moves a logit by up to {largest:.3g} on {len(before)} training rows"
+    return Check(name=_NAME, status="ok", detail=detail)
+
+
+def _tuned(base: Any, folder: Path, *, device: torch.device) -> Any:
+    if (folder / "adapter_config.json").is_file():
+        return PeftModel.from_pretrained(base, str(folder)).eval()
+    return model_of(folder, device=device, dtype=torch.float32)
+
+
+@torch.inference_mode()
+def _logits(model: Any, row: Row) -> torch.Tensor:
+    """Return the logits before each token of the answer, shape (answer tokens, vocabulary)."""
+    ids = torch.tensor([[*row.prompt, *row.answer]], device=model.device)
+    logits: torch.Tensor = model(input_ids=ids, use_cache=False, logits_to_keep=len(row.answer) + 1).logits
+    return logits[0, :-1].float().cpu()
+
+
+def _base_check(rows: Sequence[Row], *, trained_on: Sequence[torch.Tensor], served: Sequence[torch.Tensor]) -> Check:
+    four_bits, floats = _loss(rows, trained_on), _loss(rows, served)
+    return Check(
+        name="served base",
+        status="warning",
+        detail=f"trained on the NF4 base (loss {four_bits:.3f} a token on {len(rows)} training rows), served on the "
+        f"base that is not quantised (loss {floats:.3f})",
+    )
+
+
+def _loss(rows: Sequence[Row], logits: Sequence[torch.Tensor]) -> float:
+    answers = torch.tensor([token for row in rows for token in row.answer])
+    return float(cross_entropy(torch.cat(list(logits)), answers))

@@ -1,0 +1,151 @@
+"""TRL's SFTTrainer, with the loss on the answers' positions, batches of like length, and an exact dev loss."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn.functional import cross_entropy
+from torch.utils.data import Sampler
+from trl import SFTConfig, SFTTrainer
+
+from harness.recipes import SFT
+from harness.tuning.precision import Precision
+from harness.tuning.rows import IGNORED
+
+_SCHEDULES = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
+# Batches whose rows are sorted together: enough for like lengths, few enough to stay a shuffle.
+_BATCHES_SORTED = 16
+
+
+def trainer_config(recipe: SFT, *, folder: Path, seed: int, steps: int, every: int, precision: Precision) -> SFTConfig:
+    """Return TRL's settings of `recipe`; `every` is the number of steps between evaluations and checkpoints."""
+    micro = recipe.micro_batch_size or recipe.batch_size
+    return SFTConfig(
+        output_dir=str(folder),
+        num_train_epochs=recipe.epochs,
+        per_device_train_batch_size=micro,
+        gradient_accumulation_steps=recipe.batch_size // micro,
+        learning_rate=recipe.rate,
+        lr_scheduler_type=_SCHEDULES[recipe.schedule],
+        warmup_steps=round(recipe.warmup * steps),
+        weight_decay=recipe.weight_decay,
+        max_grad_norm=recipe.max_grad_norm,
+        optim="adamw_torch_fused",
+        logging_steps=1,
+        logging_nan_inf_filter=False,  # it would replace a NaN by the mean of earlier losses
+        include_num_input_tokens_seen="non_padding",
+        eval_strategy="no",  # the pacer callback asks for evaluations, also at the last step
+        save_strategy="steps",
+        save_steps=every,
+        save_total_limit=3,  # the best one and the last two
+        metric_for_best_model="eval_loss",
+        greater_is_better=False,
+        seed=seed,
+        data_seed=seed,
+        use_cpu=precision.device.type == "cpu",
+        bf16=False,  # AnswerTrainer opens autocast itself
+        gradient_checkpointing=False,
+        dataloader_num_workers=0,
+        dataloader_pin_memory=precision.device.type == "cuda",
+        report_to="none",
+        disable_tqdm=True,
+        max_length=None,
+        packing=False,
+        dataset_kwargs={"skip_prepare_dataset": True},
+    )
+
+
+class AnswerTrainer(SFTTrainer):  # type: ignore[misc]
+    """SFTTrainer on ready token ids.
+
+    On a CPU, TRL projects every position through the output head and masks afterwards; here only the positions
+    before an answer's token are projected, which for long prompts is most of the head's work saved.
+    """
+
+    def __init__(self, *, autocast: torch.dtype | None, dev: Sequence[dict[str, list[int]]], **arguments: Any) -> None:
+        self._autocast = autocast
+        # Sorted once: the sum over all dev tokens does not depend on the order, only the padding does.
+        self._dev = sorted(dev, key=lambda features: len(features["input_ids"]))
+        super().__init__(**arguments)
+
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """Return the mean loss of an answer token in the step; `num_items_in_batch` counts all micro-batches."""
+        total, tokens = self._summed_loss(model, inputs)
+        loss = total / (tokens if num_items_in_batch is None else num_items_in_batch)
+        return (loss, {"loss": loss}) if return_outputs else loss
+
+    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
+        """Return and log the dev loss: the sum over all answer tokens, divided by their number."""
+        self.model.eval()
+        size = 2 * self.args.per_device_train_batch_size  # no activations are kept, so twice the rows fit
+        losses = []
+        with torch.no_grad():
+            for start in range(0, len(self._dev), size):
+                batch = self._prepare_inputs(self.data_collator(self._dev[start : start + size]))
+                total, tokens = self._summed_loss(self.model, batch)
+                losses.append((float(total), int(tokens)))
+        metrics = {"eval_loss": sum(total for total, _ in losses) / sum(tokens for _, tokens in losses)}
+        self.log(metrics)
+        self.control: Any = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        self.model.train()
+        return metrics
+
+    def create_model_card(self, *_: Any, **__: Any) -> None:
+        """Write no card: a checkpoint is no publication."""
+
+    def _send_telemetry(self) -> None:
+        """Send nothing anywhere."""
+
+    def _summed_loss(self, model: Any, inputs: Any) -> tuple[Any, Any]:
+        """Return the summed loss of the batch's answer tokens, and their number."""
+        targets = inputs["labels"][:, 1:]  # (batch, time - 1)
+        answered = targets != IGNORED
+        positions = answered.any(dim=0).nonzero().squeeze(-1)  # where any row has a token to learn
+        with torch.autocast(targets.device.type, dtype=self._autocast, enabled=self._autocast is not None):
+            logits = model(
+                input_ids=inputs["input_ids"],
+                attention_mask=inputs["attention_mask"],
+                use_cache=False,
+                logits_to_keep=positions,
+            ).logits  # (batch, positions, vocabulary)
+        chosen = answered[:, positions]
+        total = cross_entropy(logits[chosen].float(), targets[:, positions][chosen], reduction="sum")
+        return total, answered.sum()
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
+        lengths = [len(ids) for ids in (train_dataset or self.train_dataset)["input_ids"]]
+        # Counted in updates, not passed by the loader: a run that resumes within an epoch finds the same order.
+        updates = max(1, -(-len(lengths) // (self.args.train_batch_size * self.args.gradient_accumulation_steps)))
+        return LikeLengths(
+            lengths,
+            batch_size=self.args.train_batch_size * self.args.gradient_accumulation_steps,
+            seed=self.args.seed,
+            epoch=lambda: self.state.global_step // updates,
+        )
+
+
+class LikeLengths(Sampler[int]):
+    """A shuffle in which a batch's rows are of like length, so that little is padded. One order a seed and epoch."""
+
+    def __init__(self, lengths: Sequence[int], *, batch_size: int, seed: int, epoch: Callable[[], int]) -> None:
+        self._lengths, self._batch_size, self._seed, self._epoch = lengths, batch_size, seed, epoch
+
+    def __len__(self) -> int:
+        return len(self._lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self._seed * 1_000_003 + self._epoch())
+        order = torch.randperm(len(self), generator=generator).tolist()
+        pool, size = self._batch_size * _BATCHES_SORTED, self._batch_size
+        batches = []
+        for start in range(0, len(order), pool):
+            alike = sorted(order[start : start + pool], key=lambda place: self._lengths[place])
+            batches += [alike[at : at + size] for at in range(0, len(alike), size)]
+        # The short batch stays last: elsewhere it would shift the rows of all batches after it.
+        full = [batch for batch in batches if len(batch) == size]
+        short = [batch for batch in batches if len(batch) < size]
+        mixed = torch.randperm(len(full), generator=generator).tolist()
+        return iter([place for at in mixed for place in full[at]] + [place for batch in short for place in batch])

@@ -1,0 +1,116 @@
+"""What is watched while a model trains: the pace of evaluations, patience, faults, the progress line, the seals."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from harness.errors import StageFailed
+from harness.protocols import Meter
+from harness.tuning.checkpoints import last_whole, seal
+from harness.tuning.history import dev_losses, train_losses
+
+# One bad batch is no divergence.
+_WINDOW = 3
+_WORSE = 1.5
+_EXPLODED = 10.0
+# Below this loss a gradient that rounds to 0 is success, not collapse.
+_LEARNED = 0.01
+
+
+class Pacer(TrainerCallback):  # type: ignore[misc]
+    """Evaluates every so many steps and at the last one, and ends the run when patience is exhausted."""
+
+    def __init__(self, *, every: int, patience: int | None) -> None:
+        self._every, self._patience = every, patience
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> TrainerControl:
+        control.should_evaluate = state.global_step % self._every == 0 or state.global_step >= state.max_steps
+        return control
+
+    def on_evaluate(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> TrainerControl:
+        if out_of_patience(state.log_history, self._patience):
+            control.should_training_stop = True
+            control.should_save = True
+        return control
+
+
+class Watch(TrainerCallback):  # type: ignore[misc]
+    """Stops the run at the first value that is not finite, and where the loss has left for good."""
+
+    def __init__(self, *, folder: Path, vocabulary: int, learning_rate: float) -> None:
+        self._folder, self._rate = folder, learning_rate
+        # A model that knows nothing guesses each token at this loss.
+        self._guessing = math.log(vocabulary)
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, Any], **_: Any
+    ) -> None:
+        for key, called in (("loss", "loss"), ("grad_norm", "gradient norm"), ("eval_loss", "dev loss")):
+            if key in logs and not math.isfinite(logs[key]):
+                raise StageFailed(self._said(state, f"the {called} is {logs[key]}"))
+        if "loss" in logs and (fact := self._divergence(train_losses(state.log_history), logs)) is not None:
+            raise StageFailed(self._said(state, fact))
+
+    def _divergence(self, losses: list[float], logs: dict[str, Any]) -> str | None:
+        """Return in words how training has gone astray, None where it has not.
+
+        Weights that were blown up need not give a large loss: the norms inside a model can turn them into the same
+        constant answer to everything, which costs what guessing costs and has no gradient any more.
+        """
+        loss, limit = losses[-1], max(self._guessing, _WORSE * min(losses[:_WINDOW]))
+        if logs.get("grad_norm") == 0 and loss > _LEARNED:
+            return f"the gradient is 0 at a loss of {loss:.3g}: the weights have run away, nothing is learned any more"
+        if loss > _EXPLODED * limit:
+            return f"the loss jumped to {loss:.3g} after {losses[0]:.3g} at the start: training diverges"
+        if len(losses) > _WINDOW and min(losses[-_WINDOW:]) > limit:
+            said = f"the loss is {loss:.3g} after {losses[0]:.3g} at the start, and above {limit:.3g}"
+            return f"{said} for {_WINDOW} steps: training diverges"
+        return None
+
+    def _said(self, state: TrainerState, fact: str) -> str:
+        good = last_whole(self._folder)
+        kept = f"the last good checkpoint is {good}" if good else "there is no good checkpoint yet"
+        return (
+            f"step {state.global_step} of {state.max_steps}: {fact} (learning rate {self._rate:g}); {kept}. "
+            "Lower learning_rate (a tenth is a good start), then run again"
+        )
+
+
+class Line(TrainerCallback):  # type: ignore[misc]
+    """Moves the progress line by a step, with the last losses as its note."""
+
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, Any], **_: Any
+    ) -> None:
+        if "loss" in logs:
+            dev = dev_losses(state.log_history)
+            note = f"loss {logs['loss']:.3f}" + (f", dev {dev[-1][1]:.3f}" if dev else "")
+            self._meter.advance(1, note=note)
+
+
+class Sealer(TrainerCallback):  # type: ignore[misc]
+    """Seals a checkpoint once all its files are written."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        seal(self._folder / f"checkpoint-{state.global_step}")
+
+
+def out_of_patience(history: list[dict[str, Any]], patience: int | None) -> bool:
+    """Tell whether the last `patience` evaluations brought no lower dev loss.
+
+    Read from the stored history, so that a resumed run stops where an undisturbed one does.
+    """
+    losses = [loss for _, loss in dev_losses(history)]
+    return bool(patience and losses) and len(losses) - 1 - losses.index(min(losses)) >= int(patience or 0)

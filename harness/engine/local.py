@@ -15,7 +15,7 @@ from harness.engine.generate import Generated, Request, Speaker, generate
 from harness.engine.likelihood import Scored, score
 from harness.engine.memory import halving
 from harness.engine.prefix import Prefix, shared_prefix
-from harness.errors import StageFailed
+from harness.errors import HarnessError, StageFailed
 from harness.models import Model
 from harness.protocols import Batch, LikelihoodBatch, Progress
 from harness.samples import Completion, Decoding, Messages
@@ -132,9 +132,7 @@ class LocalEngine:
             if adapters.is_prompt_learning(self._adapted):
                 self._virtual = adapters.virtual_prefix(self._adapted)
         else:
-            self._network = None  # freed first: two whole models may not fit
-            self._network = model_of(adapter, device=self._device, dtype=self._dtype)
-            self._tokenizer = self._tokenizer_of(adapter)
+            self._replace(adapter)
         self._adapter = adapter
 
     def close(self) -> None:
@@ -162,6 +160,15 @@ class LocalEngine:
             self._network = self._load_base()
         self._adapted, self._adapter, self._virtual = None, None, Prefix()
         self._tokenizer = self._base_tokenizer
+
+    def _replace(self, folder: Path) -> None:
+        self._network = None  # freed first: two whole models may not fit
+        try:
+            self._network = model_of(folder, device=self._device, dtype=self._dtype)
+            self._tokenizer = self._tokenizer_of(folder)
+        except HarnessError:
+            self._network = self._load_base()
+            raise
 
     def _tokenizer_of(self, folder: Path) -> Any:
         stored = any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model"))

@@ -1,0 +1,277 @@
+"""The endpoint engine against a real HTTP server on this machine."""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from harness.engine.endpoint import EndpointEngine, open_engine
+from harness.errors import StageFailed
+from harness.models import Endpoint
+from harness.samples import Completion, Decoding, Message
+
+PROMPTS = [(Message("system", "Be brief."), Message("user", f"question {place}")) for place in range(6)]
+
+
+@dataclass
+class Reply:
+    status: int = 200
+    body: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+def said(text: str, *, usage: bool = True, reason: str = "stop") -> Reply:
+    body: dict[str, object] = {"choices": [{"message": {"content": text}, "finish_reason": reason}]}
+    if usage:
+        body["usage"] = {"prompt_tokens": 11, "completion_tokens": 3}
+    return Reply(body=json.dumps(body))
+
+
+@dataclass
+class Server:
+    """reply: what is answered to the n-th request (from 0) with this body."""
+
+    reply: Callable[[int, dict], Reply]
+    url: str = ""
+    requests: list[tuple[float, dict, dict]] = field(default_factory=list)
+    working: int = 0
+    most_at_once: int = 0
+
+    def handle(self, handler: BaseHTTPRequestHandler, lock: threading.Lock) -> None:
+        body = json.loads(handler.rfile.read(int(handler.headers["Content-Length"])))
+        with lock:
+            place = len(self.requests)
+            self.requests.append((time.monotonic(), body, dict(handler.headers)))
+            self.working += 1
+            self.most_at_once = max(self.most_at_once, self.working)
+        reply = self.reply(place, body)
+        time.sleep(reply.seconds)
+        with lock:
+            self.working -= 1
+        content = reply.body.encode()
+        handler.send_response(reply.status)
+        for name, value in {**reply.headers, "Content-Length": str(len(content))}.items():
+            handler.send_header(name, value)
+        handler.end_headers()
+        handler.wfile.write(content)
+
+
+@contextmanager
+def serving(reply: Callable[[int, dict], Reply]) -> Iterator[Server]:
+    server, lock = Server(reply), threading.Lock()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            assert self.path == "/v1/chat/completions"
+            # A client that gave up has closed the connection.
+            try:
+                server.handle(self, lock)
+            except BrokenPipeError:
+                self.close_connection = True
+
+        def log_message(self, *arguments: object) -> None:
+            """Keep the test's output clean."""
+
+    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.url = f"http://127.0.0.1:{http.server_port}/v1"
+    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        http.shutdown()
+        thread.join()
+        http.server_close()
+
+
+def engine_of(server: Server, **options: object) -> EndpointEngine:
+    endpoint = Endpoint(server.url, "small-model", **options)
+    return EndpointEngine(endpoint, progress=None, first_wait_seconds=0.01)
+
+
+def answers(engine: EndpointEngine, prompts: list = PROMPTS, **decoding: object) -> list[Completion]:
+    found = {
+        p: c
+        for places, batch in engine.generate(prompts, Decoding(**decoding))
+        for p, c in zip(places, batch, strict=True)
+    }
+    return [found[position] for position in range(len(prompts))]
+
+
+def echo(place: int, body: dict) -> Reply:
+    return said(f"answer to {body['messages'][-1]['content']}")
+
+
+def test_each_prompt_gets_its_own_answer() -> None:
+    with serving(echo) as server:
+        engine = engine_of(server)
+        got = answers(engine)
+    assert [answer.text for answer in got] == [f"answer to question {place}" for place in range(6)]
+    assert (got[0].prompt, got[0].tokens_in, got[0].tokens_out, got[0].cut) == (
+        "system: Be brief.\n\nuser: question 0",
+        11,
+        3,
+        False,
+    )
+    assert engine.description == {
+        "engine": "endpoint",
+        "url": server.url,
+        "model": "small-model",
+        "concurrency": 4,
+        "token_counts": "server",
+    }
+
+
+def test_the_request_says_how_to_decode() -> None:
+    with serving(echo) as server:
+        answers(engine_of(server), PROMPTS[:1], max_tokens=7, temperature=0.5, top_p=0.9, stop=("\n",), seed=3)
+    assert server.requests[0][1] == {
+        "model": "small-model",
+        "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "question 0"}],
+        "max_tokens": 7,
+        "temperature": 0.5,
+        "top_p": 0.9,
+        "stop": ["\n"],
+        "seed": 3,
+    }
+
+
+def test_a_server_that_answers_500_twice_is_asked_again() -> None:
+    with serving(lambda place, body: Reply(500, "overloaded") if place < 2 else echo(place, body)) as server:
+        got = answers(engine_of(server), PROMPTS[:1])
+    assert (got[0].text, len(server.requests)) == ("answer to question 0", 3)
+
+
+def test_retry_after_is_honoured() -> None:
+    def busy_first(place: int, body: dict) -> Reply:
+        return Reply(429, "slow down", {"Retry-After": "0.4"}) if place == 0 else echo(place, body)
+
+    with serving(busy_first) as server:
+        answers(engine_of(server), PROMPTS[:1])
+    first, second = (moment for moment, _, _ in server.requests)
+    assert 0.4 <= second - first < 2
+
+
+def test_a_server_that_never_recovers_is_named_with_status_and_body() -> None:
+    with (
+        serving(lambda place, body: Reply(503, "<h1>maintenance until nine</h1>")) as server,
+        pytest.raises(StageFailed) as failure,
+    ):
+        answers(engine_of(server, retries=2), PROMPTS[:1])
+    assert str(failure.value) == (
+        f"POST {server.url}/chat/completions, prompt at position 0: status 503: <h1>maintenance until nine</h1>; "
+        "attempts: 3; what was answered is stored, running again resumes"
+    )
+    assert len(server.requests) == 3
+
+
+def test_a_slow_answer_is_given_up_and_asked_for_again() -> None:
+    with serving(lambda place, body: Reply(seconds=0.6) if place == 0 else echo(place, body)) as server:
+        got = answers(engine_of(server, timeout_seconds=0.2), PROMPTS[:1])
+    assert got[0].text == "answer to question 0"
+    with (
+        serving(lambda place, body: Reply(seconds=0.3)) as server,
+        pytest.raises(StageFailed, match=r"no answer within 0\.1 s; attempts: 2"),
+    ):
+        answers(engine_of(server, timeout_seconds=0.1, retries=1), PROMPTS[:1])
+
+
+@pytest.mark.parametrize("body", ["{not json", "[]", '{"choices": []}', '{"choices": [{"message": null}]}', "3"])
+def test_a_body_that_is_no_chat_completion_is_shown(body: str) -> None:
+    with (
+        serving(lambda place, _: Reply(200, body)) as server,
+        pytest.raises(StageFailed) as failure,
+    ):
+        answers(engine_of(server, retries=0), PROMPTS[:1])
+    assert f"status 200, but the body is no chat completion: {body}" in str(failure.value)
+
+
+def test_nobody_listening_is_a_clear_error() -> None:
+    with serving(echo) as server:
+        pass
+    with pytest.raises(StageFailed, match=rf"POST {server.url}/chat/completions, .*no connection"):
+        answers(engine_of(server, retries=1), PROMPTS[:1])
+
+
+def test_a_refused_key_is_not_tried_again_and_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEST_KEY", "sk-very-secret")
+
+    def refuse(place: int, body: dict) -> Reply:
+        return Reply(401, '{"error": "Incorrect API key provided: sk-very-secret"}')
+
+    with serving(refuse) as server, pytest.raises(StageFailed) as failure:
+        answers(engine_of(server, api_key_env="TEST_KEY"), PROMPTS[:1])
+    assert len(server.requests) == 1
+    assert server.requests[0][2]["Authorization"] == "Bearer sk-very-secret"
+    assert "sk-very-secret" not in str(failure.value)
+    assert "status 401" in str(failure.value)
+    assert "is TEST_KEY set to a valid key?" in str(failure.value)
+
+
+def test_no_key_sends_no_authorization(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    with serving(echo) as server:
+        answers(engine_of(server), PROMPTS[:1])
+    assert "Authorization" not in server.requests[0][2]
+
+
+def test_a_password_in_the_address_is_not_shown() -> None:
+    with serving(lambda place, body: Reply(400, "bad")) as server:
+        address = server.url.replace("http://", "http://me:secret@")
+        engine = EndpointEngine(Endpoint(address, "m"), progress=None, first_wait_seconds=0.01)
+        with pytest.raises(StageFailed) as failure:
+            answers(engine, PROMPTS[:1])
+    assert "secret" not in f"{failure.value} {engine.description}"
+
+
+def test_requests_run_side_by_side() -> None:
+    def slow(place: int, body: dict) -> Reply:
+        reply = echo(place, body)
+        reply.seconds = 0.2
+        return reply
+
+    with serving(slow) as server:
+        answers(engine_of(server, concurrency=3))
+    assert server.most_at_once == 3
+
+
+def test_a_rate_limit_spreads_requests() -> None:
+    with serving(echo) as server:
+        answers(engine_of(server, requests_per_minute=600), PROMPTS[:4])
+    moments = sorted(moment for moment, _, _ in server.requests)
+    assert moments[-1] - moments[0] >= 0.25
+
+
+def test_a_resumed_call_asks_only_for_missing_batches() -> None:
+    with serving(echo) as server:
+        engine = engine_of(server, concurrency=1)
+        whole = list(engine.generate(PROMPTS, Decoding()))
+        rest = list(engine.generate(PROMPTS, Decoding(), done=frozenset(whole[0][0])))
+    assert [places for places, _ in whole] == [(0, 1, 2, 3), (4, 5)]
+    assert [places for places, _ in rest] == [(4, 5)]
+    assert len(server.requests) == 8
+
+
+def test_words_are_counted_where_the_server_gives_no_usage() -> None:
+    with serving(lambda place, body: said("two words", usage=False, reason="length")) as server:
+        engine = engine_of(server)
+        (answer,) = answers(engine, PROMPTS[:1])
+    assert (answer.tokens_in, answer.tokens_out, answer.cut) == (6, 2, True)
+    assert engine.description["token_counts"] == "words, the server gave no usage"
+
+
+def test_what_a_server_cannot_do_is_said() -> None:
+    engine = open_engine(Endpoint("http://127.0.0.1:9/v1", "m"), progress=None)
+    with pytest.raises(StageFailed, match="gives no log-likelihoods"):
+        engine.likelihoods([(PROMPTS[0], "x")])
+    with pytest.raises(StageFailed, match="cannot load the tuned weights"):
+        engine.use(Path("adapter"))
+    engine.use(None)
+    engine.close()

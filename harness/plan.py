@@ -172,7 +172,9 @@ class Plan:
 
     def measure(self, metric: Executed, answers: Stage) -> Stage:
         """A metric that runs a model: a stage of its own for each set of answers."""
-        key = fingerprint(["measure", metric, answers.key, self._data_key(self.experiment.task, answers.split)])
+        content = getattr(metric, "content_key", None)  # of the files and packages that the metric runs
+        data = self._data_key(self.experiment.task, answers.split)
+        key = fingerprint(["measure", metric, content, answers.key, data])
         return self._stage(key, "measure", answers.system, answers.split, answers.seed, self.experiment.task)
 
     def judge(self, judge: AnyModel, prompts: Sequence[Messages], seed: int, system: str) -> Stage:
@@ -186,11 +188,11 @@ class Plan:
         return [model_key(system.model), self.tune(system, seed).key if system.recipe else None]
 
     def _data_key(self, task: Task, split: Split | None) -> str:
-        """Hash ids, rendered prompts, references and groups of one split."""
+        """Hash ids, inputs, rendered prompts, references and groups of one split."""
 
         def content() -> object:
             samples = task.samples(split) if split else ()
-            return [[s.id, _plain(task.prompt(s)), s.reference, s.group] for s in samples]
+            return [[s.id, s.input, _plain(task.prompt(s)), s.reference, s.group] for s in samples]
 
         return self._remember(("data", task.name, id(task), split), content)
 

@@ -97,7 +97,8 @@ def _audit(run: Run) -> None:
     started, began = run.clock(), time.monotonic()
     with guarded(run, stage):
         pools = {split.value: task.samples(split) for split in Split}
-        checks = audit(pools, task.corpus() if isinstance(task, HasCorpus) else ())
+        corpus = task.corpus() if isinstance(task, HasCorpus) else ()
+        checks = audit(pools, corpus, corpus_is_lookup=bool(getattr(task, "corpus_is_lookup", False)))
         run.store.finish(
             stage_row(
                 run,

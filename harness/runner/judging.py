@@ -10,7 +10,7 @@ from harness.protocols import JudgedMetric, Named, PairMetric
 from harness.runner.context import Run
 from harness.runner.declaration import declared
 from harness.runner.gathering import BySeed, Gathered, Guarded
-from harness.runner.scoring import Scored, applies, preferred, scored
+from harness.runner.scoring import Scored, applies, can_measure, preferred, scored
 from harness.samples import Split
 from harness.store.rows import (
     CheckRow,
@@ -81,13 +81,13 @@ def _decide(run: Run, seen: Gathered, tables: _Tables, *, post_hoc: bool) -> Dec
 
 def _compare_pair(run: Run, tables: _Tables, baseline: BySeed, tuned: BySeed) -> None:
     for metric in run.plan.experiment.metrics:
+        if not (can_measure(metric, baseline[0]) and can_measure(metric, tuned[0])):
+            continue
         if isinstance(metric, PairMetric | JudgedMetric):
             ours, theirs = preferred(run, metric, tuned, baseline[0])
             sides = (theirs, ours)
-        elif applies(metric, baseline[0]) and applies(metric, tuned[0]):
-            sides = (scored(run, metric, baseline), scored(run, metric, tuned))
         else:
-            continue
+            sides = (scored(run, metric, baseline), scored(run, metric, tuned))
         for side in sides:
             _keep_mean(run, tables, side, Split.HOLDOUT)
         _keep_comparison(run, tables, _compared(metric, *sides))

@@ -1,8 +1,9 @@
 """Answers -> scores. Pure metrics are computed anew each time; a metric that runs a model is a stage of its own."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import ParamSpec, TypeVar
 
 import numpy as np
 
@@ -16,6 +17,9 @@ from harness.runner.resolve import resolve
 from harness.runner.streaming import Stream, machine, stream
 from harness.samples import Answer, Sample, Score, Split
 from harness.store.rows import MeasureRow, ScoreRow
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -57,9 +61,14 @@ class Scored:
 
 def applies(metric: Named, answered: Answered) -> bool:
     """False where a system cannot be measured: a server that gives no likelihoods, a pair without a pair."""
-    if isinstance(metric, PairMetric):
-        return False
-    return answered.system.gives_likelihoods or not getattr(metric, "needs_likelihood", False)
+    return not isinstance(metric, PairMetric) and can_measure(metric, answered)
+
+
+def can_measure(metric: Named, answered: Answered) -> bool:
+    """False where the metric, or the one it judges pairs by, needs likelihoods that a server does not give."""
+    judged_by = getattr(metric, "by", None)
+    needs = getattr(metric, "needs_likelihood", False) or getattr(judged_by, "needs_likelihood", False)
+    return answered.system.gives_likelihoods or not needs
 
 
 def scored(run: Run, metric: Named, answered: Sequence[Answered]) -> Scored:
@@ -74,6 +83,9 @@ def preferred(
     run: Run, metric: PairMetric | JudgedMetric, tuned: Sequence[Answered], baseline: Answered
 ) -> tuple[Scored, Scored]:
     """Score a pair metric: the tuned system's share of each comparison, and the rest for the baseline."""
+    check_votes = getattr(metric, "check_votes", None)
+    if check_votes is not None:
+        check_votes([sample.id for sample in baseline.samples])
     shares = [_preferences(run, metric, one, baseline) for one in tuned]
     rests = [tuple(Score(1.0 - share.value, share.detail) for share in seed) for seed in shares]
     mine = Scored(metric, tuple(tuned), tuple(shares))
@@ -89,10 +101,10 @@ def _scores(run: Run, metric: Named, answered: Answered) -> tuple[Score, ...]:
     if isinstance(metric, Executed):
         return _measured(run, metric, answered)
     if isinstance(metric, BatchMetric):
-        found = _called(where, lambda: list(metric.score_all(answered.samples, answered.answers)))
+        found = _called(where, metric.score_all, answered.samples, answered.answers)
     elif isinstance(metric, Metric):
         found = [
-            _called(f"{where}, sample {sample.id!r}", lambda s=sample, a=answer: metric.score(s, a))  # type: ignore[misc]
+            _called(f"{where}, sample {sample.id!r}", metric.score, sample, answer)
             for sample, answer in zip(answered.samples, answered.answers, strict=True)
         ]
     else:
@@ -106,10 +118,7 @@ def _preferences(run: Run, metric: object, tuned: Answered, baseline: Answered) 
     if isinstance(metric, JudgedMetric) and metric.judge is not None:
         return _checked(where, _votes(run, metric, tuned, triples), tuned.samples)
     assert isinstance(metric, PairMetric)
-    found = [
-        _called(f"{where}, sample {s.id!r}", lambda s=s, t=t, b=b: metric.prefer(s, t, b))  # type: ignore[misc]
-        for s, t, b in triples
-    ]
+    found = [_called(f"{where}, sample {s.id!r}", metric.prefer, s, t, b) for s, t, b in triples]
     return _checked(where, found, tuned.samples)
 
 
@@ -144,7 +153,7 @@ def _measure(run: Run, metric: Executed, answered: Answered, stage: Stage) -> No
 
     def batches() -> Iterator[tuple[Sequence[MeasureRow], int]]:
         execute = resolve(metric.executor)
-        found = _called(where, lambda: list(execute(metric, answered.samples, answered.answers)))
+        found = _called(where, execute, metric, answered.samples, answered.answers)
         scores = _checked(where, found, answered.samples)
         rows = [
             MeasureRow(
@@ -162,10 +171,10 @@ def _measure(run: Run, metric: Executed, answered: Answered, stage: Stage) -> No
     stream(run, work, batches(), lambda: {**machine(), "metric": metric.name})
 
 
-def _called(where: str, call: object) -> object:
-    assert callable(call)
+def _called(where: str, function: Callable[Arguments, Result], *args: Arguments.args, **kw: Arguments.kwargs) -> Result:
+    """Call a metric's own code; what it raises names where it happened."""
     try:
-        return call()
+        return function(*args, **kw)
     except HarnessError:
         raise
     except Exception as error:
@@ -175,8 +184,7 @@ def _called(where: str, call: object) -> object:
         ) from error
 
 
-def _checked(where: str, found: object, samples: Sequence[Sample]) -> tuple[Score, ...]:
-    assert isinstance(found, list)
+def _checked(where: str, found: Sequence[float | Score], samples: Sequence[Sample]) -> tuple[Score, ...]:
     if len(found) != len(samples):
         raise StageFailed(f"{where} gave {len(found)} scores for {len(samples)} answers; give one for each, in order")
     scores = tuple(

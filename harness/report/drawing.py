@@ -1,0 +1,105 @@
+"""Intervals -> positions on an axis, in percent of its width: what the SVG of the templates draws."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from harness.report.reading import FindingView
+
+_MARGIN = 0.08
+_MOST_TICKS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """A linear scale; values beyond its ends, infinite ones too, are drawn at the end."""
+
+    low: float
+    high: float
+
+    def at(self, value: float) -> float:
+        """Return the position of `value` in percent, 0 to 100."""
+        share = (value - self.low) / (self.high - self.low)
+        return round(100 * min(max(share, 0.0), 1.0), 2)
+
+    def ticks(self) -> tuple[float, ...]:
+        """Return at most five round values inside the axis."""
+        step = _round_step((self.high - self.low) / _MOST_TICKS)
+        first, last = math.ceil(self.low / step), math.floor(self.high / step)
+        return tuple(round(step * place, 12) for place in range(first, last + 1))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntervalDrawing:
+    """Where each part of one interval stands, in percent; None where there is nothing to draw.
+
+    open_low, open_high: the interval goes on beyond the axis. good: the side of the threshold that meets the criterion.
+    """
+
+    low: float
+    high: float
+    point: float | None
+    open_low: bool
+    open_high: bool
+    threshold: float | None = None
+    zero: float | None = None
+    good: tuple[float, float] | None = None
+    ticks: tuple[tuple[float, float], ...] = ()
+
+
+def axis_over(values: Iterable[float | None]) -> Axis:
+    """Return an axis with a margin around all finite `values`."""
+    known = [value for value in values if value is not None and math.isfinite(value)] or [0.0]
+    low, high = min(known), max(known)
+    width = (high - low) or abs(high) or 1.0
+    return Axis(low - _MARGIN * width, high + _MARGIN * width)
+
+
+def symmetric_axis(values: Iterable[float | None]) -> Axis:
+    """Return an axis with zero in its middle that holds all finite `values`."""
+    reach = max((abs(value) for value in values if value is not None and math.isfinite(value)), default=0.0) or 1.0
+    return Axis(-reach * (1 + _MARGIN), reach * (1 + _MARGIN))
+
+
+def draw_interval(axis: Axis, low: float | None, point: float | None, high: float | None) -> IntervalDrawing:
+    """Return the interval on `axis`; a bound that is None is open."""
+    return IntervalDrawing(
+        low=0.0 if low is None else axis.at(low),
+        high=100.0 if high is None else axis.at(high),
+        point=None if point is None else axis.at(point),
+        open_low=low is None,
+        open_high=high is None,
+        zero=axis.at(0.0) if axis.low < 0 < axis.high else None,
+    )
+
+
+def draw_finding(finding: FindingView, *, good_is_above: bool) -> IntervalDrawing | None:
+    """Return the criterion's interval against its threshold, or None where nothing was measured."""
+    if finding.value is None or finding.threshold is None:
+        return None
+    marks = [mark for mark in (finding.low, finding.value, finding.high, finding.threshold) if mark is not None]
+    axis = axis_over(_with_zero_if_near(marks))
+    drawn = draw_interval(axis, finding.low, finding.value, finding.high)
+    threshold = axis.at(finding.threshold)
+    return IntervalDrawing(
+        low=drawn.low,
+        high=drawn.high,
+        point=drawn.point,
+        open_low=drawn.open_low,
+        open_high=drawn.open_high,
+        zero=drawn.zero,
+        threshold=threshold,
+        good=(threshold, 100.0) if good_is_above else (0.0, threshold),
+        ticks=tuple((axis.at(tick), tick) for tick in axis.ticks()),
+    )
+
+
+def _with_zero_if_near(marks: Sequence[float]) -> list[float]:
+    """Add zero where it is no further away than the marks lie apart: a far zero would squeeze the interval."""
+    low, high = min(marks), max(marks)
+    return [*marks, 0.0] if min(abs(low), abs(high)) <= high - low else list(marks)
+
+
+def _round_step(rough: float) -> float:
+    power = 10.0 ** math.floor(math.log10(rough))
+    return next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * (1 - 1e-9))

@@ -1,0 +1,71 @@
+"""The files of a report: one page an experiment, the index, verdicts.json."""
+
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness.report.index import render_index, summarise
+from harness.report.page import render_page
+from harness.report.reading import finite, primary_comparison
+from harness.store.rows import Evidence
+
+
+def verdict_entry(evidence: Evidence) -> dict[str, object]:
+    """Return one entry of verdicts.json; "primary" is None where nothing was tuned and compared."""
+    decision, row = evidence.decision, primary_comparison(evidence)
+    return {
+        "experiment": evidence.experiment.name,
+        "question": evidence.experiment.question,
+        "verdict": decision.verdict,
+        "reason": decision.reason,
+        "findings": _plain(decision.findings) or [],
+        "primary": None
+        if row is None
+        else {
+            "metric": row.metric,
+            "baseline": row.baseline,
+            "tuned": row.tuned,
+            "difference": finite(row.difference),
+            "low": finite(row.low),
+            "high": finite(row.high),
+            "samples": row.samples,
+        },
+        "report": f"{evidence.experiment.name}.html",
+    }
+
+
+def write_reports(folder: Path, evidences: Sequence[Evidence]) -> list[Path]:
+    """Write the pages, index.html and verdicts.json into `folder`, which is made if missing; return their paths.
+
+    Each file is replaced as a whole, so a reader never meets half a page.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    written = [_replace(folder / f"{evidence.experiment.name}.html", render_page(evidence)) for evidence in evidences]
+    written.append(_replace(folder / "index.html", render_index([summarise(evidence) for evidence in evidences])))
+    entries = [verdict_entry(evidence) for evidence in evidences]
+    text = json.dumps(entries, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    written.append(_replace(folder / "verdicts.json", text))
+    return written
+
+
+def _replace(path: Path, text: str) -> Path:
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
+            stream.write(text)
+        Path(temporary).chmod(0o644)  # mkstemp lets only its owner read
+        Path(temporary).replace(path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+    return path
+
+
+def _plain(value: object) -> object:
+    """Return `value` with numbers that JSON lacks (infinite, not a number) as None."""
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return finite(value) if isinstance(value, float) else value

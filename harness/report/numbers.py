@@ -1,0 +1,175 @@
+"""Numbers and times as the templates write them; means and differences go through `harness.stats.wording`."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+
+from harness.report.reading import declaration, directions, findings, finite
+from harness.stats.wording import FRACTION, amount, change, count, difference_text, mean_text, p_text, rounded
+from harness.store.rows import Evidence
+
+UNKNOWN = "–"
+
+# Metrics whose values may lie between 0 and 1 without being a share of anything.
+_KNOWN_UNITS = {
+    "latency": "s",
+    "tokens_in": "tokens",
+    "tokensin": "tokens",
+    "tokens_out": "tokens",
+    "tokensout": "tokens",
+    "cost": "",
+    "perplexity": "",
+}
+_MINUTE, _HOUR = 60, 3600
+
+
+def units_of(evidence: Evidence) -> dict[str, str]:
+    """Return the unit of every metric measured: as a finding or the declaration says, else guessed from its values."""
+    declared = declaration(evidence).get("units")
+    stated = dict(declared) if isinstance(declared, Mapping) else {}
+    stated |= {found.metric: found.unit for found in findings(evidence.decision.findings) if found.unit is not None}
+    values: dict[str, list[float | None]] = {}
+    for row in evidence.system_means:
+        values.setdefault(row.metric, []).append(finite(row.mean))
+    for pair in evidence.comparisons:
+        values.setdefault(pair.metric, []).extend((finite(pair.baseline_mean), finite(pair.tuned_mean)))
+    better = directions(evidence)
+    return {metric: _unit(metric, means, stated, better[metric]) for metric, means in values.items()}
+
+
+def amount_or_unknown(value: float | None, unit: str = "") -> str:
+    return UNKNOWN if value is None else amount(value, unit=unit)
+
+
+def score(value: float | None, unit: str = "") -> str:
+    """Return a sample's score, "+∞" and such included, with at most three decimals."""
+    return UNKNOWN if value is None else amount(round(value, 5 if unit == FRACTION else 3), unit=unit)
+
+
+def tick(value: float, unit: str = "") -> str:
+    """Return the label of a place on an axis of differences; zero needs no sign or unit."""
+    return "0" if value == 0 else change(value, unit=unit)
+
+
+def change_or_unknown(value: float | None, unit: str = "") -> str:
+    return UNKNOWN if value is None else change(value, unit=unit)
+
+
+def mean_interval(
+    mean: float | None, low: float | None, high: float | None, unit: str = "", samples: int | None = None
+) -> str:
+    """Return a mean with its interval; a missing bound is open."""
+    if mean is None:
+        return UNKNOWN
+    return mean_text(mean, _bound(low, -math.inf), _bound(high, math.inf), unit=unit, samples=samples)
+
+
+def difference_interval(
+    difference: float | None,
+    low: float | None,
+    high: float | None,
+    unit: str = "",
+    samples: int | None = None,
+    seeds: int | None = None,
+) -> str:
+    """Return a difference with its interval, sample and seed count; a missing bound is open."""
+    if difference is None:
+        return UNKNOWN
+    bounds = _bound(low, -math.inf), _bound(high, math.inf)
+    return difference_text(difference, *bounds, unit=unit, samples=samples, seeds=seeds)
+
+
+def p_or_unknown(value: float | None) -> str:
+    return UNKNOWN if value is None else p_text(value)
+
+
+def whole(number: float | None) -> str:
+    return UNKNOWN if number is None else f"{number:,.0f}"
+
+
+def duration(seconds: float | None) -> str:
+    """Return "0.42 s", "38 s", "4 min 05 s" or "2 h 10 min"."""
+    if seconds is None:
+        return UNKNOWN
+    if seconds < 10:
+        return f"{seconds:.2g} s" if seconds < 1 else f"{seconds:.1f} s"
+    rounded = round(seconds)
+    if rounded < _MINUTE:
+        return f"{rounded} s"
+    if rounded < _HOUR:
+        return f"{rounded // _MINUTE} min {rounded % _MINUTE:02d} s"
+    return f"{rounded // _HOUR} h {rounded % _HOUR // _MINUTE:02d} min"
+
+
+def money(value: float | None) -> str:
+    if value is None:
+        return UNKNOWN
+    return f"{value:,.2f}" if value >= 1 or value == 0 else f"{value:.2g}"
+
+
+def moment(when: datetime) -> str:
+    """Return a stored time; every time in the store is UTC."""
+    return f"{when:%Y-%m-%d %H:%M} UTC"
+
+
+def rounded_or_unknown(value: float | None, unit: str = "") -> str:
+    return UNKNOWN if value is None else rounded(value, unit=unit)
+
+
+def main_part(text: str) -> str:
+    """Return "83.4 %" of "83.4 % [81.2, 85.5]": the page writes the two in two sizes."""
+    return text.partition(" [")[0]
+
+
+def range_part(text: str) -> str:
+    """Return "[81.2, 85.5]" of "83.4 % [81.2, 85.5]"."""
+    return "".join(text.partition("[")[1:])
+
+
+def pre(text: str) -> str:
+    """Return text for a pre element, which swallows one newline at its start."""
+    return f"\n{text}" if text.startswith("\n") else text
+
+
+def one_line(text: str) -> str:
+    return " ".join(text[:400].split())[:200]
+
+
+def lines(value: object) -> str:
+    """Return a sentence, or several a line each."""
+    return "\n".join(str(item) for item in value) if isinstance(value, list | tuple) else str(value)
+
+
+FILTERS: dict[str, Callable[..., str]] = {
+    "amount": amount_or_unknown,
+    "change": change_or_unknown,
+    "counted": count,
+    "duration": duration,
+    "lines": lines,
+    "main_part": main_part,
+    "moment": moment,
+    "money": money,
+    "one_line": one_line,
+    "range_part": range_part,
+    "rounded": rounded_or_unknown,
+    "p_value": p_or_unknown,
+    "pre": pre,
+    "score": score,
+    "whole": whole,
+}
+
+
+def _unit(metric: str, means: Sequence[float | None], stated: Mapping[object, object], better: str) -> str:
+    """Return the stated unit; else "%" where all means are shares of one and more is better."""
+    name = metric.rsplit(": ", 1)[-1]
+    for key in (metric, name):
+        if isinstance(unit := stated.get(key), str):
+            return unit
+    known = _KNOWN_UNITS.get(name.lower().partition("(")[0])
+    if known is not None:
+        return known
+    return FRACTION if better == "higher" and all(mean is None or 0 <= mean <= 1 for mean in means) else ""
+
+
+def _bound(value: float | None, otherwise: float) -> float:
+    return otherwise if value is None else value

@@ -1,0 +1,75 @@
+"""Evidence -> the page of one experiment."""
+
+from harness.report.advice import TITLES, advice
+from harness.report.criteria import criterion_views
+from harness.report.numbers import difference_interval, mean_interval, units_of
+from harness.report.outcomes import LABELS
+from harness.report.prompts import prompt_examples
+from harness.report.provenance import (
+    check_lines,
+    environment_lines,
+    history,
+    holdout_looks,
+    seeds,
+    split_sizes,
+    versions,
+)
+from harness.report.reading import (
+    chosen,
+    declaration,
+    is_guard,
+    primary_comparison,
+    primary_metric,
+)
+from harness.report.samples import sample_list
+from harness.report.scoreboard import score_tables
+from harness.report.spending import all_tokens, serving_chart, spendings, training_seconds
+from harness.report.templating import CHART_LIBRARIES, render
+from harness.report.training import training_charts
+from harness.store.rows import Evidence
+
+
+def render_page(evidence: Evidence) -> str:
+    """Return one self-contained HTML page: it opens from disk and asks no network for anything."""
+    charts, spent = training_charts(evidence), spendings(evidence)
+    return render(
+        "page.html",
+        head_script="theme.js",
+        scripts=(*CHART_LIBRARIES, "page.js"),
+        experiment=evidence.experiment,
+        decision=evidence.decision,
+        verdict_title=TITLES.get(evidence.decision.verdict, evidence.decision.verdict),
+        advice=advice(evidence),
+        criteria=criterion_views(evidence),
+        declared=declaration(evidence),
+        baseline=chosen(evidence, "baseline"),
+        tuned=chosen(evidence, "tuned"),
+        primary=primary_comparison(evidence),
+        primary_metric=primary_metric(evidence),
+        units=units_of(evidence),
+        verdict_titles=TITLES,
+        outcome_labels=LABELS,
+        mean_interval=mean_interval,
+        difference_interval=difference_interval,
+        score_tables=score_tables(evidence),
+        comparisons=sorted(evidence.comparisons, key=lambda row: (row.split != "holdout", is_guard(row.metric))),
+        samples=sample_list(evidence),
+        training=charts,
+        chart_data={
+            "training": [{"points": chart.points, "best": chart.best} for chart in charts],
+            "serving": serving_chart(evidence, spent),
+        },
+        prompts=prompt_examples(evidence),
+        spendings=spent,
+        priced=any(row.money is not None for row in spent),
+        training_seconds=training_seconds(evidence),
+        all_tokens=all_tokens(evidence),
+        splits=split_sizes(evidence),
+        checks=check_lines(evidence),
+        environment=environment_lines(evidence),
+        versions=versions(evidence),
+        seeds=seeds(evidence),
+        history=history(evidence),
+        looks=holdout_looks(evidence),
+        total_looks=len(evidence.looks),
+    )

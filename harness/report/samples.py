@@ -1,0 +1,234 @@
+"""Sample by sample: the question, the reference and what each of the two systems said."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from harness.report.outcomes import LABELS, Outcome, compare_outcome, is_binary, is_right, single_outcome
+from harness.report.reading import DEV, HOLDOUT, chosen, directions, finite, main_stages, primary_metric
+from harness.store.rows import AnswerRow, Evidence, SampleRow, ScoreRow, SystemRow
+
+MOST_CARDS = 2000
+TEXT_BUDGET_BYTES = 2_800_000
+_TEXT_LIMITS = (20_000, 8_000, 4_000, 2_000, 1_000, 500, 250, 120)  # characters
+_MOST_TAG_VALUES = 40
+
+_Key = tuple[str, str]  # system, sample id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """One distinct answer and the seeds that gave it. right: None where the metric is not right-or-wrong."""
+
+    text: str
+    seeds: tuple[int, ...]
+    scores: tuple[float, ...]
+    right: bool | None
+    cut: bool
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """One system's answers to one sample; right and runs count its seeds (and repeats)."""
+
+    system: str
+    role: str
+    said: tuple[Said, ...]
+    right: int | None
+    runs: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    number: int
+    sample_id: str
+    input: str
+    reference: str
+    group: str | None
+    tags: tuple[tuple[str, str], ...]
+    outcome: Outcome
+    sides: tuple[Side, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleList:
+    """The cards, what tuning broke first. total: samples of the split, of which `cards` may be a part.
+
+    counts: (outcome, label, how many) of all samples. text_limit: characters after which texts were cut, or None.
+    """
+
+    split: str
+    metric: str | None
+    systems: tuple[str, ...]
+    total: int
+    cards: tuple[Card, ...]
+    counts: tuple[tuple[Outcome, str, int], ...]
+    tag_choices: tuple[tuple[str, tuple[str, ...]], ...]
+    text_limit: int | None
+
+
+def sample_list(evidence: Evidence) -> SampleList:
+    """Return the chosen pair on the holdout, or the best baseline alone on DEV where nothing was tuned."""
+    split, systems = _what_to_show(evidence)
+    metric = primary_metric(evidence)
+    cards = _ordered(_cards(evidence, split, systems, metric))
+    shown = cards[:MOST_CARDS]
+    limit = _fitting_limit(shown)
+    return SampleList(
+        split=split,
+        metric=metric,
+        systems=tuple(system.system for system in systems),
+        total=len(cards),
+        cards=tuple(_shortened(card, limit) for card in shown) if limit else tuple(shown),
+        counts=_counts(cards),
+        tag_choices=_tag_choices(shown),
+        text_limit=limit,
+    )
+
+
+def _what_to_show(evidence: Evidence) -> tuple[str, tuple[SystemRow, ...]]:
+    pair = [system for role in ("baseline", "tuned") if (system := chosen(evidence, role))]
+    answered = {(row.system, row.split) for row in main_stages(evidence)}
+    if len(pair) == 2 and all((system.system, HOLDOUT) in answered for system in pair):
+        return HOLDOUT, tuple(pair)
+    for system in (*pair, *evidence.systems):
+        for split in (HOLDOUT, DEV):
+            if (system.system, split) in answered:
+                return split, (system,)
+    return HOLDOUT, ()
+
+
+def _cards(evidence: Evidence, split: str, systems: Sequence[SystemRow], metric: str | None) -> list[Card]:
+    if not systems:
+        return []
+    answers = _answers(evidence, split)
+    scores = _scores(evidence, split, metric)
+    known = [value for row in scores.values() if (value := finite(row.score)) is not None]
+    better, binary = directions(evidence).get(metric or "", "higher"), is_binary(known)
+    samples = sorted((row for row in evidence.samples if row.split == split), key=lambda row: row.position)
+    return [_card(sample, systems, answers, scores, better=better, binary=binary) for sample in samples]
+
+
+def _answers(evidence: Evidence, split: str) -> dict[_Key, list[tuple[int, AnswerRow]]]:
+    """Return (seed, answer) of each system and sample."""
+    stages: dict[str, list[tuple[str, int]]] = {}
+    for membership in main_stages(evidence):
+        if membership.split == split:
+            stages.setdefault(membership.stage_key, []).append((membership.system, membership.seed))
+    found: dict[_Key, list[tuple[int, AnswerRow]]] = {}
+    for answer in evidence.answers:
+        for system, seed in stages.get(answer.stage_key, ()):
+            found.setdefault((system, answer.sample_id), []).append((seed, answer))
+    return found
+
+
+def _scores(evidence: Evidence, split: str, metric: str | None) -> dict[tuple[str, str, int, int], ScoreRow]:
+    return {
+        (row.system, row.sample_id, row.seed, row.repeat): row
+        for row in evidence.scores
+        if row.split == split and row.metric == metric
+    }
+
+
+def _card(
+    sample: SampleRow,
+    systems: Sequence[SystemRow],
+    answers: Mapping[_Key, Sequence[tuple[int, AnswerRow]]],
+    scores: Mapping[tuple[str, str, int, int], ScoreRow],
+    *,
+    better: str,
+    binary: bool,
+) -> Card:
+    sides = []
+    for system in systems:
+        given = answers.get((system.system, sample.sample_id), ())
+        scored = [(seed, row, scores.get((system.system, sample.sample_id, seed, row.repeat))) for seed, row in given]
+        sides.append(_side(system, scored, better=better if binary else None))
+    side_scores = [[score for said in side.said for score in said.scores] for side in sides]
+    if len(sides) == 2:
+        outcome = compare_outcome(side_scores[0], side_scores[1], better=better, binary=binary)
+    else:
+        outcome = single_outcome(side_scores[0], better=better, binary=binary)
+    tags = sample.tags if isinstance(sample.tags, Mapping) else {}
+    return Card(
+        number=sample.position,
+        sample_id=sample.sample_id,
+        input=sample.input,
+        reference=sample.reference,
+        group=sample.cluster,
+        tags=tuple((str(name), str(value)) for name, value in sorted(tags.items())),
+        outcome=outcome,
+        sides=tuple(sides),
+    )
+
+
+def _side(system: SystemRow, scored: Sequence[tuple[int, AnswerRow, ScoreRow | None]], *, better: str | None) -> Side:
+    """Group equal answers of several seeds. better: None where the metric is not right-or-wrong."""
+    by_text: dict[str, list[tuple[int, AnswerRow, ScoreRow | None]]] = {}
+    for run in sorted(scored, key=lambda run: (run[0], run[1].repeat)):
+        by_text.setdefault(run[1].text, []).append(run)
+    said = tuple(_said(text, runs, better) for text, runs in by_text.items())
+    marks = [is_right(score, better=better) for one in said for score in one.scores] if better else []
+    return Side(
+        system=system.system,
+        role=system.role,
+        said=said,
+        right=sum(marks) if marks else None,
+        runs=len(scored),
+    )
+
+
+def _said(text: str, runs: Sequence[tuple[int, AnswerRow, ScoreRow | None]], better: str | None) -> Said:
+    scores = [value for _, _, row in runs if row and (value := finite(row.score)) is not None]
+    return Said(
+        text=text,
+        seeds=tuple(dict.fromkeys(seed for seed, _, _ in runs)),
+        scores=tuple(scores),
+        right=all(is_right(score, better=better) for score in scores) if better and scores else None,
+        cut=any(answer.cut for _, answer, _ in runs),
+        error=next((row.error for _, _, row in runs if row and row.error), None),
+    )
+
+
+def _ordered(cards: Iterable[Card]) -> list[Card]:
+    rank = {outcome: place for place, outcome in enumerate(LABELS)}
+    return sorted(cards, key=lambda card: (rank[card.outcome], card.number))
+
+
+def _counts(cards: Sequence[Card]) -> tuple[tuple[Outcome, str, int], ...]:
+    outcomes = [card.outcome for card in cards]
+    return tuple((outcome, label, outcomes.count(outcome)) for outcome, label in LABELS.items() if outcome in outcomes)
+
+
+def _tag_choices(cards: Sequence[Card]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    values: dict[str, set[str]] = {}
+    for card in cards:
+        for name, value in card.tags:
+            values.setdefault(name, set()).add(value)
+    return tuple((name, tuple(sorted(found))) for name, found in values.items() if len(found) <= _MOST_TAG_VALUES)
+
+
+def _fitting_limit(cards: Sequence[Card]) -> int | None:
+    """Return how many characters a text may have so that the page stays small; None where nothing is cut."""
+    texts = [text for card in cards for text in _texts(card)]
+    for limit in _TEXT_LIMITS:
+        if sum(len(text[:limit].encode()) for text in texts) <= TEXT_BUDGET_BYTES:
+            return limit if any(len(text) > limit for text in texts) else None
+    return _TEXT_LIMITS[-1]
+
+
+def _texts(card: Card) -> list[str]:
+    return [card.input, card.reference, *(said.text for side in card.sides for said in side.said)]
+
+
+def _shortened(card: Card, limit: int) -> Card:
+    """Return the card with every text cut after `limit` characters, which an ellipsis marks."""
+    sides = tuple(
+        replace(side, said=tuple(replace(said, text=_cut(said.text, limit)) for said in side.said))
+        for side in card.sides
+    )
+    return replace(card, input=_cut(card.input, limit), reference=_cut(card.reference, limit), sides=sides)
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[:limit]}…"

@@ -1,0 +1,105 @@
+"""Training logs -> the loss curves of each recipe, one series a seed."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from harness.report.reading import finite
+from harness.store.rows import Evidence, StageRow, TrainingLogRow
+
+_MOST_POINTS = 400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TuneRun:
+    """One tune stage. best_step, best_dev_loss: the checkpoint that was kept; None where no dev loss was logged."""
+
+    system: str
+    seed: int
+    steps: int
+    first_loss: float | None
+    last_loss: float | None
+    best_step: int | None
+    best_dev_loss: float | None
+    seconds: float
+    tokens: int
+    trainable: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingChart:
+    """points: [seed, series name, step, value]; best: [seed, step, dev loss]. As JSON for the script of the page."""
+
+    system: str
+    points: tuple[tuple[int, str, int, float], ...]
+    best: tuple[tuple[int, int, float], ...]
+    runs: tuple[TuneRun, ...]
+
+
+def training_charts(evidence: Evidence) -> tuple[TrainingChart, ...]:
+    """Return one chart a recipe that was tuned, in the order of the systems."""
+    log: dict[str, list[TrainingLogRow]] = {}
+    for row in evidence.training_log:
+        log.setdefault(row.stage_key, []).append(row)
+    stages = {stage.key: stage for stage in evidence.stages}
+    runs: dict[str, list[tuple[int, StageRow]]] = {}
+    for membership in evidence.memberships:
+        if membership.kind == "tune" and membership.stage_key in stages:
+            runs.setdefault(membership.system, []).append((membership.seed, stages[membership.stage_key]))
+    return tuple(_chart(system, sorted(found, key=lambda run: run[0]), log) for system, found in runs.items())
+
+
+def _chart(
+    system: str, runs: Sequence[tuple[int, StageRow]], log: Mapping[str, Sequence[TrainingLogRow]]
+) -> TrainingChart:
+    described = tuple(_run(system, seed, stage, log.get(stage.key, ())) for seed, stage in runs)
+    return TrainingChart(
+        system=system,
+        points=tuple(point for seed, stage in runs for point in _points(seed, log.get(stage.key, ()))),
+        best=tuple(
+            (run.seed, run.best_step, run.best_dev_loss)
+            for run in described
+            if run.best_step is not None and run.best_dev_loss is not None
+        ),
+        runs=described,
+    )
+
+
+def _points(seed: int, rows: Sequence[TrainingLogRow]) -> list[tuple[int, str, int, float]]:
+    """Return the loss series, thinned evenly to at most 400 points each, the last one kept."""
+    points = []
+    for name in dict.fromkeys(row.name for row in rows if row.name.endswith("loss")):
+        series = _series(rows, name)
+        stride = -(-len(series) // _MOST_POINTS)
+        kept = [place for place in range(len(series)) if place % stride == 0 or place == len(series) - 1]
+        points += [(seed, name, series[place][0], round(series[place][1], 6)) for place in kept]
+    return points
+
+
+def _run(system: str, seed: int, stage: StageRow, rows: Sequence[TrainingLogRow]) -> TuneRun:
+    losses, dev_losses = _series(rows, "loss"), _series(rows, "dev_loss")
+    best = min(dev_losses, key=lambda point: point[1], default=None)
+    environment = stage.environment if isinstance(stage.environment, Mapping) else {}
+    return TuneRun(
+        system=system,
+        seed=seed,
+        steps=max((row.step for row in rows), default=0),
+        first_loss=losses[0][1] if losses else None,
+        last_loss=losses[-1][1] if losses else None,
+        best_step=best[0] if best else None,
+        best_dev_loss=best[1] if best else None,
+        seconds=stage.seconds,
+        tokens=stage.tokens_in + stage.tokens_out,
+        trainable=_trainable(environment),
+    )
+
+
+def _series(rows: Sequence[TrainingLogRow], name: str) -> list[tuple[int, float]]:
+    found = [(row.step, value) for row in rows if row.name == name and (value := finite(row.value)) is not None]
+    return sorted(found)
+
+
+def _trainable(environment: Mapping[str, object]) -> str | None:
+    part, whole = environment.get("trainable_parameters"), environment.get("total_parameters")
+    if not isinstance(part, int) or not isinstance(whole, int) or not whole:
+        return None
+    return f"{part:,} of {whole:,} ({part / whole:.2%})"

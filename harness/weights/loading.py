@@ -4,13 +4,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from harness.errors import InvalidExperiment
 from harness.model_files import content_key, locate
 from harness.models import Model
 from harness.protocols import Progress
-from harness.weights.bars import no_bars
+from harness.weights.bars import errors_only, no_bars
 from harness.weights.converting import converted_folder
 from harness.weights.hardware import choose_device, choose_dtype
 
@@ -80,8 +81,8 @@ def model_of(
     """Return the causal language model stored in `folder`."""
     quantization = None if quantize is None else _nf4(dtype)
     try:
-        with no_bars():
-            loaded = AutoModelForCausalLM.from_pretrained(
+        with no_bars(), errors_only("bitsandbytes"):
+            loaded, report = AutoModelForCausalLM.from_pretrained(
                 folder,
                 dtype=dtype,
                 quantization_config=quantization,
@@ -89,9 +90,16 @@ def model_of(
                 trust_remote_code=trust_remote_code,
                 use_safetensors=True,
                 local_files_only=True,
+                output_loading_info=True,
             )
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         raise InvalidExperiment(f"{folder} cannot be loaded as a causal language model: {error}") from error
+    if report["missing_keys"]:
+        # transformers fills these with random numbers and only warns.
+        raise InvalidExperiment(
+            f"{folder}: the weights lack {len(report['missing_keys'])} tensors that config.json asks for, such as "
+            f"{min(report['missing_keys'])}; save the model again with model.save_pretrained(folder)"
+        )
     return (loaded if quantization else loaded.to(device)).eval()
 
 

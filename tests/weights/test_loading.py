@@ -1,0 +1,71 @@
+"""Weights and tokenizers, their dtype, and what is wrong with a folder that does not load."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from harness.errors import InvalidExperiment
+from harness.models import Model
+from harness.weights.hardware import choose_device, choose_dtype, describe
+from harness.weights.loading import load_model, load_tokenizer
+
+
+def test_dtype_as_declared(tiny_model: Path) -> None:
+    for name in ("float32", "bfloat16"):
+        model = load_model(Model(str(tiny_model), dtype=name))
+        assert {str(weights.dtype) for weights in model.parameters()} == {f"torch.{name}"}
+        assert not model.training
+
+
+def test_auto_is_bfloat16_exactly_where_the_machine_multiplies_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu = torch.device("cpu")
+    for native, expected in ((True, torch.bfloat16), (False, torch.float32)):
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda native=native: native)
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+        assert choose_dtype("auto", cpu) == expected
+    assert choose_dtype("float16", cpu) == torch.float16
+    assert choose_device("cpu") == cpu
+
+
+def test_four_bit_weights_compute_close_to_full_ones(tiny_model: Path) -> None:
+    full = load_model(Model(str(tiny_model)), dtype=torch.float32)
+    small = load_model(Model(str(tiny_model)), dtype=torch.float32, quantize="nf4")
+    layer = small.model.layers[0].mlp.up_proj
+    assert (type(layer).__name__, layer.weight.quant_type) == ("Linear4bit", "nf4")
+    assert layer.weight.quant_state.nested
+    inputs = torch.randn(8, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected, got = full.model.layers[0].mlp.up_proj(inputs), layer(inputs)
+    # A random weight in 4 bits is off by about 10 %, so outputs correlate at 0.995.
+    assert 0.98 < torch.nn.functional.cosine_similarity(expected.flatten(), got.flatten(), dim=0) < 0.9999
+
+
+def test_the_environment_names_what_computed() -> None:
+    found = describe(torch.device("cpu"), torch.bfloat16)
+    assert {"device": "cpu", "dtype": "bfloat16", "torch": torch.__version__}.items() <= found.items()
+    assert found["threads"] == torch.get_num_threads()
+
+
+def test_a_broken_tokenizer_is_named(tiny_model: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_model, tmp_path / "m")
+    (tmp_path / "m" / "tokenizer.json").write_text("{}")
+    with pytest.raises(InvalidExperiment, match="m: the tokenizer cannot be loaded"):
+        load_tokenizer(Model(str(tmp_path / "m")))
+
+
+def test_torn_weights_are_named(tiny_model: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_model, tmp_path / "m")
+    weights = tmp_path / "m" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(InvalidExperiment, match="m cannot be loaded as a causal language model"):
+        load_model(Model(str(tmp_path / "m")))
+
+
+def test_weights_that_config_asks_for_and_that_are_not_there_are_named(tiny_model: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_model, tmp_path / "m")
+    config = tmp_path / "m" / "config.json"
+    config.write_text(config.read_text().replace('"num_hidden_layers": 2', '"num_hidden_layers": 3'))
+    with pytest.raises(InvalidExperiment, match=r"m: the weights lack 9 tensors .*model\.layers\.2\."):
+        load_model(Model(str(tmp_path / "m")))

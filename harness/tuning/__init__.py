@@ -1,0 +1,1 @@
+"""Carrying recipes out: one file a method family."""

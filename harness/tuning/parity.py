@@ -84,7 +84,7 @@ def _answer_fault(row: Collated, served: tuple[int, ...], answer: tuple[int, ...
     given = row.ids[len(served) :]
     if given == answer[:-1] or (given == answer and learned == answer[:-1]):
         return "the end token is not learned: the tuned model would never stop"
-    if given == answer[: len(given)]:
+    if len(given) < len(answer) and given == answer[: len(given)]:
         return f"the answer is truncated to {len(given)} of {len(answer)} tokens"
     if len(learned) > len(answer):
         return f"the loss counts {len(learned)} tokens where the answer has {len(answer)}"

@@ -11,12 +11,7 @@ from harness.samples import Message, Messages, Passage, Sample, Split
 from tasks.home_commands.schema import GRAMMAR_FILES, INTENTS, Language
 from tasks.stored_rows import Row, package_folder, package_version, source_of, stored_rows
 
-_JOB = (
-    "Turn the home command into JSON with the intent and its slots. "
-    f"Intents: {', '.join(INTENTS)}. "
-    "Slots: area, floor, name, domain, brightness, color, temperature, percentage, volume_level, volume_step, "
-    "hours, minutes, seconds."
-)
+_JOB = f'Answer with JSON only: {{"intent": ..., "slots": {{...}}}}. Intents: {", ".join(INTENTS)}.'
 
 
 @dataclass(frozen=True)
@@ -28,7 +23,7 @@ class HomeCommands:
 
     language: Language = "en"
 
-    answer_tokens: ClassVar[int] = 48
+    answer_tokens: ClassVar[int] = 40
 
     def __post_init__(self) -> None:
         if self.language not in GRAMMAR_FILES:

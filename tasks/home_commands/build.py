@@ -63,16 +63,20 @@ class _Taken:
 def build_rows(language: str, package: Path) -> Iterator[Row]:
     """Yield one row a sample: split, text, intent, slots, group.
 
-    Deterministic for one version of the grammar: each draw is seeded by the name of what is drawn.
+    Deterministic for one version of the grammar: each draw is seeded by the name of what is drawn. The intents take
+    turns, so that any first part of a split has all of them.
     """
     grammar = load_grammar(language, package)
     taken = _Taken()
+    rows: dict[str, list[Row]] = {intent: [] for intent in INTENTS}
     for intent in INTENTS:
         for split, templates in split_templates(usable_templates(grammar, intent)).items():
             draw = random.Random(f"{language} {intent} {split.value}")  # noqa: S311
             walks = _walks(grammar, templates, home=HOMES[language][split], draw=draw)
             wanted = SAMPLES_PER_INTENT[language][split]
-            yield from _new_rows(walks, split, wanted=wanted, taken=taken)
+            rows[intent] += _new_rows(walks, split, wanted=wanted, taken=taken)
+    for turn in itertools.zip_longest(*rows.values()):
+        yield from (row for row in turn if row)
 
 
 def load_grammar(language: str, package: Path) -> Intents:

@@ -23,7 +23,12 @@ experiment = Experiment(
     question="Should we tune SmolLM2-135M for home commands, or keep prompting it?",
     task=HomeCommands(language="en"),
     model="smollm2-135m-instruct",
-    baselines=[ZeroShot(), FewShot(shots=8), RAG(passages=3)],
+    baselines=[
+        ZeroShot(),
+        FewShot(shots=8),
+        FewShot(shots=3, select="nearest"),
+        RAG(passages=3),
+    ],
     recipes=[SFT(adapter=LoRA(rank=16), epochs=1, learning_rate=1e-3)],
     metrics=[
         ExactMatch(),

@@ -8,11 +8,18 @@ from tasks.icd10_codes import Icd10Codes
 # Known negative: a book is looked up, not learned; the mark fails the day that tuning wins.
 pytestmark = pytest.mark.xfail(raises=NoGo, strict=True)
 
+# Written as the book continues: on DEV a right code came 2 points more often than with the default template.
+LOOK_UP = "{passages}\n\nDiagnosis: {question}\nCode:"
+
 experiment = Experiment(
     question="Should we tune SmolLM2-135M to code diagnoses, or let it look them up in the code book?",
     task=Icd10Codes(),
     model="smollm2-135m-instruct",
-    baselines=[ZeroShot(), RAG(passages=5)],
+    baselines=[
+        ZeroShot(),
+        RAG(passages=3, template=LOOK_UP),
+        RAG(passages=3, retriever="dense", template=LOOK_UP),
+    ],
     recipes=[SFT(adapter=LoRA(rank=16), epochs=1, learning_rate=1e-3)],
     metrics=[ExactMatch(), TokensIn()],
     go_if=[Gain(ExactMatch(), at_least=0.05)],

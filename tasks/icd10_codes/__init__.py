@@ -9,7 +9,7 @@ from typing import ClassVar
 from harness.samples import Message, Messages, Passage, Sample, Split
 from tasks.stored_rows import Row, package_folder, package_version, source_of, stored_rows
 
-_JOB = "Give the ICD-10-CM code of the diagnosis. Answer with the code alone."
+_JOB = "Answer with the ICD-10-CM code of the diagnosis and nothing else."
 _CODE = re.compile(r"\b([A-TV-Z][0-9][0-9A-Z](?:\.[0-9A-Z]{1,4})?)(?![0-9A-Z])", re.IGNORECASE)
 
 
@@ -24,7 +24,7 @@ class Icd10Codes:
     train_size: int = 1000
 
     name: ClassVar[str] = "icd10_codes"
-    answer_tokens: ClassVar[int] = 12
+    answer_tokens: ClassVar[int] = 10
 
     def samples(self, split: Split) -> Sequence[Sample]:
         rows = [row for row in _rows() if row["kind"] == split.value]

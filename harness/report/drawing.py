@@ -8,6 +8,7 @@ from harness.report.reading import FindingView
 
 _MARGIN = 0.08
 _MOST_TICKS = 5
+_NARROWEST = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,10 @@ def axis_over(values: Iterable[float | None]) -> Axis:
     """Return an axis with a margin around all finite `values`."""
     known = [value for value in values if value is not None and math.isfinite(value)] or [0.0]
     low, high = min(known), max(known)
-    width = (high - low) or abs(high) or 1.0
+    size = max(abs(low), abs(high))
+    # Values that differ only in their last digits count as one: a narrower axis would have no width in floats.
+    width = high - low if high - low > _NARROWEST * size else size
+    width = max(width, _NARROWEST)
     return Axis(low - _MARGIN * width, high + _MARGIN * width)
 
 

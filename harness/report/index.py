@@ -26,6 +26,8 @@ class Summary:
     metric: str | None
     better: str | None
     gain: str | None
+    samples: int
+    seeds: int
     drawing: IntervalDrawing | None
     training_seconds: float
     tokens: int
@@ -47,7 +49,7 @@ def summarise(evidence: Evidence) -> Summary:
     if row is not None and (difference := finite(row.difference)) is not None:
         low, high = finite(row.low), finite(row.high)
         unit = units_of(evidence).get(row.metric, "")
-        gain = difference_interval(difference, low, high, unit, row.samples, row.seeds)
+        gain = difference_interval(difference, low, high, unit)
         drawing = draw_interval(symmetric_axis((low, difference, high)), low, difference, high)
     return Summary(
         experiment=evidence.experiment.name,
@@ -59,6 +61,8 @@ def summarise(evidence: Evidence) -> Summary:
         metric=row.metric if row else None,
         better=row.better if row else None,
         gain=gain,
+        samples=row.samples if row else 0,
+        seeds=row.seeds if row else 0,
         drawing=drawing,
         training_seconds=training_seconds(evidence),
         tokens=all_tokens(evidence),

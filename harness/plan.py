@@ -6,7 +6,7 @@ token ids, since the model's content key covers its tokenizer and chat template.
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cached_property
 from importlib import metadata
@@ -167,7 +167,7 @@ class Plan:
             [self._prompts_key(system.strategy, task, split), self._data_key(task, split)]
             for split in (Split.TRAIN, Split.DEV)
         ]
-        key = fingerprint(["tune", examples, recipe, model_key(system.model), seed, _training_stack()])
+        key = fingerprint(["tune", examples, recipe, self._model_key(system.model), seed, self._training_stack])
         return self._stage(key, "tune", system.name, None, seed, task)
 
     def measure(self, metric: Executed, answers: Stage) -> Stage:
@@ -185,7 +185,14 @@ class Plan:
         return Decoding(max_tokens=getattr(task, "answer_tokens", DEFAULT_ANSWER_TOKENS))
 
     def _answerer(self, system: System, seed: int) -> list[str | None]:
-        return [model_key(system.model), self.tune(system, seed).key if system.recipe else None]
+        return [self._model_key(system.model), self.tune(system, seed).key if system.recipe else None]
+
+    def _model_key(self, model: AnyModel) -> str:
+        return self._remember(("model", id(model)), lambda: model_key(model))
+
+    @cached_property
+    def _training_stack(self) -> list[list[str]]:
+        return [[package, _version(package)] for package in TRAINING_STACK]
 
     def _data_key(self, task: Task, split: Split | None) -> str:
         """Hash ids, inputs, rendered prompts, references and groups of one split."""
@@ -212,9 +219,8 @@ class Plan:
 
         return self._remember(("prompts", id(strategy), id(task), split), content)
 
-    def _remember(self, name: tuple[object, ...], content: object) -> str:
+    def _remember(self, name: tuple[object, ...], content: Callable[[], object]) -> str:
         if name not in self._memo:
-            assert callable(content)
             text = json.dumps(content(), ensure_ascii=True, separators=(",", ":"))
             self._memo[name] = hashlib.sha256(text.encode()).hexdigest()
         return str(self._memo[name])
@@ -247,10 +253,6 @@ def _rule(item: object) -> object:
         if is_dataclass(item) and not isinstance(item, type):
             return [type(item).__qualname__, {f.name: repr(getattr(item, f.name)) for f in fields(item)}]
         return [type(item).__qualname__, getattr(item, "name", "")]
-
-
-def _training_stack() -> list[list[str]]:
-    return [[package, _version(package)] for package in TRAINING_STACK]
 
 
 def _version(package: str) -> str:

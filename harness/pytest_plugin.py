@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -137,14 +137,12 @@ class ExperimentItem(pytest.Item):
         if decision.verdict.value == "INCONCLUSIVE":
             raise Inconclusive(decision.reason)
 
-    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+    def explain(self, error: BaseException) -> str | None:
         """Verdicts are three lines; a user's mistake is its message; anything else keeps its traceback."""
-        if isinstance(excinfo.value, NoGo | Inconclusive):
-            verdict = "NO_GO" if isinstance(excinfo.value, NoGo) else "INCONCLUSIVE"
-            return f"{verdict}  {self.experiment.question}\n{excinfo.value}\nreport: {self._report}"
-        if isinstance(excinfo.value, HarnessError):
-            return str(excinfo.value)
-        return super().repr_failure(excinfo, style)
+        if isinstance(error, NoGo | Inconclusive):
+            verdict = "NO_GO" if isinstance(error, NoGo) else "INCONCLUSIVE"
+            return f"{verdict}  {self.experiment.question}\n{error}\nreport: {self._report}"
+        return str(error) if isinstance(error, HarnessError) else None
 
     def reportinfo(self) -> tuple[Path, None, str]:
         return self.path, None, f"experiment {self.experiment_name}"
@@ -158,6 +156,14 @@ class ExperimentItem(pytest.Item):
     @property
     def _report(self) -> Path:
         return self.store_path.parent / f"{self.experiment_name}.html"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
+    report = yield
+    if isinstance(item, ExperimentItem) and call.excinfo is not None and report.failed:
+        report.longrepr = item.explain(call.excinfo.value) or report.longrepr
+    return report
 
 
 def _terminal(config: pytest.Config) -> TextIO | None:

@@ -1,6 +1,6 @@
 """One system's answers to one split: from the store where they are, from the engine where they are missing."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from harness.plan import Stage, System, choices_of, model_key
@@ -52,13 +52,21 @@ def ensure(run: Run, system: System, task: Task, stage: Stage, samples: Sequence
         elif choices_of(task):
             _choose(run, engine, stage, ids, prompts, choices_of(task))
         else:
-            generate(run, engine, stage, ids, prompts, run.plan.decoding(task))
+            asked = list(zip(ids, prompts, strict=True))
+            decoding = run.plan.decoding(task)
+            generate(run, engine, stage, asked, decoding, lambda place, text: read_value(task, text, samples[place]))
 
 
 def generate(
-    run: Run, engine: Engine, stage: Stage, ids: Sequence[str], prompts: Sequence[Messages], decoding: Decoding
+    run: Run,
+    engine: Engine,
+    stage: Stage,
+    asked: Sequence[tuple[str, Messages]],
+    decoding: Decoding,
+    read: Callable[[int, str], object],
 ) -> None:
-    """Generate an answer to each prompt; `ids` name the rows."""
+    """Generate an answer to each (row id, prompt); `read(place, text)` is the value that is stored with it."""
+    ids, prompts = [name for name, _ in asked], [prompt for _, prompt in asked]
     stored = {row.sample_id: row for row in run.store.answers(stage.key)}
     done = frozenset(place for place, name in enumerate(ids) if name in stored)
     work = Stream(
@@ -79,7 +87,7 @@ def generate(
                     repeat=0,
                     prompt=completion.prompt,
                     text=completion.text,
-                    value=None,
+                    value=read(place, completion.text),
                     tokens_in=completion.tokens_in,
                     tokens_out=completion.tokens_out,
                     seconds=completion.seconds,
@@ -144,7 +152,7 @@ def _choose(
 
     def all_batches() -> Iterator[tuple[Sequence[LikelihoodRow | AnswerRow], int]]:
         yield from batches
-        yield (), 0  # makes `stream` store the last likelihoods before they are read back
+        yield (), 0  # an empty batch makes `stream` store what is pending, to be read back
         found = {(row.sample_id, row.choice): row for row in run.store.likelihoods(stage.key)}
         rows = []
         for name, prompt in zip(ids, prompts, strict=True):
@@ -170,13 +178,13 @@ def _chosen(stage: Stage, name: str, prompt: Messages, best: str, tokens: int) -
     )
 
 
-def judged(run: Run, stage: Stage, judge: AnyModel, ids: Sequence[str], prompts: Sequence[Messages]) -> dict[str, str]:
+def judged(run: Run, stage: Stage, judge: AnyModel, asked: Sequence[tuple[str, Messages]]) -> dict[str, str]:
     """Return a judge model's text for each id, asking what the store lacks."""
     if not run.store.stage(stage.key):
         with run.lock(stage):
             if not run.store.stage(stage.key):
                 engine = run.engines.open(model_key(judge), judge, None)
-                generate(run, engine, stage, ids, prompts, Decoding(max_tokens=16))
+                generate(run, engine, stage, asked, Decoding(max_tokens=16), lambda place, text: None)
     return {row.sample_id: row.text for row in run.store.answers(stage.key)}
 
 

@@ -133,7 +133,7 @@ def _votes(
     judge = metric.judge
     assert judge is not None
     stage = run.plan.judge(judge, prompts, tuned.stage.seed, tuned.system.name)
-    texts = judged(run, stage, judge, ids, prompts)
+    texts = judged(run, stage, judge, list(zip(ids, prompts, strict=True)))
     return [metric.vote(texts[f"{s.id} | tuned first"], texts[f"{s.id} | baseline first"]) for s, _, _ in triples]
 
 

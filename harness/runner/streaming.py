@@ -13,6 +13,9 @@ from harness.runner.context import Run
 from harness.store.rows import StageRow
 from harness.store.store import StageContent
 
+# A write opens the database anew, about 20 ms: nothing beside a batch of a model, much beside one of a table.
+_SECONDS_BETWEEN_WRITES = 1.0
+
 
 @dataclass(frozen=True)
 class Stream:
@@ -32,17 +35,23 @@ def stream(
     batches: Iterable[tuple[Sequence[StageContent], int]],
     environment: Callable[[], object],
 ) -> None:
-    """Append each batch of (rows, units of work) as it comes; the last is stored together with the stage row."""
+    """Store batches of (rows, units of work) as they come; the last are stored together with the stage row.
+
+    Batches are gathered for up to _SECONDS_BETWEEN_WRITES, so that a kill costs no more work than that.
+    """
     started, began = run.clock(), time.monotonic()
     tokens_in, tokens_out = work.tokens_before
-    pending: Sequence[StageContent] = ()
+    pending: list[StageContent] = []
+    written = began
     with (
         guarded(run, work.stage),
         run.progress.meter(work.stage.label, total=work.total, unit=work.unit, done=work.done) as meter,
     ):
         for rows, units in batches:
-            run.store.append(pending)
-            pending = rows
+            if pending and (not rows or time.monotonic() - written > _SECONDS_BETWEEN_WRITES):
+                run.store.append(pending)
+                pending, written = [], time.monotonic()
+            pending += rows
             tokens_in += sum(getattr(row, "tokens_in", 0) or getattr(row, "tokens", 0) for row in rows)
             tokens_out += sum(getattr(row, "tokens_out", 0) for row in rows)
             meter.advance(units)

@@ -91,10 +91,8 @@ def _migrate(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
 
 def _version(connection: duckdb.DuckDBPyConnection) -> int:
     """Return the schema's number; 0 for an empty file."""
-    found = connection.execute(
-        "SELECT count(*) FROM information_schema.tables WHERE table_name = 'schema_version'"
-    ).fetchone()
-    if not found or not found[0]:
+    try:
+        row = connection.execute("SELECT max(version) FROM schema_version").fetchone()
+    except duckdb.CatalogException:
         return 0
-    row = connection.execute("SELECT max(version) FROM schema_version").fetchone()
     return int(row[0]) if row and row[0] is not None else 0

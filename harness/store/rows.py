@@ -79,6 +79,14 @@ class AnswerRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ValueRow:
+    """What a changed reader makes of one stored answer."""
+
+    sample_id: str
+    value: object
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LikelihoodRow:
     stage_key: str
     sample_id: str

@@ -28,6 +28,7 @@ from harness.store.rows import (
     SystemMeanRow,
     SystemRow,
     TrainingLogRow,
+    ValueRow,
 )
 from harness.store.tables import insert, select
 
@@ -94,12 +95,16 @@ class Store:
 
     def revalue(self, key: str, values: Mapping[str, object]) -> None:
         """Keep what a task's changed reader makes of stored answers: sample id -> value."""
+        rows = [ValueRow(sample_id=sample_id, value=value) for sample_id, value in values.items()]
         with transaction(self.path) as connection:
-            for sample_id, value in values.items():
-                connection.execute(
-                    "UPDATE answers SET value = ? WHERE stage_key = ? AND sample_id = ?",
-                    [None if value is None else json.dumps(value, ensure_ascii=False), key, sample_id],
-                )
+            connection.execute("CREATE TEMP TABLE revalued (sample_id VARCHAR, value JSON)")
+            insert(connection, "revalued", rows)
+            connection.execute(
+                "UPDATE answers SET value = r.value FROM revalued AS r "
+                "WHERE answers.stage_key = ? AND answers.sample_id = r.sample_id",
+                [key],
+            )
+            connection.execute("DROP TABLE revalued")
 
     def finish(
         self,
@@ -183,7 +188,7 @@ class Store:
                 names = [column[0] for column in result.description or []]
                 records = result.fetchall() if names else []
             except duckdb.Error as error:
-                raise QueryFailed(f"{str(error).strip()}\nthe tables: harness sql \"SHOW TABLES\"") from error
+                raise QueryFailed(f'{str(error).strip()}\nthe tables: harness sql "SHOW TABLES"') from error
             connection.rollback()
             connection.begin()
         return names, records

@@ -1,0 +1,91 @@
+"""A small experiment on the scripted engine: the whole path with no weights."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import ExactMatch, Experiment, Gain, Message, Sample, Split, ZeroShot
+from harness.engine.scripted import Scripted, ScriptedTuning
+from harness.samples import Messages
+from harness.store.store import Store
+
+_COLOURS = ("red", "green", "blue", "amber", "white")
+_SIZES = {Split.TRAIN: 60, Split.DEV: 40, Split.HOLDOUT: 200}
+
+
+def numbers(split: Split) -> tuple[Sample, ...]:
+    """Questions that share no text between splits, with one-word answers."""
+    start = sum(_SIZES[earlier] for earlier in list(Split)[: list(Split).index(split)])
+    return tuple(
+        Sample(id=f"{split.value}-{n}", input=f"lamp {n * 7919} please", reference=_COLOURS[n % 5])
+        for n in range(start, start + _SIZES[split])
+    )
+
+
+@dataclass(frozen=True)
+class Lamps:
+    """Which colour has lamp n? `wording` is the prompt, `rows` the samples of each split."""
+
+    wording: str = "Which colour has"
+    rows: dict[Split, tuple[Sample, ...]] = field(default_factory=lambda: {split: numbers(split) for split in Split})
+    name: str = "lamps"
+    answer_tokens: int = 8
+
+    def samples(self, split: Split) -> tuple[Sample, ...]:
+        return self.rows[split]
+
+    def prompt(self, sample: Sample) -> Messages:
+        return (Message("user", f"{self.wording} {sample.input}"),)
+
+    def read(self, text: str) -> object | None:
+        return text.strip() or None
+
+    def with_rows(self, split: Split, rows: tuple[Sample, ...]) -> "Lamps":
+        return replace(self, rows={**self.rows, split: rows})
+
+
+def table(task: Lamps, split: Split, *, right: float) -> dict[str, str]:
+    """Right answers to the first share `right` of a split's prompts."""
+    samples = task.samples(split)
+    return {task.prompt(s)[-1].content: s.reference for s in samples[: round(right * len(samples))]}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "reports" / "results.duckdb")
+
+
+@pytest.fixture
+def lamps() -> Lamps:
+    return Lamps()
+
+
+@pytest.fixture
+def make_experiment(lamps: Lamps) -> Callable[..., Experiment]:
+    """Make an experiment whose base model knows `base` of DEV and HOLDOUT, and `tuned` after tuning."""
+
+    def make(
+        *, base: float = 0.2, tuned: float = 0.9, task: Lamps = lamps, seconds: float = 0.0, **changes: Any
+    ) -> Experiment:
+        known, learned = {}, {}
+        for split in (Split.DEV, Split.HOLDOUT):
+            known |= table(task, split, right=base)
+            learned |= table(task, split, right=tuned)
+            wrong = {prompt: "no" for prompt in known if prompt not in learned}
+            learned |= wrong
+        model = Scripted(answers=known, after_tuning=learned, seconds_per_answer=seconds)
+        fields: dict[str, Any] = {
+            "question": "Should the lamps be tuned?",
+            "task": task,
+            "model": model,
+            "baselines": [ZeroShot()],
+            "recipes": [ScriptedTuning()],
+            "metrics": [ExactMatch()],
+            "go_if": [Gain(ExactMatch(), at_least=0.05)],
+        }
+        return Experiment(**{**fields, **changes})
+
+    return make

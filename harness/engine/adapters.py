@@ -8,8 +8,8 @@ from transformers import DynamicCache
 
 from harness.engine.prefix import Prefix
 from harness.errors import StageFailed
-from harness.weights.hardware import dtype_name
 from harness.weights.bars import errors_only
+from harness.weights.hardware import dtype_name
 
 
 def is_adapter(folder: Path) -> bool:

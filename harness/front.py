@@ -1,14 +1,13 @@
 """What both front doors do with an experiment: run it, draw it, hand back the outcome."""
 
 from pathlib import Path
-from typing import TextIO
 
 from filelock import FileLock
 
 from harness.experiment import Experiment
 from harness.report import write_reports
 from harness.runner.gathering import Until
-from harness.runner.progress import SilentProgress, TerminalProgress
+from harness.runner.progress import SilentProgress, Stream, TerminalProgress
 from harness.runner.run import Options, Outcome, run
 from harness.store.store import Store
 
@@ -19,7 +18,7 @@ def run_and_report(
     name: str,
     file: Path | None,
     store_path: Path,
-    stream: TextIO | None = None,
+    stream: Stream | None = None,
     known_negative: bool = False,
     until: Until | None = None,
     fresh: bool = False,

@@ -1,8 +1,10 @@
 """`pytest experiments/`: one item an experiment; evidence in its setup, the verdict in its call."""
 
+import ast
 import re
 import sys
 from collections.abc import Generator, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -15,7 +17,6 @@ from harness.verdicts import Inconclusive, NoGo
 if TYPE_CHECKING:
     from harness.runner.run import Outcome
 
-_DECLARES = re.compile(r"^experiment\s*(:[^=\n]+)?=", re.MULTILINE)
 _SUMMARY = "harness_summary"
 
 
@@ -59,7 +60,15 @@ def _declares_experiment(path: Path) -> bool:
     if path.suffix != ".py" or path.name.startswith(("test_", "conftest")):
         return False
     text = path.read_text(encoding="utf-8", errors="replace")
-    return bool(_DECLARES.search(text)) and "harness" in text
+    if "experiment" not in text or "harness" not in text:
+        return False
+    try:
+        statements = ast.parse(text).body
+    except SyntaxError:
+        # Python's own words about it are better than ours: let the import say them.
+        return re.search(r"^experiment\s*[:=]", text, re.MULTILINE) is not None
+    assigned = [target for node in statements for target in getattr(node, "targets", [getattr(node, "target", None)])]
+    return any(isinstance(target, ast.Name) and target.id == "experiment" for target in assigned)
 
 
 class ExperimentFile(pytest.Module):
@@ -67,7 +76,7 @@ class ExperimentFile(pytest.Module):
 
     def collect(self) -> Iterator["ExperimentItem"]:
         try:
-            experiment = self.obj.experiment
+            experiment = getattr(self.obj, "experiment", None)
             if not isinstance(experiment, Experiment):
                 return
             check_data(experiment)
@@ -116,7 +125,7 @@ class ExperimentItem(pytest.Item):
             name=self.experiment_name,
             file=self._file,
             store_path=self.store_path,
-            stream=_terminal(self.config),
+            stream=self._stream(),
             known_negative=self.known_negative,
             until=self.config.getoption("--until"),
             fresh=bool(self.config.getoption("--fresh")),
@@ -147,6 +156,12 @@ class ExperimentItem(pytest.Item):
     def reportinfo(self) -> tuple[Path, None, str]:
         return self.path, None, f"experiment {self.experiment_name}"
 
+    def _stream(self) -> "UncapturedStream | None":
+        stream = _terminal(self.config)
+        if stream is not None:
+            stream.write("\n")  # pytest has begun a line with the item's name
+        return stream
+
     @property
     def _file(self) -> Path:
         return (
@@ -166,12 +181,30 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     return report
 
 
-def _terminal(config: pytest.Config) -> TextIO | None:
-    """Return the terminal's own stream, which pytest opened before it captures output; None in an xdist worker."""
+class UncapturedStream:
+    """The terminal, also while pytest captures what runs: long work must be seen without -s."""
+
+    def __init__(self, config: pytest.Config, file: TextIO) -> None:
+        self._capture = config.pluginmanager.get_plugin("capturemanager")
+        self._file = file
+
+    def write(self, text: str) -> int:
+        with self._capture.global_and_fixture_disabled() if self._capture else nullcontext():
+            written = self._file.write(text)
+            self._file.flush()
+        return written
+
+    def flush(self) -> None:
+        """Every write is flushed at once."""
+
+    def isatty(self) -> bool:
+        return self._file.isatty()
+
+
+def _terminal(config: pytest.Config) -> UncapturedStream | None:
+    """Return the terminal's stream; None in an xdist worker, which has none."""
     reporter = config.pluginmanager.get_plugin("terminalreporter")
-    if reporter is None:
-        return None
-    return reporter._tw._file  # type: ignore[no-any-return]
+    return UncapturedStream(config, reporter._tw._file) if reporter else None
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

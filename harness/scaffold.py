@@ -22,7 +22,7 @@ from harness import (
 
 experiment = Experiment(
     question="Should we fine-tune for {title}, or keep prompting?",
-    # One row a line: {{"prompt": ..., "completion": ...}}. Other formats: messages, instruction/input/output, CSV, Parquet.
+    # A row a line: {{"prompt": ..., "completion": ...}}, or messages, or instruction/input/output; CSV and Parquet too.
     task=DatasetTask(name="{name}", files=("experiments/{name}.jsonl",)),
     model="smollm2-135m-instruct",
     baselines=[ZeroShot(), FewShot(shots=4)],

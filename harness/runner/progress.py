@@ -1,14 +1,50 @@
-"""Live progress: one line with a rate and an estimate of the time left."""
+"""Live progress: a line with a rate and an estimate of the time left."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol, TextIO
+from typing import Protocol
 
 from tqdm import tqdm
 
-# A log file wants a line now and then, a terminal a live line.
-_SECONDS_BETWEEN_LOG_LINES = 15.0
-_SECONDS_BETWEEN_REFRESHES = 0.2
+from harness.protocols import Meter
+
+_SECONDS_BETWEEN_LINES = 15.0
+
+
+class Stream(Protocol):
+    """Where progress is written."""
+
+    def write(self, text: str, /) -> object: ...
+    def flush(self) -> object: ...
+    def isatty(self) -> bool: ...
+
+
+class TerminalProgress:
+    """Progress on a stream: a live line on a terminal; elsewhere, as in a log, a line now and then."""
+
+    def __init__(self, stream: Stream, *, prefix: str = "", clock: Callable[[], float] = time.monotonic) -> None:
+        self._stream = stream
+        self._prefix = f"{prefix}: " if prefix else ""
+        self._clock = clock
+
+    @contextmanager
+    def meter(self, label: str, *, total: int, unit: str, done: int = 0) -> Iterator[Meter]:
+        name = f"{self._prefix}{label}"
+        if not self._stream.isatty():
+            log = _LogMeter(self._stream, name, total=total, unit=unit, done=done, clock=self._clock)
+            yield log
+            log.finish()
+            return
+        bar = tqdm(
+            desc=name, total=total, initial=done, unit=f" {unit}", file=self._stream, leave=True, dynamic_ncols=True
+        )
+        with bar:
+            yield _BarMeter(bar)
+
+    def say(self, line: str) -> None:
+        tqdm.write(f"{self._prefix}{line}", file=self._stream)
+        self._stream.flush()
 
 
 class _Bar(Protocol):
@@ -16,8 +52,8 @@ class _Bar(Protocol):
     def set_postfix_str(self, text: str, refresh: bool) -> object: ...
 
 
-class BarMeter:
-    """A meter that draws on a tqdm bar."""
+class _BarMeter:
+    """A live line, drawn by tqdm."""
 
     def __init__(self, bar: _Bar) -> None:
         self._bar = bar
@@ -28,39 +64,45 @@ class BarMeter:
         self._bar.update(amount)
 
 
-class TerminalProgress:
-    """Progress on a stream: a live line on a terminal, a line now and then elsewhere."""
+class _LogMeter:
+    """Whole lines: one every 15 seconds, and one at the end."""
 
-    def __init__(self, stream: TextIO, *, prefix: str = "") -> None:
-        self._stream = stream
-        self._prefix = f"{prefix}: " if prefix else ""
-        self._live = stream.isatty()
+    def __init__(
+        self, stream: Stream, name: str, *, total: int, unit: str, done: int, clock: Callable[[], float]
+    ) -> None:
+        self._stream, self._name, self._unit, self._clock = stream, name, unit, clock
+        self._total, self._before, self._done = total, done, done
+        self._note = ""
+        self._began = self._written = clock()
 
-    @contextmanager
-    def meter(self, label: str, *, total: int, unit: str, done: int = 0) -> Iterator[BarMeter]:
-        bar = tqdm(
-            desc=f"{self._prefix}{label}",
-            total=total,
-            initial=done,
-            unit=f" {unit}",
-            file=self._stream,
-            leave=not self._live,
-            dynamic_ncols=self._live,
-            ascii=not self._live,
-            mininterval=_SECONDS_BETWEEN_REFRESHES if self._live else _SECONDS_BETWEEN_LOG_LINES,
-            miniters=1,
-            bar_format=None
-            if self._live
-            else "{desc}: {n_fmt}/{total_fmt}{unit} [{elapsed}<{remaining}, {rate_fmt}{postfix}]\n",
-        )
-        try:
-            yield BarMeter(bar)
-        finally:
-            bar.close()
+    def advance(self, amount: int = 1, *, note: str = "") -> None:
+        self._done += amount
+        self._note = note or self._note
+        if self._clock() - self._written >= _SECONDS_BETWEEN_LINES:
+            self._line(f"about {_duration(self._left())} left")
 
-    def say(self, line: str) -> None:
-        tqdm.write(f"{self._prefix}{line}", file=self._stream)
+    def finish(self) -> None:
+        """Say how long it took."""
+        self._line("done")
+
+    def _left(self) -> float:
+        seconds = self._clock() - self._began
+        return (self._total - self._done) * seconds / max(1, self._done - self._before)
+
+    def _line(self, ending: str) -> None:
+        self._written = self._clock()
+        seconds = self._written - self._began
+        rate = (self._done - self._before) / seconds if seconds > 0 else 0.0
+        parts = [f"{self._done}/{self._total} {self._unit}", _duration(seconds), f"{rate:.2g} {self._unit}/s", ending]
+        if self._note:
+            parts.append(self._note)
+        self._stream.write(f"{self._name}: {', '.join(parts)}\n")
         self._stream.flush()
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
 class SilentMeter:

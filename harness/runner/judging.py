@@ -34,6 +34,7 @@ class _Tables:
     means: list[SystemMeanRow] = field(default_factory=list)
     comparisons: list[Comparison] = field(default_factory=list)
     shown: list[ComparisonRow] = field(default_factory=list)
+    units: dict[str, str] = field(default_factory=dict)
 
 
 def judge(run: Run, seen: Gathered, *, file: str, source: str, known_negative: bool) -> Decision:
@@ -51,7 +52,7 @@ def judge(run: Run, seen: Gathered, *, file: str, source: str, known_negative: b
     decision = seen.stopped or _decide(run, seen, tables, post_hoc=post_hoc)
     run.store.judge(
         Judgement(
-            experiment=_experiment_row(run, file, source),
+            experiment=_experiment_row(run, file, source, tables.units),
             memberships=tuple(_memberships(run, seen)),
             systems=tuple(_systems(run, seen)),
             samples=tuple(_samples(run)),
@@ -106,6 +107,7 @@ def _compared(metric: Named, baseline: Scored, tuned: Scored) -> Comparison:
 def _keep_mean(run: Run, tables: _Tables, side: Scored, split: Split) -> None:
     tables.scores.extend(side.rows(run, split))
     stands = standing(side.metric, split=split.value, system=side.for_comparison())
+    tables.units[side.metric.name] = stands.unit
     tables.means.append(
         SystemMeanRow(
             experiment=run.plan.name,
@@ -123,6 +125,7 @@ def _keep_mean(run: Run, tables: _Tables, side: Scored, split: Split) -> None:
 
 def _keep_comparison(run: Run, tables: _Tables, found: Comparison) -> None:
     tables.comparisons.append(found)
+    tables.units[found.metric] = found.unit
     tables.shown.append(
         ComparisonRow(
             experiment=run.plan.name,
@@ -151,11 +154,11 @@ def _finite(value: float) -> float | None:
     return value if abs(value) < float("inf") else None
 
 
-def _experiment_row(run: Run, file: str, source: str) -> ExperimentRow:
+def _experiment_row(run: Run, file: str, source: str, units: dict[str, str]) -> ExperimentRow:
     return ExperimentRow(
         name=run.plan.name,
         question=run.plan.experiment.question,
-        declaration=declared(run.plan, file=file, source=source),
+        declaration={**declared(run.plan, file=file, source=source), "units": units},
         criteria_key=run.plan.criteria_key,
         created_at=run.clock(),
     )

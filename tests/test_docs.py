@@ -1,0 +1,54 @@
+"""Every Python block of the documents runs: what a reader copies works."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from harness import Experiment
+from harness.experiment import check_data
+from harness.protocols import Metric, Strategy, Task
+from harness.samples import Answer, Split
+
+ROOT = Path(__file__).parents[1]
+
+
+def blocks(document: str) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", (ROOT / document).read_text(encoding="utf-8"), re.DOTALL)
+
+
+def test_the_experiment_of_the_readme_can_be_judged():
+    (source,) = blocks("README.md")
+    scope: dict[str, object] = {}
+    exec(source, scope)
+
+    experiment = scope["experiment"]
+    assert isinstance(experiment, Experiment)
+    check_data(experiment)
+
+
+@pytest.fixture
+def extensions() -> dict[str, object]:
+    scope: dict[str, object] = {"__name__": "extending"}
+    for source in blocks("docs/extending.md"):
+        exec(source, scope)
+    return scope
+
+
+def test_the_documented_metric_strategy_and_task_satisfy_their_protocols(extensions):
+    metric, task, strategy = extensions["Brevity"](words=2), extensions["Arithmetic"](), extensions["StepByStep"]()
+
+    assert isinstance(metric, Metric)
+    assert isinstance(task, Task)
+    assert isinstance(strategy, Strategy)
+    sample = task.samples(Split.DEV)[0]
+    assert metric.score(sample, Answer(sample_id="1", text="three short words")) == 0.0
+    assert task.read(" 12 ") == 12
+    assert strategy.messages(task, sample)[-1].content.endswith("Think step by step.")
+    assert [len(task.samples(split)) for split in Split] == [400, 80, 220]
+
+
+def test_links_of_the_readme_lead_somewhere():
+    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", (ROOT / "README.md").read_text(encoding="utf-8"))
+
+    assert [link for link in links if not (ROOT / link).exists()] == []

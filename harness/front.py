@@ -18,15 +18,19 @@ def run_and_report(
     name: str,
     file: Path | None,
     store_path: Path,
+    shown: Path | None = None,
     stream: Stream | None = None,
     known_negative: bool = False,
     until: Until | None = None,
     fresh: bool = False,
 ) -> Outcome:
-    """Run `experiment` and draw its page, the index and verdicts.json beside the store."""
+    """Run `experiment` and draw its page, the index and verdicts.json beside the store.
+
+    shown: `file` as the report names it, such as its path from the root folder.
+    """
     store = Store(store_path)
     progress = TerminalProgress(stream, prefix=name) if stream else SilentProgress()
-    options = Options(file=file, known_negative=known_negative, until=until, fresh=fresh)
+    options = Options(file=file, shown=shown, known_negative=known_negative, until=until, fresh=fresh)
     outcome = run(experiment, name=name, store=store, progress=progress, options=options)
     draw(store)
     return outcome

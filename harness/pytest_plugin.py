@@ -4,7 +4,7 @@ import ast
 import re
 import sys
 from collections.abc import Generator, Iterator
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -17,7 +17,8 @@ from harness.verdicts import Inconclusive, NoGo
 if TYPE_CHECKING:
     from harness.runner.run import Outcome
 
-_SUMMARY = "harness_summary"
+# What an item's report carries, for JUnit and for the closing lines.
+_PROPERTIES = ("experiment", "verdict", "reason")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -121,7 +122,8 @@ class ExperimentItem(pytest.Item):
         self.outcome = run_and_report(
             self.experiment,
             name=self.experiment_name,
-            file=self._file,
+            file=self.path,
+            shown=self._file,
             store_path=self.store_path,
             stream=self._stream(),
             known_negative=self.known_negative,
@@ -129,7 +131,8 @@ class ExperimentItem(pytest.Item):
             fresh=bool(self.config.getoption("--fresh")),
         )
         decision = self.outcome.decision
-        self.user_properties.append((_SUMMARY, [self.experiment_name, decision.verdict.value, decision.reason]))
+        values = (self.experiment_name, decision.verdict.value, decision.reason)
+        self.user_properties += list(zip(_PROPERTIES, values, strict=True))
         if decision.verdict.value == "INVALID":
             raise InvalidEvidence(f"INVALID: {decision.reason}")
 
@@ -191,7 +194,7 @@ class UncapturedStream:
         self._file = file
 
     def write(self, text: str) -> int:
-        with self._capture.global_and_fixture_disabled() if self._capture else nullcontext():
+        with self._uncaptured():
             written = self._file.write(text)
             self._file.flush()
         return written
@@ -200,7 +203,12 @@ class UncapturedStream:
         """Every write is flushed at once."""
 
     def isatty(self) -> bool:
-        return self._file.isatty()
+        # While pytest captures, descriptor 1 is a file: only behind the capture is it the terminal.
+        with self._uncaptured():
+            return self._file.isatty()
+
+    def _uncaptured(self) -> AbstractContextManager[None]:
+        return self._capture.global_and_fixture_disabled() if self._capture else nullcontext()
 
 
 def _terminal(config: pytest.Config) -> UncapturedStream | None:
@@ -229,9 +237,9 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     lines = []
     for reports in terminalreporter.stats.values():
         for report in reports:
-            if getattr(report, "when", None) not in ("call", "setup"):
-                continue
-            lines += [tuple(value) for name, value in getattr(report, "user_properties", []) if name == _SUMMARY]
+            properties = dict(getattr(report, "user_properties", ()))
+            if properties.keys() >= set(_PROPERTIES):
+                lines.append(tuple(properties[name] for name in _PROPERTIES))
     if lines:
         terminalreporter.section("verdicts")
         for name, verdict, reason in dict.fromkeys(lines):

@@ -93,11 +93,20 @@ class _LogMeter:
         self._written = self._clock()
         seconds = self._written - self._began
         rate = (self._done - self._before) / seconds if seconds > 0 else 0.0
-        parts = [f"{self._done}/{self._total} {self._unit}", _duration(seconds), f"{rate:.2g} {self._unit}/s", ending]
+        parts = [
+            f"{self._done}/{self._total} {self._unit}",
+            _duration(seconds),
+            f"{_number(rate)} {self._unit}/s",
+            ending,
+        ]
         if self._note:
             parts.append(self._note)
         self._stream.write(f"{self._name}: {', '.join(parts)}\n")
         self._stream.flush()
+
+
+def _number(rate: float) -> str:
+    return f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
 
 
 def _duration(seconds: float) -> str:

@@ -31,11 +31,13 @@ class Outcome:
 class Options:
     """How a run is carried out; nothing here changes what is measured.
 
-    file: the experiment file as the user names it, shown in the report. known_negative: marked xfail(raises=NoGo).
-    until: stop after the baselines, or after tuning. fresh: forget this experiment's stored stages first.
+    file: the experiment file, whose text is kept. shown: the file as the report names it; None is as `file` stands.
+    known_negative: marked xfail(raises=NoGo). until: stop after the baselines, or after tuning.
+    fresh: forget this experiment's stored stages first.
     """
 
     file: Path | None = None
+    shown: Path | None = None
     known_negative: bool = False
     until: Until | None = None
     fresh: bool = False
@@ -65,10 +67,11 @@ def run(
     try:
         seen = gather(work, until=options.until)
         source = options.file.read_text(encoding="utf-8") if options.file else ""
+        shown = options.shown or options.file
         decision = judge(
             work,
             seen,
-            file=options.file.as_posix() if options.file else "",
+            file=shown.as_posix() if shown else "",
             source=source,
             known_negative=options.known_negative,
         )

@@ -1,11 +1,14 @@
-"""Shared fixtures: a real model folder, two layers deep, made once a session."""
+"""Shared fixtures: a real model folder, two layers deep, made once a session; an experiment file on a scripted model."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from string import Template
 
 import pytest
+
+pytest_plugins = ["pytester"]
 
 _TEMPLATE = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
@@ -92,3 +95,32 @@ class Said:
 def said() -> Said:
     """Where a test's long work reports itself."""
     return Said()
+
+
+_LAMPS = Path(__file__).with_name("lamps.py.txt")
+_AS_WRITTEN = {
+    "base": "0.2",
+    "tuned": "0.9",
+    "learn": "1.0",
+    "seconds": "0.0",
+    "task": "Lamps()",
+    "baselines": "[ZeroShot()]",
+    "metrics": "[ExactMatch()]",
+    "before": "",
+}
+
+
+@pytest.fixture(scope="session")
+def write_experiment() -> Callable[..., Path]:
+    """Write an experiment file: GO as it stands, since the model knows `base` of the answers and `tuned` once tuned.
+
+    `before` is Python text that stands before the experiment; other changes replace the text of one field.
+    """
+
+    def write(path: Path, **changes: object) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        text = Template(_LAMPS.read_text(encoding="utf-8"))
+        path.write_text(text.substitute(_AS_WRITTEN | changes), encoding="utf-8")
+        return path
+
+    return write

@@ -57,7 +57,7 @@ class Experiment:
 def check_data(experiment: Experiment) -> None:
     """Load the samples and refuse an experiment that cannot be judged on them.
 
-    Raises InvalidExperiment when a split is empty or two splits share an id.
+    Raises InvalidExperiment when a split is empty, or an id stands twice, in one split or in two.
     """
     seen: dict[str, Split] = {}
     for split in Split:
@@ -72,6 +72,11 @@ def check_data(experiment: Experiment) -> None:
 
 def _check_ids(task: str, split: Split, samples: Sequence[Sample], seen: dict[str, Split]) -> None:
     for sample in samples:
+        if seen.get(sample.id) is split:
+            raise InvalidExperiment(
+                f"task {task!r}: sample id {sample.id!r} stands twice in {split.value}; "
+                "give every sample an id of its own"
+            )
         if sample.id in seen:
             raise InvalidExperiment(
                 f"task {task!r}: splits overlap: sample id {sample.id!r} is in {seen[sample.id].value} and in "

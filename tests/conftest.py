@@ -1,4 +1,4 @@
-"""Shared fixtures: a real model folder, two layers deep, made once a session; an experiment file on a scripted model."""
+"""Shared fixtures: a real model folder, two layers deep, made once a session; experiment files on a scripted model."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

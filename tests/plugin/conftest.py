@@ -22,7 +22,7 @@ def lamps(pytester: pytest.Pytester, write_experiment: Callable[..., Path]) -> C
 
 @pytest.fixture(scope="session", autouse=True)
 def _everything_is_imported(tmp_path_factory: pytest.TempPathFactory, write_experiment: Callable[..., Path]) -> None:
-    """An inner run forgets the modules it imported, and numpy cannot be imported twice: one run out here comes first."""
+    """An inner run forgets what it imported, and numpy cannot be imported twice: one run out here comes first."""
     folder = tmp_path_factory.mktemp("imports")
     experiment = load_experiment(write_experiment(folder / "lamps.py"))
     run_and_report(experiment, name="lamps", file=None, store_path=folder / "results.duckdb")

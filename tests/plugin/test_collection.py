@@ -110,7 +110,7 @@ def test_a_malformed_row_is_named_with_file_row_and_field(pytester, lamps):
 
 
 def test_broken_json_in_a_row_is_named_with_its_column(pytester, lamps):
-    lines = ['{"prompt": "a%d", "completion": "b"}' % n for n in range(59)]
+    lines = [json.dumps({"prompt": f"question {n}", "completion": "b"}) for n in range(59)]
     lines[36] = '{"prompt": "a" "completion": "b"}'
     (pytester.path / "rows.jsonl").write_text("\n".join(lines))
     lamps(task="DatasetTask('rows', files='rows.jsonl')")

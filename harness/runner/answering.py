@@ -110,7 +110,7 @@ def weigh(run: Run, engine: Engine, stage: Stage, requests: Sequence[tuple[str, 
 def _weighing(
     run: Run, engine: Engine, stage: Stage, requests: Sequence[tuple[str, str, Messages, str]]
 ) -> tuple[Stream, Iterator[tuple[Sequence[LikelihoodRow], int]]]:
-    stored = {(row.sample_id, row.choice) for row in run.store.likelihoods(stage.key)}
+    stored = {(row.sample_id, row.choice): row for row in run.store.likelihoods(stage.key)}
     done = frozenset(place for place, request in enumerate(requests) if request[:2] in stored)
 
     def batches() -> Iterator[tuple[Sequence[LikelihoodRow], int]]:
@@ -123,7 +123,9 @@ def _weighing(
             ]
             yield rows, len(rows)
 
-    return Stream(stage, "texts", total=len(requests), done=len(done), seconds_before=0.0), batches()
+    tokens_before = (sum(row.tokens for row in stored.values()), 0)
+    work = Stream(stage, "texts", total=len(requests), done=len(done), seconds_before=0.0, tokens_before=tokens_before)
+    return work, batches()
 
 
 def _likelihood_row(stage: Stage, request: tuple[str, str, Messages, str], likelihood: Likelihood) -> LikelihoodRow:

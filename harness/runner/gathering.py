@@ -10,10 +10,10 @@ from harness.criteria import Guard
 from harness.data.leakage import audit
 from harness.decide import Decision, better_of, enough
 from harness.plan import System
-from harness.protocols import AnyMetric, HasCorpus, PairMetric
+from harness.protocols import AnyMetric, HasCorpus, JudgedMetric, PairMetric
 from harness.runner.answering import Answered, answered
 from harness.runner.context import Run
-from harness.runner.scoring import scored
+from harness.runner.scoring import applies, scored
 from harness.runner.streaming import guarded, machine, stage_row
 from harness.runner.training import ensure_tuned, tuning_checks
 from harness.samples import Check, Split
@@ -70,7 +70,7 @@ def primary_metric(run: Run) -> AnyMetric:
     """Return the metric that systems are chosen by: that of the first criterion which scores one system alone."""
     by_name = {metric.name: metric for metric in run.plan.experiment.metrics}
     wanted = [by_name[name] for criterion in run.plan.experiment.go_if for name in criterion.metrics]
-    alone = [metric for metric in (*wanted, *by_name.values()) if not isinstance(metric, PairMetric)]
+    alone = [metric for metric in (*wanted, *by_name.values()) if not isinstance(metric, PairMetric | JudgedMetric)]
     return (alone or wanted)[0]
 
 
@@ -115,7 +115,15 @@ def _measure_baselines(run: Run, seen: Gathered) -> Gathered:
     task = run.plan.experiment.task
     baselines = tuple((answered(run, system, task, Split.DEV, 0),) for system in run.plan.baselines)
     best = _best(run, baselines)
+    _rehearse(run, best)
     return replace(seen, dev=baselines, baseline=best[0].system, stopped=_stopped(run, best))
+
+
+def _rehearse(run: Run, best: BySeed) -> None:
+    """Score with every metric once: one that is broken must not cost a training run, or the holdout's first look."""
+    for metric in run.plan.experiment.metrics:
+        if applies(metric, best[0]):
+            scored(run, metric, best)
 
 
 def _stopped(run: Run, best: BySeed) -> Decision | None:

@@ -16,14 +16,20 @@ def resolve(path: str) -> Callable[..., Any]:
     try:
         found = pkgutil.resolve_name(path)
     except ModuleNotFoundError as error:
-        raise MissingPackage(
-            f"{path} needs the package {error.name!r}; bring it with: pip install -r requirements.lock"
-        ) from error
+        raise missing_package(path, error) from error
     except (AttributeError, ValueError) as error:
         raise InvalidExperiment(f"{path!r} names no function ({error}); write it as package.module:function") from error
     if not callable(found):
         raise InvalidExperiment(f"{path!r} is a {type(found).__name__}, not a function")
     return found  # type: ignore[no-any-return]
+
+
+def missing_package(owner: str, error: ModuleNotFoundError) -> MissingPackage:
+    """Return the error that names what `owner` could not import, with the command that brings it."""
+    return MissingPackage(
+        f"{owner} needs the package {error.name!r}; bring it with: pip install -r requirements.lock "
+        f"(or, where your own code asks for it, pip install {(error.name or '').partition('.')[0]})"
+    )
 
 
 def check_path(path: str, *, owner: str) -> None:

@@ -13,7 +13,7 @@ from harness.plan import Stage
 from harness.protocols import BatchMetric, Executed, JudgedMetric, Metric, Named, PairMetric
 from harness.runner.answering import Answered, judged
 from harness.runner.context import Run
-from harness.runner.resolve import resolve
+from harness.runner.resolve import missing_package, resolve
 from harness.runner.streaming import Stream, machine, stream
 from harness.samples import Answer, Sample, Score, Split
 from harness.store.rows import MeasureRow, ScoreRow
@@ -61,7 +61,7 @@ class Scored:
 
 def applies(metric: Named, answered: Answered) -> bool:
     """False where a system cannot be measured: a server that gives no likelihoods, a pair without a pair."""
-    return not isinstance(metric, PairMetric) and can_measure(metric, answered)
+    return not isinstance(metric, PairMetric | JudgedMetric) and can_measure(metric, answered)
 
 
 def can_measure(metric: Named, answered: Answered) -> bool:
@@ -177,6 +177,8 @@ def _called(where: str, function: Callable[Arguments, Result], *args: Arguments.
         return function(*args, **kw)
     except HarnessError:
         raise
+    except ModuleNotFoundError as error:
+        raise missing_package(where, error) from error
     except Exception as error:
         raise StageFailed(
             f"{where} raised {type(error).__name__}: {error}; mend the metric and run again: all answers are stored, "

@@ -10,6 +10,7 @@ from importlib import metadata
 from harness.errors import HarnessError, StageFailed
 from harness.plan import Stage
 from harness.runner.context import Run
+from harness.runner.resolve import missing_package
 from harness.store.rows import StageRow
 from harness.store.store import StageContent
 
@@ -47,14 +48,21 @@ def stream(
         guarded(run, work.stage),
         run.progress.meter(work.stage.label, total=work.total, unit=work.unit, done=work.done) as meter,
     ):
-        for rows, units in batches:
-            if pending and (not rows or time.monotonic() - written > _SECONDS_BETWEEN_WRITES):
-                run.store.append(pending)
-                pending, written = [], time.monotonic()
-            pending += rows
-            tokens_in += sum(getattr(row, "tokens_in", 0) or getattr(row, "tokens", 0) for row in rows)
-            tokens_out += sum(getattr(row, "tokens_out", 0) for row in rows)
-            meter.advance(units)
+        try:
+            for rows, units in batches:
+                if pending and (not rows or time.monotonic() - written > _SECONDS_BETWEEN_WRITES):
+                    whole, pending = pending, []
+                    run.store.append(whole)
+                    written = time.monotonic()
+                pending += rows
+                if units:  # rows that are no new work, such as the choices made, are counted already
+                    tokens_in += sum(getattr(row, "tokens_in", 0) or getattr(row, "tokens", 0) for row in rows)
+                    tokens_out += sum(getattr(row, "tokens_out", 0) for row in rows)
+                meter.advance(units)
+        except BaseException:
+            # A fault, or Ctrl-C, costs nothing of what came before it: an answer may have been paid for.
+            run.store.append(pending)
+            raise
         seconds = work.seconds_before + time.monotonic() - began
         row = stage_row(
             run, work.stage, started=started, seconds=seconds, tokens=(tokens_in, tokens_out), environment=environment()
@@ -102,6 +110,8 @@ class guarded:  # noqa: N801 - reads as a with-clause
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if isinstance(error, HarnessError) or not isinstance(error, Exception):
             return
+        if isinstance(error, ModuleNotFoundError):
+            raise missing_package(self._stage.label, error) from error
         raise StageFailed(
             f"{self._stage.label} stopped: {type(error).__name__}: {error}; what was finished is stored, "
             f"running experiments/{self._experiment}.py again resumes from there"

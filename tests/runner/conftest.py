@@ -63,29 +63,51 @@ def lamps() -> Lamps:
     return Lamps()
 
 
+def lamps_experiment(
+    *, base: float = 0.2, tuned: float = 0.9, task: Lamps | None = None, seconds: float = 0.0, **changes: Any
+) -> Experiment:
+    """Return an experiment whose base model knows `base` of DEV and HOLDOUT, and `tuned` after tuning."""
+    task = task or Lamps()
+    known, learned = {}, {}
+    for split in (Split.DEV, Split.HOLDOUT):
+        known |= table(task, split, right=base)
+        learned |= table(task, split, right=tuned)
+        wrong = {prompt: "no" for prompt in known if prompt not in learned}
+        learned |= wrong
+    model = Scripted(answers=known, after_tuning=learned, seconds_per_answer=seconds)
+    fields: dict[str, Any] = {
+        "question": "Should the lamps be tuned?",
+        "task": task,
+        "model": model,
+        "baselines": [ZeroShot()],
+        "recipes": [ScriptedTuning()],
+        "metrics": [ExactMatch()],
+        "go_if": [Gain(ExactMatch(), at_least=0.05)],
+    }
+    return Experiment(**{**fields, **changes})
+
+
 @pytest.fixture
-def make_experiment(lamps: Lamps) -> Callable[..., Experiment]:
-    """Make an experiment whose base model knows `base` of DEV and HOLDOUT, and `tuned` after tuning."""
+def make_experiment() -> Callable[..., Experiment]:
+    """The maker of small experiments: `lamps_experiment`."""
+    return lamps_experiment
 
-    def make(
-        *, base: float = 0.2, tuned: float = 0.9, task: Lamps = lamps, seconds: float = 0.0, **changes: Any
-    ) -> Experiment:
-        known, learned = {}, {}
-        for split in (Split.DEV, Split.HOLDOUT):
-            known |= table(task, split, right=base)
-            learned |= table(task, split, right=tuned)
-            wrong = {prompt: "no" for prompt in known if prompt not in learned}
-            learned |= wrong
-        model = Scripted(answers=known, after_tuning=learned, seconds_per_answer=seconds)
-        fields: dict[str, Any] = {
-            "question": "Should the lamps be tuned?",
-            "task": task,
-            "model": model,
-            "baselines": [ZeroShot()],
-            "recipes": [ScriptedTuning()],
-            "metrics": [ExactMatch()],
-            "go_if": [Gain(ExactMatch(), at_least=0.05)],
-        }
-        return Experiment(**{**fields, **changes})
 
-    return make
+# Different in each of two runs that measure the same.
+_TIMES = {"started_at", "seconds", "environment", "decided_at", "looked_at", "created_at"}
+
+
+def final_tables(store: Store) -> dict[str, list[tuple[object, ...]]]:
+    """Return every table of the store, rows sorted, without times and environments."""
+    tables = {}
+    for (name,) in store.query("SELECT table_name FROM duckdb_tables() ORDER BY table_name")[1]:
+        columns, rows = store.query(f'SELECT * FROM "{name}"')
+        kept = [place for place, column in enumerate(columns) if column not in _TIMES]
+        tables[name] = sorted((tuple(row[place] for place in kept) for row in rows), key=repr)
+    return tables
+
+
+@pytest.fixture
+def tables() -> Callable[[Store], dict[str, list[tuple[object, ...]]]]:
+    """What a store holds at the end, to be compared with another: `final_tables`."""
+    return final_tables

@@ -23,7 +23,7 @@ SAMPLES_PER_INTENT = {
     "en": {Split.TRAIN: 50, Split.DEV: 6, Split.HOLDOUT: 17},
     "zh": {Split.TRAIN: 50, Split.DEV: 7, Split.HOLDOUT: 20},
 }
-# Two requests this alike (Jaccard of character 4-grams, any digit read as 0) may not be in two splits.
+# Two requests of one intent this alike (Jaccard of character 4-grams, any digit read as 0) may not be in two splits.
 MOST_ALIKE = 0.6
 # Templates that still bring nothing new after this many draws have said what they can say.
 _DRAWS_PER_SAMPLE = 20
@@ -47,16 +47,17 @@ class _Taken:
     """What was drawn so far: texts are new everywhere, and not alike across splits."""
 
     texts: set[str] = field(default_factory=set)
-    grams: dict[Split, list[Grams]] = field(default_factory=lambda: {split: [] for split in Split})
+    grams: dict[tuple[str, Split], list[Grams]] = field(default_factory=dict)
 
-    def accepts(self, text: str, split: Split) -> bool:
+    def accepts(self, text: str, intent: str, split: Split) -> bool:
         if text in self.texts:
             return False
         own = _grams(text)
-        if any(alike(own, other) > MOST_ALIKE for side in Split if side is not split for other in self.grams[side]):
+        others = (grams for side in Split if side is not split for grams in self.grams.get((intent, side), ()))
+        if any(alike(own, other) > MOST_ALIKE for other in others):
             return False
         self.texts.add(text)
-        self.grams[split].append(own)
+        self.grams.setdefault((intent, split), []).append(own)
         return True
 
 
@@ -72,7 +73,7 @@ def build_rows(language: str, package: Path) -> Iterator[Row]:
     for intent in INTENTS:
         for split, templates in split_templates(usable_templates(grammar, intent)).items():
             draw = random.Random(f"{language} {intent} {split.value}")  # noqa: S311
-            walks = _walks(grammar, templates, home=HOMES[language][split], draw=draw)
+            walks = _walks(grammar, templates, home=HOMES[language], draw=draw)
             wanted = SAMPLES_PER_INTENT[language][split]
             rows[intent] += _new_rows(walks, split, wanted=wanted, taken=taken)
     for turn in itertools.zip_longest(*rows.values()):
@@ -163,7 +164,7 @@ def _new_rows(walks: Iterator[tuple[Template, Walk]], split: Split, *, wanted: i
     """Yield up to `wanted` rows whose text `taken` accepts."""
     for template, walk in itertools.islice(walks, _DRAWS_PER_SAMPLE * wanted):
         text = normalize_whitespace(walk.text(template.sentence.expression)).strip()
-        if wanted and taken.accepts(text, split):
+        if wanted and taken.accepts(text, template.intent, split):
             slots = dict(template.block.slots) | walk.slots
             yield {
                 "split": split.value,

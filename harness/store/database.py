@@ -6,7 +6,7 @@ lives for one transaction under a file lock, and never while a model runs.
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from importlib import resources
 from pathlib import Path
 
@@ -27,6 +27,32 @@ def transaction(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 
     Creates the file and brings an older schema up to date. Raises StageFailed when another process keeps the file.
     """
+    with _locked(path), closing(_connect(path)) as connection:
+        _migrate(connection, path)
+        connection.begin()
+        try:
+            yield connection
+        except BaseException:
+            connection.rollback()
+            raise
+        connection.commit()
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Yield a connection that cannot change the file, for SQL that others write.
+
+    A transaction to roll back would not do: the SQL itself may hold a COMMIT. Raises as `transaction` does.
+    """
+    with _locked(path):
+        with closing(_connect(path)) as connection:
+            _migrate(connection, path)
+        with closing(_connect(path, read_only=True)) as connection:
+            yield connection
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path.with_name(path.name + ".lock"), timeout=_LOCK_SECONDS)
     try:
@@ -34,26 +60,15 @@ def transaction(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     except Timeout as error:
         raise StageFailed(f"{path} stayed locked for {_LOCK_SECONDS:.0f} s; end the process that holds it") from error
     try:
-        connection = _connect(path)
-        try:
-            _migrate(connection, path)
-            connection.begin()
-            try:
-                yield connection
-            except BaseException:
-                connection.rollback()
-                raise
-            connection.commit()
-        finally:
-            connection.close()
+        yield
     finally:
         lock.release()
 
 
-def _connect(path: Path) -> duckdb.DuckDBPyConnection:
+def _connect(path: Path, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
     for attempt in range(_FOREIGN_LOCK_TRIES):
         try:
-            return duckdb.connect(str(path))
+            return duckdb.connect(str(path), read_only=read_only)
         except duckdb.IOException as error:
             if "lock" not in str(error):
                 raise StageFailed(

@@ -10,7 +10,7 @@ from typing import Any
 import duckdb
 
 from harness.errors import QueryFailed, StageFailed
-from harness.store.database import transaction
+from harness.store.database import reading, transaction
 from harness.store.rows import (
     AnswerRow,
     CheckRow,
@@ -178,19 +178,19 @@ class Store:
             return _evidence(connection, name)
 
     def query(self, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
-        """Run a user's query; return column names and records. Nothing it changes is kept.
+        """Run a user's query; return column names and records.
 
-        Raises QueryFailed with the database's own words.
+        Raises QueryFailed with the database's own words, also where the query would change something.
         """
-        with transaction(self.path) as connection:
+        with reading(self.path) as connection:
             try:
                 result = connection.execute(sql)
                 names = [column[0] for column in result.description or []]
                 records = result.fetchall() if names else []
             except duckdb.Error as error:
-                raise QueryFailed(f'{str(error).strip()}\nthe tables: harness sql "SHOW TABLES"') from error
-            connection.rollback()
-            connection.begin()
+                # Without the picture of the query that follows: front doors print errors on one line.
+                words = " ".join(str(error).partition("\n\nLINE ")[0].split())
+                raise QueryFailed(f'{words}; the tables: harness sql "SHOW TABLES"') from error
         return names, records
 
     # -- index ----------------------------------------------------------------------------------------------

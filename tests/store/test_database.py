@@ -1,0 +1,104 @@
+"""Opening the file: one process at a time, one schema, and words for everything that can be wrong with it."""
+
+import subprocess
+import sys
+
+import duckdb
+import pytest
+
+from harness.errors import StageFailed
+from harness.store.database import SCHEMA_VERSION, transaction
+
+# Holds the file, as a notebook would, and lets go after a moment.
+HOLDER = """
+import sys, time
+import duckdb
+with duckdb.connect(sys.argv[1]) as connection:
+    print("held", flush=True)
+    time.sleep(float(sys.argv[2]))
+"""
+
+
+def test_a_transaction_that_raises_leaves_nothing(tmp_path):
+    path = tmp_path / "results.duckdb"
+
+    def stop_halfway():
+        with transaction(path) as connection:
+            connection.execute("INSERT INTO looks VALUES ('h', 'e', 's', 'k', 'c', now()::TIMESTAMP)")
+            raise RuntimeError("halfway")
+
+    with pytest.raises(RuntimeError, match="halfway"):
+        stop_halfway()
+    with transaction(path) as connection:
+        assert connection.execute("SELECT count(*) FROM looks").fetchone() == (0,)
+
+
+def test_a_new_file_has_the_schema_and_its_number(tmp_path):
+    with transaction(tmp_path / "deep" / "folder" / "results.duckdb") as connection:
+        assert connection.execute("SELECT version FROM schema_version").fetchall() == [(SCHEMA_VERSION,)]
+        tables = {row[0] for row in connection.execute("SHOW TABLES").fetchall()}
+    documented = {"experiments", "stages", "answers", "scores", "training_log", "comparisons", "decisions", "looks"}
+    assert documented | {"scoreboard"} <= tables
+
+
+def test_a_newer_schema_is_refused_and_left_alone(tmp_path):
+    path = tmp_path / "results.duckdb"
+    with transaction(path) as connection:
+        connection.execute("UPDATE schema_version SET version = 99")
+
+    with pytest.raises(StageFailed) as caught, transaction(path):
+        pass
+    assert str(caught.value) == (
+        f"{path} was written by a newer harness (schema 99, this one knows {SCHEMA_VERSION}); upgrade the harness or "
+        "use --store with another path"
+    )
+    with duckdb.connect(str(path)) as connection:
+        assert connection.execute("SELECT version FROM schema_version").fetchall() == [(99,)]
+
+
+def test_another_process_that_holds_the_file_is_waited_for(tmp_path):
+    path = tmp_path / "results.duckdb"
+    with transaction(path):
+        pass
+    with subprocess.Popen([sys.executable, "-c", HOLDER, path, "1.0"], stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout.readline() == "held\n"
+        assert holder.poll() is None
+        with transaction(path) as connection:
+            assert holder.poll() == 0 or holder.wait(5) == 0
+            assert connection.execute("SELECT count(*) FROM looks").fetchone() == (0,)
+
+
+def test_a_file_that_is_never_let_go_is_named_with_the_way_out(tmp_path, monkeypatch):
+    monkeypatch.setattr("harness.store.database._FOREIGN_LOCK_TRIES", 2)
+    path = tmp_path / "results.duckdb"
+    with transaction(path):
+        pass
+    with subprocess.Popen([sys.executable, "-c", HOLDER, path, "60"], stdout=subprocess.PIPE, text=True) as holder:
+        holder.stdout.readline()
+        with pytest.raises(StageFailed, match="open in another program") as caught, transaction(path):
+            pass
+        holder.kill()
+
+    assert str(caught.value).startswith(f"{path} is open in another program")
+    assert "close it and run again, the run resumes where it stopped" in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"this is no database at all" * 1000, b"PK\x03\x04"])
+def test_a_damaged_file_is_named_with_the_way_out_and_left_as_it_is(tmp_path, content):
+    path = tmp_path / "results.duckdb"
+    path.write_bytes(content)
+
+    with pytest.raises(StageFailed) as caught, transaction(path):
+        pass
+    assert str(caught.value).startswith(f"{path} cannot be opened (")
+    assert "if it is damaged, move it away and run again" in str(caught.value)
+    assert path.read_bytes() == content
+
+
+def test_the_file_is_free_between_transactions(tmp_path):
+    path = tmp_path / "results.duckdb"
+    with transaction(path):
+        pass
+
+    with duckdb.connect(str(path), read_only=True) as connection:
+        assert connection.execute("SELECT count(*) FROM stages").fetchone() == (0,)

@@ -1,0 +1,91 @@
+"""What an experiment file may import, and what that import must not cost."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import harness
+
+HEAVY = ("torch", "transformers", "duckdb", "datasets", "scipy", "trl", "peft", "bitsandbytes", "pyarrow")
+NAMES = [
+    "RAG",
+    "SFT",
+    "Accuracy",
+    "Answer",
+    "AtLeast",
+    "AtMost",
+    "BERTScore",
+    "DatasetTask",
+    "Endpoint",
+    "ExactMatch",
+    "Experiment",
+    "FewShot",
+    "Full",
+    "Gain",
+    "Guard",
+    "HFMetric",
+    "HarnessError",
+    "Incomparable",
+    "Inconclusive",
+    "InvalidData",
+    "InvalidEvidence",
+    "InvalidExperiment",
+    "Latency",
+    "LoRA",
+    "MacroF1",
+    "Message",
+    "MissingPackage",
+    "Model",
+    "NoGo",
+    "NoWorse",
+    "NotFingerprintable",
+    "Passage",
+    "Perplexity",
+    "Preference",
+    "QLoRA",
+    "SafetyRules",
+    "Sample",
+    "Score",
+    "Split",
+    "StageFailed",
+    "TokensIn",
+    "TokensOut",
+    "ZeroShot",
+]
+
+
+def python(code: str, *, folder: Path) -> str:
+    return subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True
+    ).stdout.strip()
+
+
+def test_all_names_the_whole_interface_and_each_is_there():
+    assert harness.__all__ == NAMES
+    assert [name for name in NAMES if not hasattr(harness, name)] == []
+
+
+def test_no_go_is_no_error():
+    assert not issubclass(harness.NoGo, harness.HarnessError)
+    assert not issubclass(harness.Inconclusive, harness.HarnessError)
+
+
+@pytest.mark.parametrize("module", ["harness", "harness.cli", "harness.pytest_plugin", "harness.outlook"])
+def test_importing_the_declarations_and_the_doors_loads_nothing_heavy(module, tmp_path):
+    code = f"import sys, {module}; print(*sorted(set({HEAVY!r}) & set(sys.modules)))"
+
+    assert python(code, folder=tmp_path) == ""
+
+
+def test_collecting_experiments_loads_nothing_heavy(tmp_path, write_experiment):
+    write_experiment(tmp_path / "experiments" / "lamps.py")
+    code = (
+        "import sys, pytest; code = pytest.main(['experiments', '--collect-only', '-q']);"
+        f"print('exit', int(code), *sorted(set({HEAVY!r}) & set(sys.modules)))"
+    )
+    lines = python(code, folder=tmp_path).splitlines()
+
+    assert lines[0] == "experiments/lamps.py::experiment"
+    assert lines[-1] == "exit 0"

@@ -29,7 +29,16 @@ experiment = Experiment(
         FewShot(shots=3, select="nearest"),
         RAG(passages=3),
     ],
-    recipes=[SFT(adapter=LoRA(rank=16), epochs=1, learning_rate=1e-3)],
+    recipes=[
+        SFT(
+            adapter=LoRA(rank=16),
+            epochs=2,
+            learning_rate=1e-3,
+            evaluate_every=50,
+            # The names of the intents are learned, so the tuned model is served, and trained, without listing them.
+            prompt=ZeroShot(instruction="Home command to JSON."),
+        )
+    ],
     metrics=[
         ExactMatch(),
         Perplexity(),

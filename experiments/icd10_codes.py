@@ -8,7 +8,7 @@ from tasks.icd10_codes import Icd10Codes
 # Known negative: a book is looked up, not learned; the mark fails the day that tuning wins.
 pytestmark = pytest.mark.xfail(raises=NoGo, strict=True)
 
-# Written as the book continues: on DEV a right code came 2 points more often than with the default template.
+# Written as the book continues: fewer answers without a code on DEV (7 of 64, not 18, with five BM25 passages).
 LOOK_UP = "{passages}\n\nDiagnosis: {question}\nCode:"
 
 experiment = Experiment(
@@ -20,7 +20,7 @@ experiment = Experiment(
         RAG(passages=3, template=LOOK_UP),
         RAG(passages=3, retriever="dense", template=LOOK_UP),
     ],
-    recipes=[SFT(adapter=LoRA(rank=16), epochs=1, learning_rate=1e-3)],
+    recipes=[SFT(adapter=LoRA(rank=16), epochs=1, learning_rate=1e-3, evaluate_every=50)],
     metrics=[ExactMatch(), TokensIn()],
     go_if=[Gain(ExactMatch(), at_least=0.05)],
     seeds=(1,),

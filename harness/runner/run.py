@@ -9,7 +9,7 @@ from pathlib import Path
 from harness.decide import Decision
 from harness.experiment import Experiment, check_data
 from harness.plan import Plan
-from harness.protocols import Progress
+from harness.protocols import Executed, Progress
 from harness.runner.context import Engines, Run, utc_now
 from harness.runner.gathering import Until, gather
 from harness.runner.judging import judge
@@ -94,7 +94,14 @@ def _check_paths(plan: Plan) -> None:
 
 def _forget(plan: Plan, store: Store) -> None:
     stages = plan.known_stages()
-    store.forget([stage.key for stage in stages])
+    # A server may answer otherwise this time, so what a metric's model made of the old answers goes with them.
+    measures = [
+        plan.measure(metric, stage)
+        for metric in plan.experiment.metrics
+        for stage in stages
+        if isinstance(metric, Executed) and stage.kind == "answer"
+    ]
+    store.forget([stage.key for stage in (*stages, *measures)])
     for stage in stages:
         if stage.kind == "tune":
             shutil.rmtree(store.folder / "artifacts" / stage.key[:16], ignore_errors=True)

@@ -1,0 +1,203 @@
+"""Scores: pure metrics anew each time, metrics that run a model once, pairs judged by a model or by people."""
+
+import csv
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from harness import ExactMatch, Experiment, Gain, Preference, Split
+from harness.decide import Verdict
+from harness.engine.scripted import Scripted
+from harness.errors import InvalidData
+from harness.runner.run import Options, run
+from harness.samples import Answer, Sample, Score
+from harness.store.store import Store
+
+
+def measured(experiment: Experiment, store: Store, **options: object):
+    """Run, and return the stored evidence."""
+    run(experiment, name="lamps", store=store, options=Options(**options))
+    return store.evidence("lamps")
+
+
+def shares(store: Store) -> dict[tuple[str, float], int]:
+    """Return how many holdout samples gave each system each share of the preference."""
+    counted = (
+        "SELECT system, score, count(*) FROM scores WHERE metric = 'preference' AND split = 'holdout' "
+        "GROUP BY ALL ORDER BY ALL"
+    )
+    return {(system, score): count for system, score, count in store.query(counted)[1]}
+
+
+# -- a judge ------------------------------------------------------------------------------------------------
+
+
+def judge_of(experiment: Experiment, *, always_first: bool) -> Scripted:
+    """Return a judge: it prefers the right answer, or always the one shown first."""
+    metric = Preference(judge=Scripted())
+    known = dict(experiment.model.answers)
+    learned = known | dict(experiment.model.after_tuning)
+    table = {}
+    for sample in experiment.task.samples(Split.HOLDOUT):
+        asked = experiment.task.prompt(sample)[-1].content
+        old = Answer(sample_id=sample.id, text=known.get(asked, "I do not know."))
+        new = Answer(sample_id=sample.id, text=learned.get(asked, "I do not know."))
+        for first, second in ((old, new), (new, old)):
+            winner = "A" if always_first or first.text == sample.reference != second.text else "B"
+            winner = "tie" if first.text == second.text and not always_first else winner
+            table[metric.question(sample, first, second)[-1].content] = f"Winner: {winner}"
+    return Scripted(answers=table, default="I cannot say.", name="judge")
+
+
+def test_a_judge_is_asked_in_both_orders_and_once(make_experiment: Callable, store: Store) -> None:
+    plain = make_experiment(base=0.2, tuned=0.9)
+    judge = judge_of(plain, always_first=False)
+    experiment = replace(plain, metrics=[ExactMatch(), Preference(judge=judge)])
+
+    evidence = measured(experiment, store)
+
+    # The tuned answer is right on 140 samples where the baseline's is wrong; the other 60 are answered alike.
+    assert shares(store) == {
+        ("scripted-tuning", 0.5): 60, ("scripted-tuning", 1.0): 140, ("zero-shot", 0.0): 140, ("zero-shot", 0.5): 60,
+    }  # fmt: skip
+    (row,) = [row for row in evidence.comparisons if row.metric == "preference"]
+    assert row.difference == pytest.approx(0.7)
+    votes = "SELECT count(*), count(DISTINCT sample_id) FROM answers a JOIN stages s ON s.key = a.stage_key"
+    assert store.query(f"{votes} WHERE s.kind = 'judge'")[1] == [(400, 400)]
+
+    before = store.query("SELECT key, started_at FROM stages ORDER BY key")
+    measured(experiment, store)
+    assert store.query("SELECT key, started_at FROM stages ORDER BY key") == before
+
+
+def test_a_judge_that_likes_whatever_comes_first_gives_ties_only(make_experiment: Callable, store: Store) -> None:
+    plain = make_experiment()
+    judge = judge_of(plain, always_first=True)
+    evidence = measured(replace(plain, metrics=[ExactMatch(), Preference(judge=judge)]), store)
+
+    assert shares(store) == {("scripted-tuning", 0.5): 200, ("zero-shot", 0.5): 200}
+    details = {s.detail["outcome"] for s in evidence.scores if s.metric == "preference" and s.system != "zero-shot"}
+    assert details == {"disagreed"}
+
+
+# -- votes --------------------------------------------------------------------------------------------------
+
+
+def votes_file(path: Path, ids: list[str], winner: str) -> Path:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file)
+        rows.writerow(["sample_id", "winner"])
+        rows.writerows([name, winner] for name in ids)
+    return path
+
+
+def test_votes_of_people_decide(make_experiment: Callable, lamps, store: Store, tmp_path: Path) -> None:
+    ids = [sample.id for sample in lamps.samples(Split.HOLDOUT)]
+    votes = votes_file(tmp_path / "votes.csv", ids, "baseline")
+    people = Preference(votes=votes)
+    experiment = make_experiment(metrics=[ExactMatch(), people], go_if=[Gain(people, at_least=0.0)])
+
+    outcome = run(experiment, name="lamps", store=store)
+
+    assert outcome.decision.verdict is Verdict.NO_GO
+    assert shares(store) == {("scripted-tuning", 0.0): 200, ("zero-shot", 1.0): 200}
+
+
+def test_samples_without_a_vote_are_counted_and_named(
+    make_experiment: Callable, lamps, store: Store, tmp_path: Path
+) -> None:
+    ids = [sample.id for sample in lamps.samples(Split.HOLDOUT)]
+    votes = votes_file(tmp_path / "votes.csv", ids[3:], "tuned")
+
+    with pytest.raises(InvalidData, match=r"no vote on 3 of 200 samples \(holdout-100, holdout-101, holdout-102\)"):
+        measured(make_experiment(metrics=[ExactMatch(), Preference(votes=votes)]), store)
+
+
+# -- metrics that run a model -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Counted:
+    """A metric with an executor that notes each of its calls in a file."""
+
+    notes: str
+    weight: float = 1.0
+    name: str = "counted"
+    better: ClassVar[str] = "higher"
+    executor: ClassVar[str] = "counting_executor:score_all"
+
+
+@pytest.fixture
+def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file of notes, with the executor's module on the path."""
+    (tmp_path / "counting_executor.py").write_text(
+        "from harness.samples import Score\n"
+        "def score_all(metric, samples, answers):\n"
+        "    with open(metric.notes, 'a') as file:\n"
+        "        file.write(f'{samples[0].id.rpartition(\"-\")[0]} {len(answers)}\\n')\n"
+        "    right = [metric.weight * (a.value == s.expected) for s, a in zip(samples, answers)]\n"
+        "    return [Score(value, {'said': a.text}) for value, a in zip(right, answers)]\n",
+        encoding="utf-8",
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    return tmp_path / "notes.txt"
+
+
+def test_a_metric_that_runs_a_model_is_computed_once_for_each_set_of_answers(
+    make_experiment: Callable, store: Store, notes: Path
+) -> None:
+    experiment = make_experiment(metrics=[ExactMatch(), Counted(str(notes))])
+
+    first = measured(experiment, store)
+    assert sorted(notes.read_text().splitlines()) == ["dev 40", "dev 40", "holdout 200", "holdout 200"]
+    second = measured(experiment, store)
+
+    assert len(notes.read_text().splitlines()) == 4
+    assert second.comparisons == first.comparisons
+    assert {row.metric: row.difference for row in first.comparisons}["counted"] == pytest.approx(0.7)
+    assert {tuple(s.detail) for s in first.scores if s.metric == "counted"} == {("said",)}
+
+
+def test_fresh_computes_it_anew_too(make_experiment: Callable, store: Store, notes: Path) -> None:
+    experiment = make_experiment(metrics=[ExactMatch(), Counted(str(notes))])
+    measured(experiment, store)
+    measured(experiment, store, fresh=True)
+
+    assert len(notes.read_text().splitlines()) == 8
+
+
+def test_another_setting_of_it_is_computed_beside(make_experiment: Callable, store: Store, notes: Path) -> None:
+    measured(make_experiment(metrics=[ExactMatch(), Counted(str(notes))]), store)
+    evidence = measured(make_experiment(metrics=[ExactMatch(), Counted(str(notes), weight=0.5)]), store)
+
+    assert len(notes.read_text().splitlines()) == 8
+    assert {row.metric: row.difference for row in evidence.comparisons}["counted"] == pytest.approx(0.35)
+
+
+# -- pure metrics -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Length:
+    """A user's metric that scores all answers at once."""
+
+    unit: str
+    name: str = "length"
+    better: ClassVar[str] = "lower"
+
+    def score_all(self, samples: list[Sample], answers: list[Answer]) -> list[Score | float]:
+        return [float(len(a.text.split() if self.unit == "words" else a.text)) for a in answers]
+
+
+def test_a_changed_metric_rescores_stored_answers_and_generates_nothing(
+    make_experiment: Callable, store: Store
+) -> None:
+    first = measured(make_experiment(metrics=[ExactMatch(), Length("letters")]), store)
+    second = measured(make_experiment(metrics=[ExactMatch(), Length("words")]), store)
+
+    assert second.stages == first.stages
+    means = [{row.metric: row.tuned_mean for row in evidence.comparisons}["length"] for evidence in (first, second)]
+    assert means[0] > means[1] == pytest.approx(1.3)  # "I do not know." on 20 of 200, one word on the others

@@ -82,13 +82,8 @@ class ExperimentFile(pytest.Module):
                 return
             check_data(experiment)
         except HarnessError as error:
-            raise self.CollectError(f"{self._shown_path}: {error}") from error
+            raise self.CollectError(f"{_shown(self.config, self.path)}: {error}") from error
         yield ExperimentItem.from_parent(self, name="experiment", experiment=experiment)
-
-    @property
-    def _shown_path(self) -> Path:
-        root = self.config.invocation_params.dir
-        return self.path.relative_to(root) if self.path.is_relative_to(root) else self.path
 
 
 class ExperimentItem(pytest.Item):
@@ -244,6 +239,13 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         terminalreporter.section("verdicts")
         for name, verdict, reason in dict.fromkeys(lines):
             terminalreporter.write_line(f"{verdict:<13} {name}: {reason}")
-        store = Path(terminalreporter.config.getoption("--store"))
-        terminalreporter.write_line(f"report: {store.parent / 'index.html'}")
+        config = terminalreporter.config
+        index = config.rootpath / Path(config.getoption("--store")).parent / "index.html"
+        terminalreporter.write_line(f"report: {_shown(config, index)}")
         sys.stdout.flush()
+
+
+def _shown(config: pytest.Config, path: Path) -> Path:
+    """Return `path` as it can be typed where pytest was called."""
+    folder = config.invocation_params.dir
+    return path.relative_to(folder) if path.is_relative_to(folder) else path

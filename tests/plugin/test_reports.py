@@ -47,7 +47,9 @@ def test_the_store_and_reports_stand_in_the_root_folder_wherever_pytest_is_calle
     pytester.makeini("[pytest]\n")
     lamps()
     monkeypatch.chdir(pytester.path / "experiments")
-    pytester.runpytest("lamps.py").assert_outcomes(passed=1)
+    result = pytester.runpytest("lamps.py")
 
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines([f"report: {pytester.path / 'reports' / 'index.html'}"])
     assert (pytester.path / "reports" / "lamps.html").exists()
     assert not (pytester.path / "experiments" / "reports").exists()

@@ -221,7 +221,9 @@ def _read(response: httpx.Response, seconds: float) -> _Reply | None:
         counted = (int(usage["prompt_tokens"]), int(usage["completion_tokens"])) if usage else None
     except (ValueError, KeyError, IndexError, TypeError, AttributeError):
         return None
-    return _Reply(str(text), choice.get("finish_reason") == "length", counted, seconds)
+    # JSON may escape half a character (a lone surrogate), which no file and no page can hold.
+    whole = str(text).encode("utf-8", "replace").decode("utf-8")
+    return _Reply(whole, choice.get("finish_reason") == "length", counted, seconds)
 
 
 def _seconds_asked(response: httpx.Response) -> float | None:

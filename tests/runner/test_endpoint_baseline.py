@@ -106,3 +106,13 @@ def test_a_server_that_refuses_stops_the_stage_and_running_again_asks_only_for_t
     dev = experiment.task.samples(Split.DEV)
     assert not again & {experiment.task.prompt(sample)[-1].content for sample in dev if (sample.id,) in kept}
     assert again <= set(first)
+
+
+def test_half_a_character_from_a_server_is_stored_as_a_mark(
+    experiment: Experiment, server: Server, store: Store
+) -> None:
+    cut = next(iter(server.right))
+    server.right[cut] = "a lamp \ud83d"  # the first half of an emoji, as a server that cuts UTF-16 sends it
+
+    assert run(experiment, name="lamps", store=store).decision.verdict is Verdict.GO
+    assert store.query("SELECT text FROM answers WHERE text LIKE 'a lamp%'")[1] == [("a lamp ?",)]

@@ -173,9 +173,10 @@ class Plan:
     def measure(self, metric: Executed, answers: Stage) -> Stage:
         """A metric that runs a model: a stage of its own for each set of answers."""
         content = getattr(metric, "content_key", None)  # of the files and packages that the metric runs
-        data = self._data_key(self.experiment.task, answers.split)
+        task = self._task(answers.task)
+        data = self._data_key(task, answers.split)
         key = fingerprint(["measure", metric, content, answers.key, data])
-        return self._stage(key, "measure", answers.system, answers.split, answers.seed, self.experiment.task)
+        return self._stage(key, "measure", answers.system, answers.split, answers.seed, task)
 
     def judge(self, judge: AnyModel, prompts: Sequence[Messages], seed: int, system: str) -> Stage:
         key = fingerprint(["judge", model_key(judge), [_plain(messages) for messages in prompts]])
@@ -186,6 +187,10 @@ class Plan:
 
     def _answerer(self, system: System, seed: int) -> list[str | None]:
         return [self._model_key(system.model), self.tune(system, seed).key if system.recipe else None]
+
+    def _task(self, name: str) -> Task:
+        tasks = (self.experiment.task, *(guard.task for guard in self.experiment.guards))
+        return next(task for task in tasks if task.name == name)
 
     def _model_key(self, model: AnyModel) -> str:
         return self._remember(("model", id(model)), lambda: model_key(model))

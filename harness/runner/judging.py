@@ -6,11 +6,11 @@ from dataclasses import asdict, dataclass, field, replace
 from harness.compare import Comparison, compare, standing
 from harness.decide import Decision, Verdict, decide
 from harness.plan import Stage
-from harness.protocols import JudgedMetric, Named, PairMetric
+from harness.protocols import Executed, JudgedMetric, Named, PairMetric
 from harness.runner.context import Run
 from harness.runner.declaration import declared
 from harness.runner.gathering import BySeed, Gathered, Guarded
-from harness.runner.scoring import Scored, applies, can_measure, preferred, scored
+from harness.runner.scoring import Scored, applies, can_measure, preferred, questions, scored
 from harness.samples import Split
 from harness.store.rows import (
     CheckRow,
@@ -211,6 +211,18 @@ def _memberships(run: Run, seen: Gathered) -> Iterator[ExperimentStageRow]:
 
 
 def _used_stages(run: Run, seen: Gathered) -> Iterator[Stage]:
+    """Yield the stages the evidence stands on, with those of metrics that run a model."""
+    answering = list(_answering_stages(run, seen))
+    yield from answering
+    for metric in run.plan.experiment.metrics:
+        if isinstance(metric, Executed):
+            yield from (run.plan.measure(metric, stage) for stage in answering if stage.kind == "answer")
+        if isinstance(metric, JudgedMetric) and metric.judge is not None and seen.holdout is not None:
+            baseline, tuned = seen.holdout
+            yield from (questions(run, metric, one, baseline[0])[0] for one in tuned)
+
+
+def _answering_stages(run: Run, seen: Gathered) -> Iterator[Stage]:
     yield run.plan.audit()
     groups: list[Sequence[BySeed]] = [seen.dev, seen.holdout or ()]
     for split, systems in zip((Split.DEV, Split.HOLDOUT), groups, strict=True):

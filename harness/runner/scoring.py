@@ -15,7 +15,7 @@ from harness.runner.answering import Answered, judged
 from harness.runner.context import Run
 from harness.runner.resolve import missing_package, resolve
 from harness.runner.streaming import Stream, machine, stream
-from harness.samples import Answer, Sample, Score, Split
+from harness.samples import Messages, Sample, Score, Split
 from harness.store.rows import MeasureRow, ScoreRow
 
 Arguments = ParamSpec("Arguments")
@@ -114,27 +114,35 @@ def _scores(run: Run, metric: Named, answered: Answered) -> tuple[Score, ...]:
 
 def _preferences(run: Run, metric: object, tuned: Answered, baseline: Answered) -> tuple[Score, ...]:
     where = f"metric {getattr(metric, 'name', metric)!r} on {tuned.system.name} against {baseline.system.name}"
-    triples = list(zip(tuned.samples, tuned.answers, baseline.answers, strict=True))
     if isinstance(metric, JudgedMetric) and metric.judge is not None:
-        return _checked(where, _votes(run, metric, tuned, triples), tuned.samples)
+        return _checked(where, _votes(run, metric, tuned, baseline), tuned.samples)
     assert isinstance(metric, PairMetric)
-    found = [_called(f"{where}, sample {s.id!r}", metric.prefer, s, t, b) for s, t, b in triples]
+    found = [
+        _called(f"{where}, sample {s.id!r}", metric.prefer, s, t, b)
+        for s, t, b in zip(tuned.samples, tuned.answers, baseline.answers, strict=True)
+    ]
     return _checked(where, found, tuned.samples)
 
 
-def _votes(
-    run: Run, metric: JudgedMetric, tuned: Answered, triples: Sequence[tuple[Sample, Answer, Answer]]
-) -> list[Score]:
-    """Ask the judge in both orders."""
-    orders = [("tuned first", metric.question(s, t, b), s.id) for s, t, b in triples]
-    orders += [("baseline first", metric.question(s, b, t), s.id) for s, t, b in triples]
-    ids = [f"{sample_id} | {order}" for order, _, sample_id in orders]
-    prompts = [messages for _, messages, _ in orders]
+def questions(
+    run: Run, metric: JudgedMetric, tuned: Answered, baseline: Answered
+) -> tuple[Stage, list[tuple[str, Messages]]]:
+    """Return the stage of a judge's answers and what it is asked: each pair of answers in both orders."""
     judge = metric.judge
     assert judge is not None
-    stage = run.plan.judge(judge, prompts, tuned.stage.seed, tuned.system.name)
-    texts = judged(run, stage, judge, list(zip(ids, prompts, strict=True)))
-    return [metric.vote(texts[f"{s.id} | tuned first"], texts[f"{s.id} | baseline first"]) for s, _, _ in triples]
+    triples = list(zip(tuned.samples, tuned.answers, baseline.answers, strict=True))
+    asked = [(f"{s.id} | tuned first", metric.question(s, t, b)) for s, t, b in triples]
+    asked += [(f"{s.id} | baseline first", metric.question(s, b, t)) for s, t, b in triples]
+    stage = run.plan.judge(judge, [messages for _, messages in asked], tuned.stage.seed, tuned.system.name)
+    return stage, asked
+
+
+def _votes(run: Run, metric: JudgedMetric, tuned: Answered, baseline: Answered) -> list[Score]:
+    judge = metric.judge
+    assert judge is not None
+    stage, asked = questions(run, metric, tuned, baseline)
+    texts = judged(run, stage, judge, asked)
+    return [metric.vote(texts[f"{s.id} | tuned first"], texts[f"{s.id} | baseline first"]) for s in tuned.samples]
 
 
 def _measured(run: Run, metric: Executed, answered: Answered) -> tuple[Score, ...]:

@@ -20,7 +20,16 @@ experiment = Experiment(
         RAG(passages=3, template=LOOK_UP),
         RAG(passages=3, retriever="dense", template=LOOK_UP),
     ],
-    recipes=[SFT(adapter=LoRA(rank=16), epochs=1, learning_rate=1e-3, evaluate_every=50)],
+    recipes=[
+        SFT(
+            adapter=LoRA(rank=16),
+            epochs=1,
+            learning_rate=1e-3,
+            batch_size=16,
+            evaluate_every=21,
+            label="lora-r16",
+        )
+    ],
     metrics=[ExactMatch(), TokensIn()],
     go_if=[Gain(ExactMatch(), at_least=0.05)],
     seeds=(1,),

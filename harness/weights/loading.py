@@ -100,7 +100,18 @@ def model_of(
             f"{folder}: the weights lack {len(report['missing_keys'])} tensors that config.json asks for, such as "
             f"{min(report['missing_keys'])}; save the model again with model.save_pretrained(folder)"
         )
-    return (loaded if quantization else loaded.to(device)).eval()
+    network = (loaded if quantization else loaded.to(device)).eval()
+    network.get_output_embeddings().register_forward_pre_hook(_contiguous)
+    return network
+
+
+def _contiguous(_: Any, arguments: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    """Hand the head its states in one piece.
+
+    After a prefill the last states are a strided slice (rows, 1, width), for which torch copies the head's weights once
+    a row before it multiplies: 64 rows of the default model are 3.6 GB and 10 s where 14 ms do.
+    """
+    return tuple(states.contiguous() for states in arguments)
 
 
 def _nf4(dtype: torch.dtype) -> BitsAndBytesConfig:

@@ -69,3 +69,11 @@ def test_weights_that_config_asks_for_and_that_are_not_there_are_named(tiny_mode
     config.write_text(config.read_text().replace('"num_hidden_layers": 2', '"num_hidden_layers": 3'))
     with pytest.raises(InvalidExperiment, match=r"m: the weights lack 9 tensors .*model\.layers\.2\."):
         load_model(Model(str(tmp_path / "m")))
+
+
+def test_the_head_gets_its_states_in_one_piece(tiny_model: Path) -> None:
+    model = load_model(Model(str(tiny_model)))
+    seen = []
+    model.get_output_embeddings().register_forward_pre_hook(lambda _, states: seen.append(states[0].is_contiguous()))
+    model(torch.ones(3, 5, dtype=torch.long), logits_to_keep=1)  # the last states of 5: a strided slice
+    assert seen == [True]

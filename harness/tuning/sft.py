@@ -19,8 +19,9 @@ from harness.protocols import Progress, TuneJob, TuneResult
 from harness.recipes import SFT, QLoRA
 from harness.samples import Check
 from harness.tuning import checkpoints
+from harness.tuning.fused import fuse_lora
 from harness.tuning.history import dev_losses, last_tokens, log_points
-from harness.tuning.network import count_parameters, save, train_in_float32, trainable
+from harness.tuning.network import attend_fast, count_parameters, save, train_in_float32, trainable
 from harness.tuning.parity import check_parity, collated_rows
 from harness.tuning.precision import Precision, choose_precision, seeded
 from harness.tuning.probe import probe
@@ -106,6 +107,7 @@ def _prepare(job: TuneJob, recipe: SFT, model: Model, progress: Progress) -> _Ru
     longest = recipe.max_length or getattr(network.config.get_text_config(), "max_position_embeddings", None)
     rows, rows_check = _train_rows(job, recipe, tokenizer, longest)
     dev_rows, dev_check = _dev_rows(job, recipe, tokenizer, longest)
+    attend_fast(network, precision, longest=max(row.tokens for row in rows))
     steps = _steps(recipe, len(rows))
     config = trainer_config(
         recipe,
@@ -160,6 +162,7 @@ def _trainer(
     )
     trainer.remove_callback(PrinterCallback)  # it prints every logged step
     train_in_float32(trainer.model)
+    fuse_lora(trainer.model)
     return trainer
 
 

@@ -43,7 +43,7 @@ def _forward(layer: Any, original: Callable[..., torch.Tensor], states: torch.Te
     if layer.disable_adapters or layer.merged or rest:
         return original(states, **rest)
     base, name = layer.base_layer, layer.active_adapters[0]
-    output: torch.Tensor = _Fused.apply(
+    output: torch.Tensor = _Fused.apply(  # type: ignore[no-untyped-call]
         states, base.weight, base.bias, layer.lora_A[name].weight, layer.lora_B[name].weight, layer.scaling[name]
     )
     return output

@@ -213,6 +213,7 @@ def _environment(
         "steps": int(state.global_step),
         "steps_planned": run.steps,
         "best_step": best,
+        "packed": bool(run.trainer.packs),
         "stopped_early": state.global_step < run.steps,
         "resumed_from": None if run.resumed is None else run.resumed.name,
         "training_seconds": round(seconds, 2),

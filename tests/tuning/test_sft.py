@@ -187,3 +187,17 @@ def test_the_callers_random_states_are_given_back(job: Jobs, heard) -> None:
     fit(job(SFT(epochs=1)), progress=heard)
 
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_model_that_cannot_hide_row_from_row_trains_on_padded_batches(job: Jobs, heard, monkeypatch) -> None:
+    """A model that ignores the mask of a packed row is found out on the first batch."""
+    recipe = SFT(adapter=LoRA(rank=4), epochs=1, batch_size=4)
+    plain = fit(job(recipe), progress=heard)
+    monkeypatch.setattr(
+        "harness.tuning.packing.Packed.attention_mask",
+        lambda batch, dtype: batch.mask if batch.mask.ndim == 2 else torch.zeros(batch.mask.shape, dtype=dtype),
+    )
+    blind = fit(job(recipe, folder=plain.folder / "blind"), progress=heard)
+    assert plain.environment["packed"] is True
+    assert blind.environment["packed"] is False
+    assert losses(blind) == pytest.approx(losses(plain), abs=1e-4)

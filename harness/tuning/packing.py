@@ -1,60 +1,85 @@
-"""A training batch as one packed row: what its rows share is computed once, and nothing is padded."""
+"""A training batch with what its rows share held once: an instruction or shots are computed for all rows together.
 
-from collections.abc import Mapping
+Everything but attention sees the distinct tokens in one packed row. Attention sees the rows side by side, as in a
+padded batch: its share of the work is small, and within rows it needs no mask but the causal one.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.nn.functional import pad, scaled_dot_product_attention
+from transformers import AttentionInterface, AttentionMaskInterface
 
 from harness.tuning.rows import IGNORED
 from harness.weights.tree import token_tree
 
-# Attention within a packed row grows with its square; past this the padded batch is the cheaper one.
-_LONGEST = 1024
 # Fewer tokens saved than this share are not worth the packing.
-_WORTH = 0.95
+_WORTH = 0.9
+_NAME = "harness_packed"
 
 
 @dataclass(frozen=True, slots=True)
-class Packed:
+class Rows:
+    """Where the rows of a batch lie in its packed row. spread: (rows, time), places of each row's tokens, then zeros.
+
+    owner: (tokens,), for each packed token one place of it among the rows, flattened.
+    """
+
+    spread: torch.Tensor
+    owner: torch.Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
     """One batch for one forward pass.
 
-    input_ids, position_ids: (1, tokens) or (rows, time). mask: (1, 1, tokens, tokens) of booleans, or (rows, time).
+    input_ids, position_ids: (1, tokens) where it is packed, else (rows, time) and None. mask: (rows, time) or None.
     keep: the positions whose logits are wanted. chosen: for each learned token, the place of its logits, flattened over
     rows and `keep`. targets: the learned tokens, (learned,).
     """
 
     input_ids: torch.Tensor
     position_ids: torch.Tensor | None
-    mask: torch.Tensor
+    mask: torch.Tensor | None
     keep: torch.Tensor
     chosen: torch.Tensor
     targets: torch.Tensor
+    rows: Rows | None = None
 
-    def attention_mask(self, dtype: torch.dtype) -> torch.Tensor:
-        """Return `mask` as the model takes it: a packed row's is added to the scores, in `dtype`."""
-        if self.mask.ndim == 2:
-            return self.mask
-        hidden = torch.finfo(dtype).min
-        return torch.zeros(self.mask.shape, dtype=dtype, device=self.mask.device).masked_fill(~self.mask, hidden)
+    def logits(self, model: Any) -> torch.Tensor:
+        """Return the logits of the learned tokens, (learned, vocabulary)."""
+        with _rows_in_attention(model, self.rows):
+            logits = model(
+                input_ids=self.input_ids,
+                attention_mask=self.mask,
+                position_ids=self.position_ids,
+                use_cache=False,
+                logits_to_keep=self.keep,
+            ).logits
+        kept: torch.Tensor = logits.flatten(0, 1)[self.chosen]
+        return kept
 
 
-def padded(inputs: Mapping[str, Any]) -> Packed:
+def padded(inputs: Mapping[str, Any]) -> Batch:
     """Return the batch as the collator made it, rows side by side."""
     targets = inputs["labels"][:, 1:]  # (rows, time - 1)
     learned = targets != IGNORED
     keep = learned.any(dim=0).nonzero().squeeze(-1)  # where any row has a token to learn
     chosen = learned[:, keep].flatten().nonzero().squeeze(-1)
-    return Packed(inputs["input_ids"], None, inputs["attention_mask"], keep, chosen, targets[learned])
+    return Batch(inputs["input_ids"], None, inputs["attention_mask"], keep, chosen, targets[learned])
 
 
-def packed(inputs: Mapping[str, Any]) -> Packed | None:
-    """Return the batch as one row over the tree of its sequences; None where that saves too little or is too long."""
+def packed(inputs: Mapping[str, Any]) -> Batch | None:
+    """Return the batch over the tree of its sequences; None where that saves too little."""
     ids, labels, seen = inputs["input_ids"], inputs["labels"], inputs["attention_mask"].bool()
     rows = [row[here].tolist() for row, here in zip(ids, seen, strict=True)]
     answers = [row[here].tolist() for row, here in zip(labels, seen, strict=True)]
     tree = token_tree([row[:-1] for row in rows])  # the last token is only predicted
-    if len(tree) > min(_LONGEST, _WORTH * ids.numel()):
+    if len(tree) > _WORTH * ids.numel():
         return None
     found = [
         (path[at - 1], token)
@@ -62,13 +87,82 @@ def packed(inputs: Mapping[str, Any]) -> Packed | None:
         for at, token in enumerate(answer)
         if token != IGNORED and at > 0
     ]
-    places = torch.tensor([place for place, _ in found], device=ids.device)
-    keep, chosen = torch.unique(places, return_inverse=True)
-    return Packed(
+    keep, chosen = torch.unique(torch.tensor([place for place, _ in found], device=ids.device), return_inverse=True)
+    return Batch(
         input_ids=torch.tensor([tree.tokens], device=ids.device),
         position_ids=torch.tensor([tree.depths], device=ids.device),
-        mask=tree.visible(ids.device)[None, None],
+        mask=None,
         keep=keep,
         chosen=chosen,
         targets=torch.tensor([token for _, token in found], device=ids.device),
+        rows=_rows(tree.paths, len(tree), ids.device),
     )
+
+
+def _rows(paths: tuple[tuple[int, ...], ...], tokens: int, device: torch.device) -> Rows:
+    width = max(map(len, paths))
+    spread = torch.stack([pad(torch.tensor(path), (0, width - len(path))) for path in paths])
+    owner = torch.empty(tokens, dtype=torch.long)
+    for row, path in enumerate(paths):
+        owner[list(path)] = torch.arange(row * width, row * width + len(path))
+    return Rows(spread.to(device), owner.to(device))
+
+
+_CURRENT: ContextVar[Rows] = ContextVar("rows of the packed batch")
+
+
+@contextmanager
+def _rows_in_attention(model: Any, rows: Rows | None) -> Iterator[None]:
+    """Let the attention of `model` see `rows`; where there are none it stays as it is."""
+    if rows is None:
+        yield
+        return
+    config = model.config.get_text_config()
+    before, token = config._attn_implementation, _CURRENT.set(rows)
+    config._attn_implementation = _NAME
+    try:
+        yield
+    finally:
+        config._attn_implementation = before
+        _CURRENT.reset(token)
+
+
+def _attend(
+    module: Any,
+    query: torch.Tensor,  # (1, heads, tokens, width)
+    key: torch.Tensor,  # (1, key heads, tokens, width)
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    **_: Any,
+) -> tuple[torch.Tensor, None]:
+    rows = _CURRENT.get()
+    query, key, value = (_spread(states, rows, query.shape[1]) for states in (query, key, value))
+    if query.device.type == "cpu":
+        answer = _plain(query, key, value, scaling, dropout)
+    else:
+        answer = scaled_dot_product_attention(query, key, value, dropout_p=dropout, is_causal=True, scale=scaling)
+    flat = answer.transpose(1, 2).flatten(0, 1)  # (rows x time, heads, width)
+    return flat.index_select(0, rows.owner)[None], None
+
+
+def _spread(states: torch.Tensor, rows: Rows, heads: int) -> torch.Tensor:
+    """Return (1, key heads, tokens, width) as (rows, heads, time, width)."""
+    apart = states[0].index_select(1, rows.spread.flatten())  # (key heads, rows x time, width)
+    apart = apart.view(states.shape[1], *rows.spread.shape, -1).transpose(0, 1)
+    return apart.repeat_interleave(heads // states.shape[1], dim=1)
+
+
+def _plain(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scaling: float | None, dropout: float
+) -> torch.Tensor:
+    """Attend by plain products: on a CPU the backward pass of torch's flash kernel takes up to 6 times as long."""
+    scores = (query * (scaling or query.shape[-1] ** -0.5)) @ key.transpose(-1, -2)
+    later = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1)
+    weights = scores.masked_fill(later, float("-inf")).softmax(-1, dtype=torch.float32).to(value.dtype)
+    return torch.dropout(weights, dropout, train=dropout > 0) @ value
+
+
+AttentionInterface.register(_NAME, _attend)
+AttentionMaskInterface.register(_NAME, lambda *_, **__: None)

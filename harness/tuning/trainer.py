@@ -10,7 +10,7 @@ from torch.utils.data import Sampler
 from trl import SFTConfig, SFTTrainer
 
 from harness.recipes import SFT
-from harness.tuning.packing import Packed, packed, padded
+from harness.tuning.packing import Batch, packed, padded
 from harness.tuning.precision import Precision
 
 _SCHEDULES = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
@@ -114,19 +114,13 @@ class AnswerTrainer(SFTTrainer):  # type: ignore[misc]
         losses = self._token_losses(model, batch)
         return losses.sum(), losses.numel()
 
-    def _token_losses(self, model: Any, batch: Packed) -> torch.Tensor:
+    def _token_losses(self, model: Any, batch: Batch) -> torch.Tensor:
         """Return the loss of each answer token, (learned,)."""
         with torch.autocast(batch.targets.device.type, dtype=self._autocast, enabled=self._autocast is not None):
-            logits = model(
-                input_ids=batch.input_ids,
-                attention_mask=batch.attention_mask(self._autocast or model.dtype),
-                position_ids=batch.position_ids,
-                use_cache=False,
-                logits_to_keep=batch.keep,
-            ).logits  # (rows, keep, vocabulary)
-        return cross_entropy(logits.flatten(0, 1)[batch.chosen].float(), batch.targets, reduction="none")
+            logits = batch.logits(model)
+        return cross_entropy(logits.float(), batch.targets, reduction="none")
 
-    def _agree(self, model: Any, one: Packed, other: Packed) -> bool:
+    def _agree(self, model: Any, one: Batch, other: Batch) -> bool:
         """Tell whether `model` gives both layouts of a batch the same losses; some cannot hide row from row."""
         training = model.training
         model.eval()

@@ -5,7 +5,7 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM
 
-from harness.tuning.packing import Packed, packed, padded
+from harness.tuning.packing import Batch, packed, padded
 
 
 def batch(*rows: tuple[list[int], list[int]]) -> dict[str, torch.Tensor]:
@@ -22,14 +22,8 @@ def batch(*rows: tuple[list[int], list[int]]) -> dict[str, torch.Tensor]:
 ROWS = batch(([5, 6, 7, 8], [9, 10]), ([5, 6, 7, 8], [9, 11, 12]), ([5, 6, 30], [31]))
 
 
-def losses(model, batch: Packed) -> torch.Tensor:  # type: ignore[no-untyped-def]
-    logits = model(
-        input_ids=batch.input_ids,
-        attention_mask=batch.attention_mask(torch.float32),
-        position_ids=batch.position_ids,
-        logits_to_keep=batch.keep,
-    ).logits
-    return cross_entropy(logits.flatten(0, 1)[batch.chosen], batch.targets, reduction="none")
+def losses(model, batch: Batch) -> torch.Tensor:  # type: ignore[no-untyped-def]
+    return cross_entropy(batch.logits(model), batch.targets, reduction="none")
 
 
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
@@ -47,6 +41,7 @@ def test_losses_and_gradients_of_a_packed_batch_are_those_of_a_padded_one(tiny_m
 
 def test_shared_tokens_are_held_once_and_the_last_ones_not_at_all() -> None:
     layout = packed(ROWS)
+    assert layout.rows.spread.tolist() == [[0, 1, 2, 3, 4, 0], [0, 1, 2, 3, 4, 5], [0, 1, 6, 0, 0, 0]]
     assert layout.input_ids.tolist() == [[5, 6, 7, 8, 9, 11, 30]]
     assert layout.position_ids.tolist() == [[0, 1, 2, 3, 4, 5, 2]]
     assert layout.targets.tolist() == [9, 10, 9, 11, 12, 31]
@@ -58,6 +53,7 @@ def test_rows_that_share_nothing_stay_a_padded_batch() -> None:
     assert packed(batch((list(range(1, 40)), [3]), (list(range(50, 89)), [6]))) is None
 
 
-def test_a_batch_too_long_for_one_row_stays_padded() -> None:
-    shared = list(range(1200))
-    assert packed(batch((shared, [3]), (shared, [4]))) is None
+def test_attention_is_given_back(tiny_model) -> None:  # type: ignore[no-untyped-def]
+    model = AutoModelForCausalLM.from_pretrained(tiny_model, attn_implementation="eager")
+    packed(ROWS).logits(model)
+    assert model.config._attn_implementation == "eager"

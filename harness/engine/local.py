@@ -25,7 +25,7 @@ from harness.weights.rendering import answer_ids, end_id, prompt_ids, prompt_tex
 
 # Most tokens of a batch, padding and room for the answer counted, and most rows. Decoding is bound by reading the
 # weights, so wide batches are nearly free; scoring is bound by arithmetic, and its logits are what fills the memory.
-_DECODE_ROWS = 64
+_DECODE_ROWS = 128
 _DECODE_TOKENS = {"cpu": 1 << 15, "cuda": 1 << 18}
 _SCORE_ROWS = 64
 _SCORE_TOKENS = {"cpu": 1 << 11, "cuda": 1 << 14}

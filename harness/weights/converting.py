@@ -1,10 +1,16 @@
-"""GGUF -> a safetensors folder, once: dequantising takes some 18 s, loading the result 0.2 s."""
+"""GGUF -> a safetensors folder, once: that takes some 20 s, loading the result 0.2 s."""
 
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from typing import Any
 
+import gguf
+import numpy as np
 from filelock import FileLock
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
@@ -37,11 +43,11 @@ def converted_folder(files: ModelFiles, key: str, *, progress: Progress | None =
 
 def _convert(files: ModelFiles, folder: Path, progress: Progress | None) -> None:
     if progress is not None:
-        progress.say(f"converting {files.gguf} to safetensors, once (about 20 s a 100 MB)")
+        progress.say(f"converting {files.gguf} to safetensors, once (about 15 s a 100 MB)")
     # Renamed only when whole: a killed conversion leaves nothing that looks finished.
     unfinished = Path(tempfile.mkdtemp(prefix="unfinished-", dir=folder.parent))
     try:
-        with no_bars():
+        with no_bars(), _read_once():
             _write(files, unfinished)
         os.replace(unfinished, folder)
     except (OSError, ValueError, RuntimeError, KeyError, NotImplementedError, ImportError) as error:
@@ -60,3 +66,26 @@ def _write(files: ModelFiles, folder: Path) -> None:
     )
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+
+
+class _Reader(gguf.GGUFReader):  # type: ignore[misc]
+    """A reader of plain arrays: each of the 700,000 slices of a memmap costs 20 microseconds, of an array 1."""
+
+    @property
+    def data(self) -> Any:
+        return self._data
+
+    @data.setter
+    def data(self, mapped: Any) -> None:
+        self._data = np.asarray(mapped)
+
+
+@contextmanager
+def _read_once() -> Iterator[None]:
+    """Let transformers parse the file and the table of tensor names once: it asks 3 and 397 times, 10 s and 28 ms each."""
+    before = gguf.GGUFReader, gguf.get_tensor_name_map
+    gguf.GGUFReader, gguf.get_tensor_name_map = cache(_Reader), cache(gguf.get_tensor_name_map)
+    try:
+        yield
+    finally:
+        gguf.GGUFReader, gguf.get_tensor_name_map = before

@@ -11,7 +11,6 @@ from harness import (
     Latency,
     LoRA,
     NoWorse,
-    Perplexity,
     Preference,
     SafetyRules,
     TokensIn,
@@ -32,9 +31,10 @@ experiment = Experiment(
     recipes=[
         SFT(
             adapter=LoRA(rank=16),
-            epochs=2,
-            learning_rate=1e-3,
-            evaluate_every=50,
+            epochs=1,
+            batch_size=4,
+            learning_rate=2e-3,
+            evaluate_every=75,
             label="lora-r16",
             # The names of the intents are learned, so the tuned model is served, and trained, without listing them.
             prompt=ZeroShot(instruction="Home command to JSON."),
@@ -42,7 +42,6 @@ experiment = Experiment(
     ],
     metrics=[
         ExactMatch(),
-        Perplexity(),
         BERTScore(),
         SafetyRules(),
         Preference(),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness import RAG, SFT, ExactMatch, Experiment, Gain, LoRA, NoGo, TokensIn, ZeroShot
+from harness import RAG, SFT, ExactMatch, Experiment, Gain, LoRA, NoGo, Perplexity, TokensIn, ZeroShot
 from tasks.icd10_codes import Icd10Codes
 
 # Known negative: a book is looked up, not learned; the mark fails the day that tuning wins.
@@ -25,12 +25,12 @@ experiment = Experiment(
             adapter=LoRA(rank=16),
             epochs=1,
             learning_rate=1e-3,
-            batch_size=16,
-            evaluate_every=21,
+            batch_size=32,
+            evaluate_every=16,
             label="lora-r16",
         )
     ],
-    metrics=[ExactMatch(), TokensIn()],
+    metrics=[ExactMatch(), Perplexity(), TokensIn()],
     go_if=[Gain(ExactMatch(), at_least=0.05)],
     seeds=(1,),
 )

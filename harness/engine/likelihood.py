@@ -48,12 +48,20 @@ def score(model: Any, rows: Sequence[Scored], prefix: Prefix, *, pad: int) -> li
 def _likelihood(logits: torch.Tensor, row: Scored) -> Likelihood:
     count = len(row.answer)
     if count == 0:
-        return Likelihood(0.0, 0, row.bytes, greedy=True)
+        return checked(row, 0.0, greedy=True)
     scores = logits[-count:].float()  # (answer tokens, vocabulary)
     answer = torch.tensor(row.answer, device=scores.device)
     # As lm-eval does it, in float32 throughout: a sum in float64 is nearer the truth by 1e-4 a sequence, and that much
     # away from what everyone else reports.
     total = float(scores.log_softmax(dim=-1).gather(1, answer[:, None]).sum())
+    return checked(row, total, greedy=bool((scores.argmax(dim=-1) == answer).all()))
+
+
+def checked(row: Scored, total: float, *, greedy: bool) -> Likelihood:
+    """Return the likelihood of `row`.
+
+    Raises InvalidEvidence where `total` is not a number.
+    """
     if total != total:
         raise InvalidEvidence("a log-likelihood is not a number (NaN): the model's weights are broken")
-    return Likelihood(total, count, row.bytes, greedy=bool((scores.argmax(dim=-1) == answer).all()))
+    return Likelihood(total, len(row.answer), row.bytes, greedy=greedy)

@@ -12,9 +12,10 @@ import torch
 from harness.engine import adapters
 from harness.engine.batching import plan_batches
 from harness.engine.generate import Generated, Request, Speaker, generate
-from harness.engine.likelihood import Scored, score
+from harness.engine.likelihood import Scored
 from harness.engine.memory import halving
 from harness.engine.prefix import Prefix, shared_prefix
+from harness.engine.scorer import Scorer
 from harness.errors import HarnessError, StageFailed
 from harness.models import Model
 from harness.protocols import Batch, LikelihoodBatch, Progress
@@ -27,7 +28,6 @@ from harness.weights.rendering import answer_ids, end_id, prompt_ids, prompt_tex
 # weights, so wide batches are nearly free; scoring is bound by arithmetic, and its logits are what fills the memory.
 _DECODE_ROWS = 128
 _DECODE_TOKENS = {"cpu": 1 << 15, "cuda": 1 << 18}
-_SCORE_ROWS = 64
 _SCORE_TOKENS = {"cpu": 1 << 11, "cuda": 1 << 14}
 
 
@@ -53,6 +53,7 @@ class LocalEngine:
         self._adapter: Path | None = None
         self._adapted: Any = None
         self._virtual = Prefix()
+        self._shares: bool | None = None  # whether rows can be packed; known once some were computed both ways
 
     @property
     def description(self) -> dict[str, str | int | float | bool | None]:
@@ -102,20 +103,20 @@ class LocalEngine:
 
         Raises StageFailed naming the position of a request that the model's context cannot hold.
         """
-        network = self._open()
         rows = [self._scored(prompt, answer) for prompt, answer in requests]
         for position, row in enumerate(rows):
             self._room(position, len(row.read) - 1, 1)
-        batches = plan_batches([len(row.read) for row in rows], tokens=self._budget(_SCORE_TOKENS), rows=_SCORE_ROWS)
-        pad = self._tokenizer.pad_token_id or 0
-        prefix: Prefix | None = None
-        for positions in batches:
-            if done.issuperset(positions):
-                continue
-            prefix = prefix or self._prefix([row.prompt for row in rows])
-            batch = [rows[position] for position in positions]
-            scored = halving(partial(score, network, prefix=prefix, pad=pad), batch)
-            yield positions, tuple(scored)
+        if done.issuperset(range(len(rows))):
+            return
+        scorer = Scorer(self._open(), pad=self._tokenizer.pad_token_id or 0, tokens=self._budget(_SCORE_TOKENS))
+        prefix = self._prefix([row.prompt for row in rows])
+        if self._shares is None:
+            self._shares = scorer.packs_right(rows, prefix)
+            if not self._shares:
+                self._progress.say(
+                    f"{self._model.name}: its attention cannot share beginnings between rows; plain batches are used"
+                )
+        yield from (scorer.packed if self._shares else scorer.plain)(rows, prefix, done=done)
 
     def use(self, adapter: Path | None) -> None:
         """Answer with the adapter or whole model in folder `adapter`, or with the base model.
@@ -156,13 +157,13 @@ class LocalEngine:
         if self._adapted is not None:
             self._network = adapters.detach(self._adapted)
         elif self._adapter is not None:
-            self._network = None
+            self._network = self._shares = None
             self._network = self._load_base()
         self._adapted, self._adapter, self._virtual = None, None, Prefix()
         self._tokenizer = self._base_tokenizer
 
     def _replace(self, folder: Path) -> None:
-        self._network = None  # freed first: two whole models may not fit
+        self._network = self._shares = None  # freed first: two whole models may not fit
         try:
             self._network = model_of(folder, device=self._device, dtype=self._dtype)
             self._tokenizer = self._tokenizer_of(folder)
@@ -175,6 +176,8 @@ class LocalEngine:
         return tokenizer_of(folder) if stored else self._base_tokenizer
 
     def _prefix(self, sequences: Sequence[tuple[int, ...]]) -> Prefix:
+        if getattr(self._open().config.get_text_config(), "sliding_window", None) is not None:
+            return self._virtual  # padding would stand between prefix and text, and count as distance in the window
         with torch.inference_mode():
             return shared_prefix(self._open(), sequences, virtual=self._virtual)
 

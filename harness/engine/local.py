@@ -63,6 +63,24 @@ class LocalEngine:
             "adapter": None if self._adapter is None else self._adapter.name,
         }
 
+    @property
+    def tokenizer(self) -> Any:
+        """The present system's tokenizer."""
+        return self._tokenizer
+
+    @property
+    def context(self) -> int | None:
+        """How many tokens prompt and answer may have together; None where the model's config sets no limit."""
+        context = getattr(self._open().config, "max_position_embeddings", None)
+        return None if context is None else int(context) - self._virtual.positions
+
+    @property
+    def end_tokens(self) -> frozenset[int]:
+        """Tokens that end an answer by the model's own files."""
+        configured = self._open().generation_config.eos_token_id
+        listed = configured if isinstance(configured, list) else [configured]
+        return frozenset(int(token) for token in (*listed, self._tokenizer.eos_token_id) if token is not None)
+
     def generate(
         self, prompts: Sequence[Messages], decoding: Decoding, *, done: frozenset[int] = frozenset()
     ) -> Iterator[Batch]:
@@ -70,10 +88,34 @@ class LocalEngine:
 
         Raises StageFailed naming the position of a prompt that the model's context cannot hold.
         """
-        speaker = Speaker(self._open(), self._tokenizer, self._ends())
-        tokens = [tuple(prompt_ids(self._tokenizer, prompt)) for prompt in prompts]
-        room = [self._room(position, len(ids), decoding.max_tokens) for position, ids in enumerate(tokens)]
-        requests = [Request(ids, space) for ids, space in zip(tokens, room, strict=True)]
+        requests = [Request(tuple(prompt_ids(self._tokenizer, prompt)), decoding.max_tokens) for prompt in prompts]
+        ends = self.end_tokens | {end_id(self._tokenizer)}
+        for positions, answers, seconds in self.generate_from_tokens(requests, decoding, ends=ends, done=done):
+            yield (
+                positions,
+                tuple(
+                    self._completion(prompts[position], requests[position], answer, seconds / len(positions))
+                    for position, answer in zip(positions, answers, strict=True)
+                ),
+            )
+
+    def generate_from_tokens(
+        self,
+        wanted: Sequence[Request],
+        decoding: Decoding,
+        *,
+        ends: frozenset[int],
+        done: frozenset[int] = frozenset(),
+    ) -> Iterator[tuple[tuple[int, ...], tuple[Generated, ...], float]]:
+        """Yield (positions, answers, seconds) a batch. ends: tokens that end an answer.
+
+        Raises StageFailed naming the position of a prompt that the model's context cannot hold.
+        """
+        speaker = Speaker(self._open(), self._tokenizer, ends)
+        requests = [
+            Request(request.prompt, self._room(position, len(request.prompt), request.room))
+            for position, request in enumerate(wanted)
+        ]
         batches = plan_batches(
             [len(request.prompt) + request.room for request in requests],
             tokens=self._budget(_DECODE_TOKENS),
@@ -83,18 +125,11 @@ class LocalEngine:
         for positions in batches:
             if done.issuperset(positions):
                 continue
-            prefix = prefix or self._prefix(tokens)
+            prefix = prefix or self._prefix([request.prompt for request in requests])
             rows = [requests[position] for position in positions]
             started = time.perf_counter()
             answers = halving(partial(generate, speaker, decoding=decoding, prefix=prefix), rows)
-            share = (time.perf_counter() - started) / len(rows)
-            yield (
-                positions,
-                tuple(
-                    self._completion(prompts[position], request, answer, share)
-                    for position, request, answer in zip(positions, rows, answers, strict=True)
-                ),
-            )
+            yield positions, tuple(answers), time.perf_counter() - started
 
     def likelihoods(
         self, requests: Sequence[tuple[Messages, str]], *, done: frozenset[int] = frozenset()
@@ -103,7 +138,12 @@ class LocalEngine:
 
         Raises StageFailed naming the position of a request that the model's context cannot hold.
         """
-        rows = [self._scored(prompt, answer) for prompt, answer in requests]
+        yield from self.likelihoods_of_tokens([self._scored(*request) for request in requests], done=done)
+
+    def likelihoods_of_tokens(
+        self, rows: Sequence[Scored], *, done: frozenset[int] = frozenset()
+    ) -> Iterator[LikelihoodBatch]:
+        """Yield what `likelihoods` does, of prompts and answers that are tokens already."""
         for position, row in enumerate(rows):
             self._room(position, len(row.read) - 1, 1)
         if done.issuperset(range(len(rows))):
@@ -181,19 +221,13 @@ class LocalEngine:
         with torch.inference_mode():
             return shared_prefix(self._open(), sequences, virtual=self._virtual)
 
-    def _ends(self) -> frozenset[int]:
-        configured = self._open().generation_config.eos_token_id
-        listed = configured if isinstance(configured, list) else [configured]
-        known = [*listed, self._tokenizer.eos_token_id, end_id(self._tokenizer)]
-        return frozenset(int(token) for token in known if token is not None)
-
     def _budget(self, budgets: dict[str, int]) -> int:
         return budgets.get(self._device.type, budgets["cpu"])
 
     def _room(self, position: int, length: int, wanted: int) -> int:
         """Return how many tokens may follow a prompt of `length` tokens."""
-        context = getattr(self._open().config, "max_position_embeddings", None)
-        left = wanted if context is None else int(context) - self._virtual.positions - length
+        context = self.context
+        left = wanted if context is None else context - length
         if left < 1:
             raise StageFailed(
                 f"sample at position {position}: its prompt has {length} tokens, the context of {self._model.name} "

@@ -106,7 +106,7 @@ def test_a_real_model_killed_in_its_baseline_says_the_same_in_the_end(
     run(killable.experiment(str(tiny_model)), name="lamps", store=undisturbed, options=until)
 
     kill_in("answer zero-shot on dev", at=2, store=store, model=str(tiny_model))
-    assert store.query("SELECT count(*) FROM answers")[1] == [(64,)]  # one batch
+    assert store.query("SELECT count(*) FROM answers")[1] == [(128,)]  # one batch
     run(killable.experiment(str(tiny_model)), name="lamps", store=store, options=until)
 
     assert tables(store) == tables(undisturbed)

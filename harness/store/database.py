@@ -9,11 +9,14 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import duckdb
 from filelock import FileLock, Timeout
 
 from harness.errors import StageFailed
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
 
 SCHEMA_VERSION = 1
 _LOCK_SECONDS = 120.0
@@ -22,7 +25,7 @@ _FOREIGN_LOCK_TRIES = 40
 
 
 @contextmanager
-def transaction(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+def transaction(path: Path) -> Iterator["DuckDBPyConnection"]:
     """Yield a connection inside one transaction: committed at the end, rolled back if the block raises.
 
     Creates the file and brings an older schema up to date. Raises StageFailed when another process keeps the file.
@@ -39,7 +42,7 @@ def transaction(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+def reading(path: Path) -> Iterator["DuckDBPyConnection"]:
     """Yield a connection that cannot change the file, for SQL that others write.
 
     A transaction to roll back would not do: the SQL itself may hold a COMMIT. Raises as `transaction` does.
@@ -65,7 +68,11 @@ def _locked(path: Path) -> Iterator[None]:
         lock.release()
 
 
-def _connect(path: Path, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
+def _connect(path: Path, *, read_only: bool = False) -> "DuckDBPyConnection":
+    # Imported where it is used, in all of the store: a module that still holds duckdb's classes when the interpreter
+    # ends makes nanobind print a page about leaks.
+    import duckdb
+
     for attempt in range(_FOREIGN_LOCK_TRIES):
         try:
             return duckdb.connect(str(path), read_only=read_only)
@@ -84,7 +91,7 @@ def _connect(path: Path, *, read_only: bool = False) -> duckdb.DuckDBPyConnectio
     raise AssertionError("unreachable")
 
 
-def _migrate(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+def _migrate(connection: "DuckDBPyConnection", path: Path) -> None:
     """Bring the schema to SCHEMA_VERSION, one numbered file after another, each in a transaction."""
     version = _version(connection)
     if version == SCHEMA_VERSION:
@@ -104,10 +111,12 @@ def _migrate(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
         connection.commit()
 
 
-def _version(connection: duckdb.DuckDBPyConnection) -> int:
+def _version(connection: "DuckDBPyConnection") -> int:
     """Return the schema's number; 0 for an empty file."""
+    from duckdb import CatalogException
+
     try:
         row = connection.execute("SELECT max(version) FROM schema_version").fetchone()
-    except duckdb.CatalogException:
+    except CatalogException:
         return 0
     return int(row[0]) if row and row[0] is not None else 0

@@ -5,9 +5,7 @@ import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import duckdb
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import QueryFailed, StageFailed
 from harness.store.database import reading, transaction
@@ -31,6 +29,9 @@ from harness.store.rows import (
     ValueRow,
 )
 from harness.store.tables import insert, select
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
 
 StageContent = AnswerRow | LikelihoodRow | MeasureRow
 _TABLES: Mapping[type, str] = {AnswerRow: "answers", LikelihoodRow: "likelihoods", MeasureRow: "measures"}
@@ -182,12 +183,14 @@ class Store:
 
         Raises QueryFailed with the database's own words, also where the query would change something.
         """
+        from duckdb import Error
+
         with reading(self.path) as connection:
             try:
                 result = connection.execute(sql)
                 names = [column[0] for column in result.description or []]
                 records = result.fetchall() if names else []
-            except duckdb.Error as error:
+            except Error as error:
                 # Without the picture of the query that follows: front doors print errors on one line.
                 words = " ".join(str(error).partition("\n\nLINE ")[0].split())
                 raise QueryFailed(f'{words}; the tables: harness sql "SHOW TABLES"') from error
@@ -208,7 +211,7 @@ class Store:
             spare.replace(self.index_path)
 
 
-def _stages(connection: duckdb.DuckDBPyConnection, keys: Collection[str]) -> tuple[StageRow, ...]:
+def _stages(connection: "DuckDBPyConnection", keys: Collection[str]) -> tuple[StageRow, ...]:
     return select(
         connection,
         StageRow,
@@ -219,7 +222,7 @@ def _stages(connection: duckdb.DuckDBPyConnection, keys: Collection[str]) -> tup
     )
 
 
-def _insert_look(connection: duckdb.DuckDBPyConnection, look: LookRow) -> None:
+def _insert_look(connection: "DuckDBPyConnection", look: LookRow) -> None:
     known = connection.execute(
         "SELECT 1 FROM looks WHERE holdout_key = ? AND experiment = ? AND system = ? AND stage_key = ?",
         [look.holdout_key, look.experiment, look.system, look.stage_key],
@@ -239,7 +242,7 @@ def _replaced(judgement: Judgement) -> Iterable[tuple[str, Sequence[object]]]:
     yield "checks", judgement.checks
 
 
-def _repeats_last(connection: duckdb.DuckDBPyConnection, decision: DecisionRow) -> bool:
+def _repeats_last(connection: "DuckDBPyConnection", decision: DecisionRow) -> bool:
     """A rerun that decides the same by the same rule on the same numbers is no new decision."""
     last = _decisions(connection, decision.experiment)[-1:]
     return bool(last) and (last[0].verdict, last[0].reason, last[0].criteria_key, last[0].findings) == (
@@ -250,13 +253,13 @@ def _repeats_last(connection: duckdb.DuckDBPyConnection, decision: DecisionRow) 
     )
 
 
-def _decisions(connection: duckdb.DuckDBPyConnection, name: str) -> tuple[DecisionRow, ...]:
+def _decisions(connection: "DuckDBPyConnection", name: str) -> tuple[DecisionRow, ...]:
     return select(
         connection, DecisionRow, "decisions", where="experiment = ?", parameters=[name], order="decided_at, rowid"
     )
 
 
-def _evidence(connection: duckdb.DuckDBPyConnection, name: str) -> Evidence | None:
+def _evidence(connection: "DuckDBPyConnection", name: str) -> Evidence | None:
     experiments = select(connection, ExperimentRow, "experiments", where="name = ?", parameters=[name])
     decisions = _decisions(connection, name)
     if not experiments or not decisions:
@@ -283,7 +286,7 @@ def _evidence(connection: duckdb.DuckDBPyConnection, name: str) -> Evidence | No
     )
 
 
-def _looks_of(connection: duckdb.DuckDBPyConnection, name: str) -> tuple[LookRow, ...]:
+def _looks_of(connection: "DuckDBPyConnection", name: str) -> tuple[LookRow, ...]:
     """Return every look at the holdouts that this experiment has opened, by whichever experiment."""
     where = "holdout_key IN (SELECT holdout_key FROM looks WHERE experiment = ?)"
     return select(connection, LookRow, "looks", where=where, parameters=[name], order="looked_at, system")

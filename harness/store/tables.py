@@ -3,15 +3,17 @@
 import json
 from collections.abc import Sequence
 from dataclasses import Field, fields
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import duckdb
 import pyarrow as pa
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
 
 Row = TypeVar("Row")
 
 
-def insert(connection: duckdb.DuckDBPyConnection, table: str, rows: Sequence[object]) -> None:
+def insert(connection: "DuckDBPyConnection", table: str, rows: Sequence[object]) -> None:
     """Append `rows`, all of one row dataclass, to `table` in one Arrow batch."""
     if not rows:
         return
@@ -24,7 +26,7 @@ def insert(connection: duckdb.DuckDBPyConnection, table: str, rows: Sequence[obj
 
 
 def select(
-    connection: duckdb.DuckDBPyConnection,
+    connection: "DuckDBPyConnection",
     kind: type[Row],
     table: str,
     *,

@@ -37,6 +37,15 @@ def test_a_terminal_gets_a_live_line_with_rate_and_time_left(pytester, lamps):
     assert "10/10" in live[-1]
 
 
+def test_nothing_follows_the_last_line(pytester, lamps, tiny_model):
+    """A module that held duckdb's classes when the interpreter ended made nanobind print a page about leaks."""
+    lamps(before=f"model = {str(tiny_model)!r}")
+    result = pytester.runpytest_subprocess("experiments", "--until=baseline")
+    assert result.ret == 0
+    assert result.outlines[-1].startswith("====")
+    assert result.errlines == []
+
+
 def _read_all(terminal: int) -> str:
     chunks = []
     while True:

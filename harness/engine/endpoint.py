@@ -5,7 +5,7 @@ import random
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -63,23 +63,47 @@ class EndpointEngine:
         """Yield completions a batch, `concurrency` requests at a time.
 
         Raises StageFailed naming address, status and the beginning of the body where the server refuses a request
-        or goes on failing after all retries.
+        or goes on failing after all retries; what the rest of the batch was answered is yielded first.
         """
         self._stopped.clear()
         size = self._endpoint.concurrency * _ROUNDS_PER_BATCH
+        missing = [position for position in range(len(prompts)) if position not in done]
         with ThreadPoolExecutor(self._endpoint.concurrency) as pool:
-            for start in range(0, len(prompts), size):
-                positions = tuple(range(start, min(start + size, len(prompts))))
-                if done.issuperset(positions):
-                    continue
-                asked = [pool.submit(self._ask, position, prompts[position], decoding) for position in positions]
+            for start in range(0, len(missing), size):
+                asked = {
+                    position: pool.submit(self._ask, position, prompts[position], decoding)
+                    for position in missing[start : start + size]
+                }
                 try:
-                    yield positions, tuple(future.result() for future in asked)
+                    answered, failure = self._gathered(asked)
+                    if answered:
+                        yield tuple(answered), tuple(answered.values())
+                    if failure is not None:
+                        raise failure
                 except BaseException:
                     # Requests that wait for their retry would keep the pool, and the error, for minutes.
                     self._stopped.set()
                     pool.shutdown(wait=False, cancel_futures=True)
                     raise
+
+    def _gathered(self, asked: dict[int, Future[Completion]]) -> tuple[dict[int, Completion], StageFailed | None]:
+        """Return the completions by position, and the first failure; after it no request is begun or tried again."""
+        answered: dict[int, Completion] = {}
+        failure: StageFailed | None = None
+        for future in as_completed(asked.values()):
+            try:
+                future.result()
+            except StageFailed as error:
+                failure = failure or error
+                self._stopped.set()
+                for other in asked.values():
+                    other.cancel()
+            except CancelledError:
+                continue
+        for position, future in asked.items():
+            if not future.cancelled() and future.exception() is None:
+                answered[position] = future.result()
+        return answered, failure
 
     def likelihoods(
         self, requests: Sequence[tuple[Messages, str]], *, done: frozenset[int] = frozenset()

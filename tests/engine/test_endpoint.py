@@ -172,6 +172,26 @@ def test_a_server_that_never_recovers_is_named_with_status_and_body() -> None:
     assert len(server.requests) == 3
 
 
+def test_one_refused_prompt_loses_no_answer_of_the_others() -> None:
+    def refuse_the_last(place: int, body: dict) -> Reply:
+        return Reply(400, "too long") if body["messages"][-1]["content"] == "question 3" else echo(place, body)
+
+    kept: dict[int, str] = {}
+
+    def ask(engine: EndpointEngine) -> None:
+        for places, batch in engine.generate(PROMPTS, Decoding(), done=frozenset(kept)):
+            kept.update({place: completion.text for place, completion in zip(places, batch, strict=True)})
+
+    with serving(refuse_the_last) as server:
+        engine = engine_of(server, concurrency=1)
+        with pytest.raises(StageFailed, match="prompt at position 3: status 400"):
+            ask(engine)
+        assert kept == {place: f"answer to question {place}" for place in range(3)}
+        with pytest.raises(StageFailed, match="prompt at position 3: status 400"):
+            ask(engine)
+    assert [body["messages"][-1]["content"] for _, body, _ in server.requests[4:5]] == ["question 3"]
+
+
 def test_a_slow_answer_is_given_up_and_asked_for_again() -> None:
     with serving(lambda place, body: Reply(seconds=0.6) if place == 0 else echo(place, body)) as server:
         got = answers(engine_of(server, timeout_seconds=0.2), PROMPTS[:1])

@@ -1,7 +1,8 @@
-"""Attention of a packed row: to the shared prefix and to the own item apart, merged by log-sum-exp.
+"""Attention to a shared prefix and to what is a row's own apart, merged by log-sum-exp.
 
-Every packed token attends to the whole prefix, which is held once and needs no mask; within its item it attends to
-its path. Two softmaxes over disjoint keys combine exactly where each knows the logarithm of its denominator.
+Every token attends to the whole prefix, which is held once and needs no mask. Of a packed row it attends to its path
+within its item, of a row of its own to what came before. Two softmaxes over disjoint keys combine exactly where each
+knows the logarithm of its denominator.
 """
 
 from collections.abc import Iterator
@@ -12,10 +13,11 @@ from typing import Any
 
 import torch
 from transformers import AttentionInterface, AttentionMaskInterface, DynamicCache
+from transformers.masking_utils import sdpa_mask
 
 from harness.engine.packing import Pack
 
-_NAME = "harness_shared"
+_PACKED, _APART = "harness_packed_rows", "harness_apart_from_prefix"
 # Arguments that change what attention computes, and that this one does not know.
 _FOREIGN = ("sliding_window", "softcap", "s_aux", "position_bias")
 
@@ -26,19 +28,24 @@ class CannotShareError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Shared:
-    pack: Pack
+    """pack: None where every row stands for itself."""
+
+    pack: Pack | None
     prefix: DynamicCache | None
 
 
-_CURRENT: ContextVar[_Shared] = ContextVar("the pack that is computed")
+_CURRENT: ContextVar[_Shared] = ContextVar("what is computed")
 
 
 @contextmanager
-def shared_attention(model: Any, pack: Pack, prefix: DynamicCache | None) -> Iterator[None]:
-    """Let the attention of `model` compute `pack` after `prefix`, whose rows are one; it is given back afterwards."""
+def shared_attention(model: Any, pack: Pack | None, prefix: DynamicCache | None) -> Iterator[None]:
+    """Let the attention of `model` see `prefix`, whose rows are one, before `pack` or before each row.
+
+    What it was before is given back afterwards.
+    """
     config = model.config.get_text_config()
     before, token = config._attn_implementation, _CURRENT.set(_Shared(pack, prefix))
-    config._attn_implementation = _NAME
+    config._attn_implementation = _APART if pack is None else _PACKED
     try:
         yield
     finally:
@@ -48,8 +55,8 @@ def shared_attention(model: Any, pack: Pack, prefix: DynamicCache | None) -> Ite
 
 def _attend(
     module: Any,
-    query: torch.Tensor,  # (1, heads, tokens, width)
-    key: torch.Tensor,  # (1, key heads, tokens, width)
+    query: torch.Tensor,  # (rows, heads, time, width); one row where it is packed
+    key: torch.Tensor,  # (rows, key heads, own time, width)
     value: torch.Tensor,
     attention_mask: torch.Tensor | None,
     scaling: float | None = None,
@@ -60,7 +67,12 @@ def _attend(
         raise CannotShareError
     shared = _CURRENT.get()
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    own, own_sum = _own(query, key, value, shared.pack, scale)
+    if shared.pack is not None:
+        own, own_sum = _own(query, key, value, shared.pack, scale)
+    elif attention_mask is None:
+        raise CannotShareError
+    else:
+        own, own_sum = _by_row(query, key, value, attention_mask, scale)
     if shared.prefix is None:
         return own.transpose(1, 2), None
     layer = shared.prefix.layers[module.layer_idx]
@@ -68,6 +80,19 @@ def _attend(
     share = torch.sigmoid(own_sum - far_sum)[..., None]  # exp(own) / (exp(own) + exp(far))
     merged = own.float() * share + far.float() * (1 - share)
     return merged.to(query.dtype).transpose(1, 2), None
+
+
+def _by_row(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, seen: torch.Tensor, scale: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Attend within rows. seen: (rows, 1, time, own time). Heads that share a key head stand in one row."""
+    shape = query.shape
+    groups = shape[1] // key.shape[1]
+    # Finite, so that padding, which sees nothing, stays a number that no other token sees.
+    mask = torch.zeros(seen.shape, dtype=query.dtype, device=query.device)
+    mask = mask.masked_fill(~seen, torch.finfo(query.dtype).min).repeat(1, 1, groups, 1)
+    answer, sums = _attention(query.reshape(shape[0], key.shape[1], -1, shape[3]), key, value, mask, scale)
+    return answer.reshape(shape), sums.reshape(shape[:3])
 
 
 def _own(
@@ -90,11 +115,13 @@ def _spread(states: torch.Tensor, pack: Pack, heads: int) -> torch.Tensor:
 def _to_prefix(
     query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, scale: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Attend to the prefix. The queries of heads that share a key head stand in one row, so that no key is copied."""
-    _, heads, tokens, width = query.shape
-    folded = query.reshape(1, keys.shape[1], -1, width)
+    """Attend to the prefix. All queries of the heads that share a key head stand in one row: no key is copied."""
+    rows, heads, tokens, width = query.shape
+    folded = query.reshape(rows, keys.shape[1], -1, width).transpose(0, 1).reshape(1, keys.shape[1], -1, width)
     answer, sums = _attention(folded, keys, values, None, scale)
-    return answer.reshape(1, heads, tokens, width), sums.reshape(1, heads, tokens)
+    answer = answer.reshape(keys.shape[1], rows, -1, width).transpose(0, 1)
+    sums = sums.reshape(keys.shape[1], rows, -1).transpose(0, 1)
+    return answer.reshape(rows, heads, tokens, width), sums.reshape(rows, heads, tokens)
 
 
 def _attention(
@@ -114,5 +141,12 @@ def _attention(
     return (scores - sums[..., None]).exp().to(value.dtype) @ value, sums
 
 
-AttentionInterface.register(_NAME, _attend)
-AttentionMaskInterface.register(_NAME, lambda *_, **__: None)
+def _whole_mask(*positional: Any, **named: Any) -> Any:
+    """Return the mask as booleans, also where it is plain enough to be left out."""
+    return sdpa_mask(*positional, **{**named, "allow_is_causal_skip": False})
+
+
+AttentionInterface.register(_PACKED, _attend)
+AttentionMaskInterface.register(_PACKED, lambda *_, **__: None)
+AttentionInterface.register(_APART, _attend)
+AttentionMaskInterface.register(_APART, _whole_mask)

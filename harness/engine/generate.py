@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from transformers import DynamicCache
 
+from harness.engine.attention import shared_attention
 from harness.engine.prefix import Prefix, pad_left
 from harness.errors import InvalidEvidence
 from harness.fingerprint import fingerprint
@@ -32,11 +34,15 @@ class Generated:
 
 @dataclass(frozen=True)
 class Speaker:
-    """What the loop needs to know of a model. ends: tokens that end an answer."""
+    """What the loop needs to know of a model. ends: tokens that end an answer.
+
+    shares: its attention can look at one shared prefix; otherwise each row gets a copy of it.
+    """
 
     model: Any
     tokenizer: Any
     ends: frozenset[int]
+    shares: bool = False
 
     def text(self, tokens: Sequence[int]) -> str:
         return str(self.tokenizer.decode(list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False))
@@ -51,11 +57,21 @@ def generate(speaker: Speaker, requests: Sequence[Request], decoding: Decoding, 
 
     Raises InvalidEvidence where the model's logits are not finite.
     """
+    if not speaker.shares or prefix.cache is None:
+        return _decode(speaker, requests, decoding, prefix, prefix.rows(len(requests)))
+    with shared_attention(speaker.model, None, prefix.cache):
+        return _decode(speaker, requests, decoding, prefix, DynamicCache())
+
+
+def _decode(
+    speaker: Speaker, requests: Sequence[Request], decoding: Decoding, prefix: Prefix, cache: DynamicCache
+) -> list[Generated]:
+    """Generate with `cache`, which holds the prefix, or holds nothing where attention looks at it apart."""
     rows = [_Row(index, request, decoding) for index, request in enumerate(requests)]
     answers: dict[int, Generated] = {}
     own = [request.prompt[prefix.tokens :] for request in requests]
     padded = pad_left(own, prefix, pad=speaker.tokenizer.pad_token_id or 0, device=speaker.model.device)
-    cache, mask = prefix.rows(len(rows)), padded.mask
+    mask = padded.mask[:, prefix.positions - cache.get_seq_length() :]  # of what the cache will hold
     ids, positions = padded.input_ids, padded.position_ids
     while rows:
         logits = _last_logits(speaker.model, ids, positions, mask, cache)  # (rows, vocabulary)

@@ -111,7 +111,6 @@ class LocalEngine:
 
         Raises StageFailed naming the position of a prompt that the model's context cannot hold.
         """
-        speaker = Speaker(self._open(), self._tokenizer, ends)
         requests = [
             Request(request.prompt, self._room(position, len(request.prompt), request.room))
             for position, request in enumerate(wanted)
@@ -121,11 +120,16 @@ class LocalEngine:
             tokens=self._budget(_DECODE_TOKENS),
             rows=_DECODE_ROWS,
         )
-        prefix: Prefix | None = None
+        if done.issuperset(range(len(requests))):
+            return
+        prefix = self._prefix([request.prompt for request in requests])
+        shares = prefix.cache is not None and self._can_share(
+            [Scored(request.prompt, request.prompt[-1:], 1) for request in requests], prefix
+        )
+        speaker = Speaker(self._open(), self._tokenizer, ends, shares=shares)
         for positions in batches:
             if done.issuperset(positions):
                 continue
-            prefix = prefix or self._prefix([request.prompt for request in requests])
             rows = [requests[position] for position in positions]
             started = time.perf_counter()
             answers = halving(partial(generate, speaker, decoding=decoding, prefix=prefix), rows)
@@ -148,15 +152,9 @@ class LocalEngine:
             self._room(position, len(row.read) - 1, 1)
         if done.issuperset(range(len(rows))):
             return
-        scorer = Scorer(self._open(), pad=self._tokenizer.pad_token_id or 0, tokens=self._budget(_SCORE_TOKENS))
         prefix = self._prefix([row.prompt for row in rows])
-        if self._shares is None:
-            self._shares = scorer.packs_right(rows, prefix)
-            if not self._shares:
-                self._progress.say(
-                    f"{self._model.name}: its attention cannot share beginnings between rows; plain batches are used"
-                )
-        yield from (scorer.packed if self._shares else scorer.plain)(rows, prefix, done=done)
+        scorer = self._scorer()
+        yield from (scorer.packed if self._can_share(rows, prefix) else scorer.plain)(rows, prefix, done=done)
 
     def use(self, adapter: Path | None) -> None:
         """Answer with the adapter or whole model in folder `adapter`, or with the base model.
@@ -183,6 +181,19 @@ class LocalEngine:
         gc.collect()
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
+
+    def _scorer(self) -> Scorer:
+        return Scorer(self._open(), pad=self._tokenizer.pad_token_id or 0, tokens=self._budget(_SCORE_TOKENS))
+
+    def _can_share(self, rows: Sequence[Scored], prefix: Prefix) -> bool:
+        """Tell whether rows may share their beginnings, having computed the first few both ways once a network."""
+        if self._shares is None:
+            self._shares = self._scorer().packs_right(rows, prefix)
+            if not self._shares:
+                self._progress.say(
+                    f"{self._model.name}: its attention cannot share beginnings between rows; plain batches are used"
+                )
+        return self._shares
 
     def _load_base(self) -> Any:
         return load_model(self._model, dtype=self._dtype, progress=self._progress)

@@ -48,17 +48,25 @@ def score_pack(
             logits_to_keep=keep.to(model.device),
         ).logits[0]  # (kept, vocabulary)
     targets = torch.tensor([token for position in positions for token in rows[position].answer], device=logits.device)
-    sums, likeliest = _reduced(logits)
-    at = at.to(logits.device)
-    scores = torch.split(logits[at, targets].float() - sums[at], counts)
-    greedy = torch.split(likeliest[at] == targets, counts)
+    chosen, likeliest = _scored(logits, at.to(logits.device), targets)
+    scores, greedy = torch.split(chosen, counts), torch.split(likeliest == targets, counts)
     found = {position: checked(rows[position], 0.0, greedy=True) for item in items for position in item}
     for position, own, best in zip(positions, scores, greedy, strict=True):
         found[position] = checked(rows[position], float(own.sum()), greedy=bool(best.all()))
     return found
 
 
-def _reduced(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the log-sum-exp, float32, and the likeliest token of each row of (rows, vocabulary)."""
-    parts = [(part.float().logsumexp(-1), part.argmax(-1)) for part in torch.split(logits, _CHUNK)]
-    return torch.cat([sums for sums, _ in parts]), torch.cat([best for _, best in parts])
+def _scored(logits: torch.Tensor, at: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the log-probability of each target, and the likeliest token there.
+
+    logits: (kept, vocabulary). at, targets: (scored,), the row of logits and the token.
+    """
+    chosen = torch.empty(len(at), device=logits.device)
+    likeliest = torch.empty_like(targets)
+    for start in range(0, len(logits), _CHUNK):
+        part = logits[start : start + _CHUNK].float()
+        here = ((at >= start) & (at < start + len(part))).nonzero().squeeze(-1)
+        # torch's own log_softmax, as lm-eval has it: a more exact sum is 1e-4 a sequence away from what others report.
+        chosen[here] = part.log_softmax(-1)[at[here] - start, targets[here]]
+        likeliest[here] = part.argmax(-1)[at[here] - start]
+    return chosen, likeliest

@@ -5,8 +5,7 @@ within its item, of a row of its own to what came before. Two softmaxes over dis
 knows the logarithm of its denominator.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,7 @@ from transformers import AttentionInterface, AttentionMaskInterface, DynamicCach
 from transformers.masking_utils import sdpa_mask
 
 from harness.engine.packing import Pack
+from harness.weights.attention import attention_as, spread
 
 _PACKED, _APART = "harness_packed_rows", "harness_apart_from_prefix"
 # Arguments that change what attention computes, and that this one does not know.
@@ -37,20 +37,12 @@ class _Shared:
 _CURRENT: ContextVar[_Shared] = ContextVar("what is computed")
 
 
-@contextmanager
-def shared_attention(model: Any, pack: Pack | None, prefix: DynamicCache | None) -> Iterator[None]:
+def shared_attention(model: Any, pack: Pack | None, prefix: DynamicCache | None) -> AbstractContextManager[None]:
     """Let the attention of `model` see `prefix`, whose rows are one, before `pack` or before each row.
 
     What it was before is given back afterwards.
     """
-    config = model.config.get_text_config()
-    before, token = config._attn_implementation, _CURRENT.set(_Shared(pack, prefix))
-    config._attn_implementation = _APART if pack is None else _PACKED
-    try:
-        yield
-    finally:
-        config._attn_implementation = before
-        _CURRENT.reset(token)
+    return attention_as(model, _APART if pack is None else _PACKED, _CURRENT, _Shared(pack, prefix))
 
 
 def _attend(
@@ -99,17 +91,10 @@ def _own(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, pack: Pack, scale: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Attend within items. Returns (1, heads, tokens, width) and (1, heads, tokens)."""
-    spread = [_spread(states, pack, query.shape[1]) for states in (query, key, value)]
-    answer, sums = _attention(spread[0], spread[1], spread[2], pack.mask, scale)
+    apart = [spread(states, pack.spread, query.shape[1]) for states in (query, key, value)]
+    answer, sums = _attention(apart[0], apart[1], apart[2], pack.mask, scale)
     answer = answer.transpose(0, 1).flatten(1, 2).index_select(1, pack.gather)  # (heads, tokens, width)
     return answer[None], sums.transpose(0, 1).flatten(1, 2).index_select(1, pack.gather)[None]
-
-
-def _spread(states: torch.Tensor, pack: Pack, heads: int) -> torch.Tensor:
-    """Return (1, key heads, tokens, width) as (items, heads, longest, width)."""
-    apart = states[0].index_select(1, pack.spread.flatten())
-    apart = apart.view(states.shape[1], *pack.spread.shape, -1).transpose(0, 1)
-    return apart.repeat_interleave(heads // states.shape[1], dim=1)
 
 
 def _to_prefix(

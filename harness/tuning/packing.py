@@ -4,8 +4,8 @@ Everything but attention sees the distinct tokens in one packed row. Attention s
 padded batch: its share of the work is small, and within rows it needs no mask but the causal one.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +15,7 @@ from torch.nn.functional import pad, scaled_dot_product_attention
 from transformers import AttentionInterface, AttentionMaskInterface
 
 from harness.tuning.rows import IGNORED
+from harness.weights.attention import attention_as, spread
 from harness.weights.tree import token_tree
 
 # Fewer tokens saved than this share are not worth the packing.
@@ -31,6 +32,9 @@ class Rows:
 
     spread: torch.Tensor
     owner: torch.Tensor
+
+
+_CURRENT: ContextVar[Rows] = ContextVar("rows of the packed batch")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,7 @@ class Batch:
 
     def logits(self, model: Any) -> torch.Tensor:
         """Return the logits of the learned tokens, (learned, vocabulary)."""
-        with _rows_in_attention(model, self.rows):
+        with attention_as(model, _NAME, _CURRENT, self.rows) if self.rows else nullcontext():
             logits = model(
                 input_ids=self.input_ids,
                 attention_mask=self.mask,
@@ -101,30 +105,11 @@ def packed(inputs: Mapping[str, Any]) -> Batch | None:
 
 def _rows(paths: tuple[tuple[int, ...], ...], tokens: int, device: torch.device) -> Rows:
     width = max(map(len, paths))
-    spread = torch.stack([pad(torch.tensor(path), (0, width - len(path))) for path in paths])
+    places = torch.stack([pad(torch.tensor(path), (0, width - len(path))) for path in paths])
     owner = torch.empty(tokens, dtype=torch.long)
     for row, path in enumerate(paths):
         owner[list(path)] = torch.arange(row * width, row * width + len(path))
-    return Rows(spread.to(device), owner.to(device))
-
-
-_CURRENT: ContextVar[Rows] = ContextVar("rows of the packed batch")
-
-
-@contextmanager
-def _rows_in_attention(model: Any, rows: Rows | None) -> Iterator[None]:
-    """Let the attention of `model` see `rows`; where there are none it stays as it is."""
-    if rows is None:
-        yield
-        return
-    config = model.config.get_text_config()
-    before, token = config._attn_implementation, _CURRENT.set(rows)
-    config._attn_implementation = _NAME
-    try:
-        yield
-    finally:
-        config._attn_implementation = before
-        _CURRENT.reset(token)
+    return Rows(places.to(device), owner.to(device))
 
 
 def _attend(
@@ -138,20 +123,13 @@ def _attend(
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
     rows = _CURRENT.get()
-    query, key, value = (_spread(states, rows, query.shape[1]) for states in (query, key, value))
+    query, key, value = (spread(states, rows.spread, query.shape[1]) for states in (query, key, value))
     if query.device.type == "cpu":
         answer = _plain(query, key, value, scaling, dropout)
     else:
         answer = scaled_dot_product_attention(query, key, value, dropout_p=dropout, is_causal=True, scale=scaling)
     flat = answer.transpose(1, 2).flatten(0, 1)  # (rows x time, heads, width)
     return flat.index_select(0, rows.owner)[None], None
-
-
-def _spread(states: torch.Tensor, rows: Rows, heads: int) -> torch.Tensor:
-    """Return (1, key heads, tokens, width) as (rows, heads, time, width)."""
-    apart = states[0].index_select(1, rows.spread.flatten())  # (key heads, rows x time, width)
-    apart = apart.view(states.shape[1], *rows.spread.shape, -1).transpose(0, 1)
-    return apart.repeat_interleave(heads // states.shape[1], dim=1)
 
 
 def _plain(

@@ -1,19 +1,18 @@
 """A model that runs here, through transformers."""
 
 import gc
-import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from harness.engine import adapters
-from harness.engine.batching import plan_batches
-from harness.engine.generate import Generated, Request, Speaker, generate
+from harness.engine.generate import generate
+from harness.engine.growing import Generated, Request, Speaker
 from harness.engine.likelihood import Scored
-from harness.engine.memory import halving
+from harness.engine.memory import narrowing, rows_that_fit
 from harness.engine.prefix import Prefix, shared_prefix
 from harness.engine.scorer import Scorer
 from harness.errors import HarnessError, StageFailed
@@ -24,11 +23,13 @@ from harness.weights.hardware import choose_device, choose_dtype, describe
 from harness.weights.loading import load_model, load_tokenizer, model_of, tokenizer_of
 from harness.weights.rendering import answer_ids, end_id, prompt_ids, prompt_text
 
-# Most tokens of a batch, padding and room for the answer counted, and most rows. Decoding is bound by reading the
-# weights, so wide batches are nearly free; scoring is bound by arithmetic, and its logits are what fills the memory.
-_DECODE_ROWS = 128
-_DECODE_TOKENS = {"cpu": 1 << 15, "cuda": 1 << 18}
+# Most answers in the making at once, where the memory holds their keys and values: decoding is bound by reading the
+# weights, so many are nearly free. Scoring is bound by arithmetic: more tokens a pass than these gain nothing.
+_DECODE_ROWS = {"cpu": 128, "cuda": 512}
 _SCORE_TOKENS = {"cpu": 1 << 11, "cuda": 1 << 14}
+# Requests that are answered as one group, for each answer in the making at once. What is computed beside what changes
+# the last digits, so a group that a kill interrupted is computed again as a whole.
+_GROUP = 2
 
 
 def open_engine(model: Model, *, progress: Progress) -> "LocalEngine":
@@ -88,16 +89,15 @@ class LocalEngine:
 
         Raises StageFailed naming the position of a prompt that the model's context cannot hold.
         """
-        requests = [Request(tuple(prompt_ids(self._tokenizer, prompt)), decoding.max_tokens) for prompt in prompts]
+        seen: Counter[tuple[int, ...]] = Counter()
+        requests = []
+        for prompt in prompts:
+            ids = tuple(prompt_ids(self._tokenizer, prompt))
+            requests.append(Request(ids, decoding.max_tokens, draw=seen[ids]))
+            seen[ids] += 1
         ends = self.end_tokens | {end_id(self._tokenizer)}
-        for positions, answers, seconds in self.generate_from_tokens(requests, decoding, ends=ends, done=done):
-            yield (
-                positions,
-                tuple(
-                    self._completion(prompts[position], requests[position], answer, seconds / len(positions))
-                    for position, answer in zip(positions, answers, strict=True)
-                ),
-            )
+        for position, answer in self.generate_from_tokens(requests, decoding, ends=ends, done=done):
+            yield (position,), (self._completion(prompts[position], requests[position], answer),)
 
     def generate_from_tokens(
         self,
@@ -106,34 +106,43 @@ class LocalEngine:
         *,
         ends: frozenset[int],
         done: frozenset[int] = frozenset(),
-    ) -> Iterator[tuple[tuple[int, ...], tuple[Generated, ...], float]]:
-        """Yield (positions, answers, seconds) a batch. ends: tokens that end an answer.
+    ) -> Iterator[tuple[int, Generated]]:
+        """Yield (position, answer) as answers are complete. ends: tokens that end an answer.
 
         Raises StageFailed naming the position of a prompt that the model's context cannot hold.
         """
         requests = [
-            Request(request.prompt, self._room(position, len(request.prompt), request.room))
+            Request(request.prompt, self._room(position, len(request.prompt), request.room), request.draw)
             for position, request in enumerate(wanted)
         ]
-        batches = plan_batches(
-            [len(request.prompt) + request.room for request in requests],
-            tokens=self._budget(_DECODE_TOKENS),
-            rows=_DECODE_ROWS,
-        )
         if done.issuperset(range(len(requests))):
             return
         prefix = self._prefix([request.prompt for request in requests])
-        shares = prefix.cache is not None and self._can_share(
-            [Scored(request.prompt, request.prompt[-1:], 1) for request in requests], prefix
-        )
-        speaker = Speaker(self._open(), self._tokenizer, ends, shares=shares)
-        for positions in batches:
-            if done.issuperset(positions):
-                continue
-            rows = [requests[position] for position in positions]
-            started = time.perf_counter()
-            answers = halving(partial(generate, speaker, decoding=decoding, prefix=prefix), rows)
-            yield positions, tuple(answers), time.perf_counter() - started
+        shares = self._can_share([Scored(request.prompt, request.prompt[-1:], 1) for request in requests], prefix)
+        speaker = Speaker(self._open(), self._tokenizer, ends, self._scorer().limits, shares=shares)
+
+        def answer(asked: Sequence[Request], rows: int) -> Iterator[tuple[int, Generated]]:
+            return generate(speaker, asked, decoding, prefix, rows=rows)
+
+        for positions, rows in self._groups(requests, prefix, shares=shares):
+            if not done.issuperset(positions):
+                group = [requests[position] for position in positions]
+                yield from ((positions[place], found) for place, found in narrowing(answer, group, rows))
+
+    def _groups(
+        self, requests: Sequence[Request], prefix: Prefix, *, shares: bool
+    ) -> Iterator[tuple[tuple[int, ...], int]]:
+        """Yield (positions, how many of them are answered at once), longest first; it depends on lengths alone."""
+        shared = prefix.tokens if shares else 0
+        sizes = [len(request.prompt) - shared + request.room for request in requests]
+        order = sorted(range(len(sizes)), key=lambda position: (-sizes[position], position))
+        most = _DECODE_ROWS.get(self._device.type, _DECODE_ROWS["cpu"])
+        start = 0
+        while start < len(order):
+            rows = rows_that_fit(self._open(), sizes[order[start]], most=most)
+            size = rows * _GROUP if shares else rows
+            yield tuple(order[start : start + size]), rows
+            start += size
 
     def likelihoods(
         self, requests: Sequence[tuple[Messages, str]], *, done: frozenset[int] = frozenset()
@@ -253,12 +262,12 @@ class LocalEngine:
             len(answer.encode()),
         )
 
-    def _completion(self, prompt: Messages, request: Request, answer: Generated, seconds: float) -> Completion:
+    def _completion(self, prompt: Messages, request: Request, answer: Generated) -> Completion:
         return Completion(
             text=answer.text,
             prompt=prompt_text(self._tokenizer, prompt),
             tokens_in=len(request.prompt),
             tokens_out=answer.tokens,
-            seconds=seconds,
+            seconds=answer.seconds,
             cut=answer.cut,
         )

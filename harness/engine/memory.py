@@ -1,7 +1,9 @@
-"""What happens when a batch does not fit the memory: half of it is tried."""
+"""How much is computed at once, by the memory there is; half of it is tried when that does not fit."""
 
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 
@@ -9,6 +11,10 @@ from harness.errors import StageFailed
 
 Row = TypeVar("Row")
 Result = TypeVar("Result")
+
+
+# The share of the memory beside the weights that keys and values may take; activations and logits have the rest.
+_SHARE = 0.5
 
 
 def halving(compute: Callable[[Sequence[Row]], list[Result]], rows: Sequence[Row]) -> list[Result]:
@@ -19,18 +25,71 @@ def halving(compute: Callable[[Sequence[Row]], list[Result]], rows: Sequence[Row
     try:
         return compute(rows)
     except RuntimeError as error:
-        if not is_out_of_memory(error):
-            raise
-        if len(rows) == 1:
-            raise StageFailed(
-                f"one row alone does not fit the memory ({str(error).splitlines()[0]}); "
-                "shorten the prompts, lower max_tokens or use a smaller model"
-            ) from error
+        _give_up_unless_halved(error, len(rows))
     # Outside the handler, so that the failed batch's tensors are freed before the halves are tried.
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    _free()
     middle = len(rows) // 2
     return halving(compute, rows[:middle]) + halving(compute, rows[middle:])
+
+
+def narrowing(
+    compute: Callable[[Sequence[Row], int], Iterator[tuple[int, Result]]], rows: Sequence[Row], width: int
+) -> Iterator[tuple[int, Result]]:
+    """Yield (place in `rows`, result) of `compute(rows, width)`, with half the width where the memory does not hold it.
+
+    Rows whose results came before the memory ran out are not computed again.
+
+    Raises StageFailed where a width of 1 does not fit.
+    """
+    left = list(range(len(rows)))
+    while left:
+        try:
+            asked = list(left)
+            for place, result in compute([rows[place] for place in asked], width):
+                left.remove(asked[place])
+                yield asked[place], result
+        except RuntimeError as error:
+            _give_up_unless_halved(error, width)
+            width = min(width, len(left)) // 2 or 1
+            _free()
+
+
+def rows_that_fit(network: Any, tokens: int, *, most: int) -> int:
+    """Return how many rows' keys and values, of `tokens` each, the memory holds beside the weights: 1 to `most`.
+
+    It is the whole memory that counts, not what is free just now: a resumed stage plans as the first run did.
+    """
+    config = network.config.get_text_config()
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    row = 2 * config.num_hidden_layers * heads * width * network.dtype.itemsize * max(1, tokens)
+    weights = sum(weight.numel() * weight.element_size() for weight in network.parameters())
+    return max(1, min(most, int(_SHARE * (memory_bytes(network.device) - weights) / row)))
+
+
+def memory_bytes(device: torch.device) -> int:
+    """Return the memory of `device`; of a CPU, what the machine or the process's control group allows."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limit = Path("/sys/fs/cgroup/memory.max")
+    allowed = limit.read_text(encoding="ascii").strip() if limit.is_file() else "max"
+    return min(total, int(allowed)) if allowed.isdecimal() else total
+
+
+def _give_up_unless_halved(error: RuntimeError, count: int) -> None:
+    if not is_out_of_memory(error):
+        raise error
+    if count <= 1:
+        raise StageFailed(
+            f"one row alone does not fit the memory ({str(error).splitlines()[0]}); "
+            "shorten the prompts, lower max_tokens or use a smaller model"
+        ) from error
+
+
+def _free() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:

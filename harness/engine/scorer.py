@@ -33,12 +33,12 @@ class Scorer:
     def __init__(self, network: Any, *, pad: int, tokens: int) -> None:
         self._network, self._pad = network, pad
         vocabulary = int(network.config.get_text_config().vocab_size)
-        self._limits = Limits(tokens=tokens, item=min(tokens, _ITEM), scored=max(1, _LOGITS // vocabulary))
+        self.limits = Limits(tokens=tokens, item=min(tokens, _ITEM), scored=max(1, _LOGITS // vocabulary))
 
     def packed(self, rows: Sequence[Scored], prefix: Prefix, *, done: frozenset[int]) -> Iterator[LikelihoodBatch]:
         """Yield the likelihoods of `rows`, a pack at a time; those whose positions are all `done` are left out."""
         sequences = sequences_of(rows, prefix)
-        for items in plan_packs(sequences, self._limits):
+        for items in plan_packs(sequences, self.limits):
             positions = tuple(position for item in items for position in item)
             if done.issuperset(positions):
                 continue
@@ -48,7 +48,7 @@ class Scorer:
 
     def plain(self, rows: Sequence[Scored], prefix: Prefix, *, done: frozenset[int]) -> Iterator[LikelihoodBatch]:
         """Yield the likelihoods of `rows`, a padded batch at a time."""
-        for positions in plan_batches([len(row.read) for row in rows], tokens=self._limits.tokens, rows=_ROWS):
+        for positions in plan_batches([len(row.read) for row in rows], tokens=self.limits.tokens, rows=_ROWS):
             if done.issuperset(positions):
                 continue
             batch = [rows[position] for position in positions]

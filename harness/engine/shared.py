@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from harness.engine.attention import shared_attention
+from harness.engine.attention import Packed, shared_attention
 from harness.engine.likelihood import Scored, checked
 from harness.engine.packing import Sequences, lay_out
 from harness.engine.prefix import Prefix
@@ -40,7 +40,7 @@ def score_pack(
     # The token before an answer's first is the last of its prompt; its place is known, since prompts are never empty.
     places = torch.cat([pack.paths[position][-count:] for position, count in zip(positions, counts, strict=True)])
     keep, at = torch.unique(places, return_inverse=True)
-    with shared_attention(model, pack, prefix.cache):
+    with shared_attention(model, Packed(pack), prefix.cache):
         logits = model(
             input_ids=pack.tokens,
             position_ids=pack.depths + prefix.positions,

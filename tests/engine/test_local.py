@@ -100,17 +100,26 @@ def test_a_sampled_answer_does_not_depend_on_its_batch(engine: LocalEngine) -> N
     assert together != [answer.text for answer in answers(engine, prompts, other)]
 
 
-def test_a_resumed_call_computes_only_the_batches_that_are_missing(
+def test_repeats_of_a_prompt_are_drawn_apart_and_the_same_each_time(engine: LocalEngine) -> None:
+    drawn = Decoding(max_tokens=12, temperature=1.0, seed=3)
+    three = [answer.text for answer in answers(engine, asked("2+2", "2+2", "2+2"), drawn)]
+    assert len(set(three)) == 3
+    assert [answer.text for answer in answers(engine, asked("hi", "2+2", "2+2"), drawn)][1:] == three[:2]
+
+
+def test_a_resumed_call_computes_only_the_groups_that_are_missing(
     engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.engine.local._DECODE_ROWS", 2)
-    prompts = asked(*QUESTIONS, shots=SHOTS)
-    whole = list(engine.generate(prompts, Decoding(max_tokens=8)))
-    assert [len(places) for places, _ in whole] == [2, 2, 1]
-    done = frozenset({*whole[0][0], whole[1][0][0]})
-    rest = list(engine.generate(prompts, Decoding(max_tokens=8), done=done))
-    assert [places for places, _ in rest] == [places for places, _ in whole[1:]]
-    assert [[c.text for c in batch] for _, batch in rest] == [[c.text for c in batch] for _, batch in whole[1:]]
+    monkeypatch.setattr("harness.engine.local._DECODE_ROWS", {"cpu": 1})
+    prompts = asked(*QUESTIONS, shots=SHOTS)  # groups of two
+    whole = {place: batch[0].text for (place,), batch in engine.generate(prompts, Decoding(max_tokens=8))}
+    lengths = [len(prompt_ids(engine._tokenizer, prompt)) for prompt in prompts]
+    longest = sorted(range(5), key=lambda place: -lengths[place])
+    done = frozenset({*longest[:2], longest[2]})  # the first group, and one of the second
+    rest = {place: batch[0].text for (place,), batch in engine.generate(prompts, Decoding(max_tokens=8), done=done)}
+    assert rest == {place: whole[place] for place in longest[2:]}
+    everything = frozenset(range(5))
+    assert list(engine.generate(prompts, Decoding(max_tokens=8), done=everything)) == []
 
 
 def test_a_prompt_that_the_context_cannot_hold_is_named(engine: LocalEngine) -> None:
@@ -171,14 +180,20 @@ def test_the_likelihood_of_the_greedy_answer_says_so(engine: LocalEngine) -> Non
     assert not any(likelihood.greedy for likelihood in weighed(engine, [(prompts[p], texts[p] + "?") for p in whole]))
 
 
-def test_batches_that_do_not_fit_are_halved(engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("shares", [True, False], ids=["packed", "padded"])
+def test_what_does_not_fit_the_memory_is_halved(
+    engine: LocalEngine, monkeypatch: pytest.MonkeyPatch, shares: bool
+) -> None:
+    engine._shares = shares
     prompts = asked(*QUESTIONS)
     whole = [answer.text for answer in answers(engine, prompts, Decoding(max_tokens=8))]
     forward, sizes = engine._network.forward, []
 
     def small_memory(input_ids: torch.Tensor, **rest: object) -> object:
-        sizes.append(len(input_ids))
-        if len(input_ids) > 2:
+        stepping = isinstance(rest["logits_to_keep"], int) and rest["logits_to_keep"] == 0  # in one packed row
+        answering = input_ids.numel() if stepping else len(input_ids)
+        sizes.append(answering)
+        if answering > 2:
             raise RuntimeError(
                 "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"
             )
@@ -187,6 +202,7 @@ def test_batches_that_do_not_fit_are_halved(engine: LocalEngine, monkeypatch: py
     monkeypatch.setattr(engine._network, "forward", small_memory)
     assert [answer.text for answer in answers(engine, prompts, Decoding(max_tokens=8))] == whole
     assert max(sizes) == 5
+    assert sizes.count(2) >= 8
 
 
 def test_one_row_that_does_not_fit_is_a_clear_error() -> None:

@@ -7,7 +7,7 @@ token ids, since the model's content key covers its tokenizer and chat template.
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cached_property
 from importlib import metadata
 from typing import Literal
@@ -16,9 +16,9 @@ from harness.errors import NotFingerprintable
 from harness.experiment import Experiment
 from harness.fingerprint import fingerprint
 from harness.model_files import content_key
-from harness.models import AnyModel, Endpoint, Model, as_model
+from harness.models import ENGINES, AnyModel, Endpoint, Model, as_model
 from harness.prompting import ZeroShot
-from harness.protocols import Executed, HasChoices, HasCorpus, Recipe, Strategy, Task
+from harness.protocols import AsksItself, Executed, HasChoices, HasCorpus, Recipe, Strategy, Task
 from harness.samples import Decoding, Messages, Passage, Split
 
 Kind = Literal["audit", "answer", "likelihood", "tune", "judge", "measure"]
@@ -39,7 +39,8 @@ class System:
 
     @property
     def gives_likelihoods(self) -> bool:
-        return not isinstance(self.model, Endpoint)
+        """A server is asked for them where its tokenizer is declared."""
+        return not isinstance(self.model, Endpoint) or self.model.tokenizer is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,7 +154,9 @@ class Plan:
 
     def answer(self, system: System, task: Task, split: Split, seed: int) -> Stage:
         prompts = self._prompts_key(system.strategy, task, split)
-        key = fingerprint(["answer", self._answerer(system, seed), self.decoding(task), prompts, choices_of(task)])
+        asked = [self.decoding(task), prompts, choices_of(task)]
+        asked += [task.content_key(split)] if isinstance(task, AsksItself) else []
+        key = fingerprint(["answer", self._answerer(system, seed), *asked])
         return self._stage(key, "answer", system.name, split, seed, task)
 
     def likelihood(self, system: System, task: Task, split: Split, seed: int) -> Stage:
@@ -167,7 +170,8 @@ class Plan:
             [self._prompts_key(system.strategy, task, split), self._data_key(task, split)]
             for split in (Split.TRAIN, Split.DEV)
         ]
-        key = fingerprint(["tune", examples, recipe, self._model_key(system.model), seed, self._training_stack])
+        weights = self._trained_key(system.model)
+        key = fingerprint(["tune", examples, recipe, weights, seed, self._training_stack])
         return self._stage(key, "tune", system.name, None, seed, task)
 
     def measure(self, metric: Executed, answers: Stage) -> Stage:
@@ -191,6 +195,11 @@ class Plan:
     def _task(self, name: str) -> Task:
         tasks = (self.experiment.task, *(guard.task for guard in self.experiment.guards))
         return next(task for task in tasks if task.name == name)
+
+    def _trained_key(self, model: AnyModel) -> str:
+        """Training runs in transformers whatever answers: another engine trains nothing anew."""
+        plain = replace(model, engine=ENGINES["transformers"]) if isinstance(model, Model) else model
+        return self._remember(("trained", id(model)), lambda: model_key(plain))
 
     def _model_key(self, model: AnyModel) -> str:
         return self._remember(("model", id(model)), lambda: model_key(model))
@@ -242,12 +251,16 @@ def choices_of(task: Task) -> tuple[str, ...]:
 def model_key(model: AnyModel) -> str:
     """Return what identifies the model's content: files of a local model, declared fields of any other."""
     if isinstance(model, Model):
-        return fingerprint([content_key(model), model.dtype, model.trust_remote_code])
+        # The engines' answers differ where two tokens are nearly as likely; transformers' keys are those of old.
+        other = [] if model.engine == ENGINES["transformers"] else [model.engine]
+        return fingerprint([content_key(model), model.dtype, model.trust_remote_code, *other])
+    if isinstance(model, Endpoint) and model.tokenizer is not None:
+        return fingerprint([model, model_key(as_model(model.tokenizer))])
     return fingerprint(model)
 
 
 def _plain(messages: Messages) -> list[list[str]]:
-    return [[message.role, message.content] for message in messages]
+    return [[message.role, message.content, *(["verbatim"] if message.verbatim else [])] for message in messages]
 
 
 def _rule(item: object) -> object:

@@ -1,30 +1,17 @@
 """The endpoint engine against a real HTTP server on this machine."""
 
 import json
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from harness.engine.endpoint import EndpointEngine, open_engine
-from harness.errors import StageFailed
+from harness.errors import InvalidExperiment, StageFailed
 from harness.models import Endpoint
 from harness.samples import Completion, Decoding, Message
+from tests.engine.loopback import Reply, Server, serving
 
 PROMPTS = [(Message("system", "Be brief."), Message("user", f"question {place}")) for place in range(6)]
-
-
-@dataclass
-class Reply:
-    status: int = 200
-    body: str = ""
-    headers: dict[str, str] = field(default_factory=dict)
-    seconds: float = 0.0
 
 
 def said(text: str, *, usage: bool = True, reason: str = "stop") -> Reply:
@@ -32,63 +19,6 @@ def said(text: str, *, usage: bool = True, reason: str = "stop") -> Reply:
     if usage:
         body["usage"] = {"prompt_tokens": 11, "completion_tokens": 3}
     return Reply(body=json.dumps(body))
-
-
-@dataclass
-class Server:
-    """reply: what is answered to the n-th request (from 0) with this body."""
-
-    reply: Callable[[int, dict], Reply]
-    url: str = ""
-    requests: list[tuple[float, dict, dict]] = field(default_factory=list)
-    working: int = 0
-    most_at_once: int = 0
-
-    def handle(self, handler: BaseHTTPRequestHandler, lock: threading.Lock) -> None:
-        body = json.loads(handler.rfile.read(int(handler.headers["Content-Length"])))
-        with lock:
-            place = len(self.requests)
-            self.requests.append((time.monotonic(), body, dict(handler.headers)))
-            self.working += 1
-            self.most_at_once = max(self.most_at_once, self.working)
-        reply = self.reply(place, body)
-        time.sleep(reply.seconds)
-        with lock:
-            self.working -= 1
-        content = reply.body.encode()
-        handler.send_response(reply.status)
-        for name, value in {**reply.headers, "Content-Length": str(len(content))}.items():
-            handler.send_header(name, value)
-        handler.end_headers()
-        handler.wfile.write(content)
-
-
-@contextmanager
-def serving(reply: Callable[[int, dict], Reply]) -> Iterator[Server]:
-    server, lock = Server(reply), threading.Lock()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            assert self.path == "/v1/chat/completions"
-            # A client that gave up has closed the connection.
-            try:
-                server.handle(self, lock)
-            except BrokenPipeError:
-                self.close_connection = True
-
-        def log_message(self, *arguments: object) -> None:
-            """Keep the test's output clean."""
-
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.url = f"http://127.0.0.1:{http.server_port}/v1"
-    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    try:
-        yield server
-    finally:
-        http.shutdown()
-        thread.join()
-        http.server_close()
 
 
 def engine_of(server: Server, **options: object) -> EndpointEngine:
@@ -113,6 +43,7 @@ def test_each_prompt_gets_its_own_answer() -> None:
     with serving(echo) as server:
         engine = engine_of(server)
         got = answers(engine)
+    assert server.paths == {"/v1/chat/completions"}
     assert [answer.text for answer in got] == [f"answer to question {place}" for place in range(6)]
     assert (got[0].prompt, got[0].tokens_in, got[0].tokens_out, got[0].cut) == (
         "system: Be brief.\n\nuser: question 0",
@@ -269,6 +200,19 @@ def test_a_rate_limit_spreads_requests() -> None:
     assert moments[-1] - moments[0] >= 0.25
 
 
+def test_a_limit_on_tokens_counts_what_the_server_counted() -> None:
+    """Each answer takes 14 tokens: at 4200 a minute one may begin every 0.2 s, however long it was allowed to be."""
+    with serving(echo) as server:
+        answers(engine_of(server, tokens_per_minute=4200, concurrency=1), PROMPTS[:4], max_tokens=2)
+    moments = sorted(moment for moment, _, _ in server.requests)
+    assert 0.55 <= moments[-1] - moments[0] < 2
+
+
+def test_a_limit_that_lets_nothing_pass_is_refused() -> None:
+    with pytest.raises(InvalidExperiment, match="a limit of 0 a minute lets nothing pass"):
+        Endpoint("http://127.0.0.1:9/v1", "m", tokens_per_minute=0)
+
+
 def test_a_resumed_call_asks_only_for_missing_batches() -> None:
     with serving(echo) as server:
         engine = engine_of(server, concurrency=1)
@@ -289,7 +233,7 @@ def test_words_are_counted_where_the_server_gives_no_usage() -> None:
 
 def test_what_a_server_cannot_do_is_said() -> None:
     engine = open_engine(Endpoint("http://127.0.0.1:9/v1", "m"), progress=None)
-    with pytest.raises(StageFailed, match="gives no log-likelihoods"):
+    with pytest.raises(StageFailed, match="declare Endpoint\\(tokenizer="):
         engine.likelihoods([(PROMPTS[0], "x")])
     with pytest.raises(StageFailed, match="cannot load the tuned weights"):
         engine.use(Path("adapter"))

@@ -1,0 +1,196 @@
+"""Requests to an OpenAI-compatible server: side by side, in pace, again after a fault that may pass."""
+
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import httpx
+
+from harness.engine.pace import Pace
+from harness.errors import StageFailed
+from harness.models import Endpoint
+
+_RETRIED = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
+_LONGEST_WAIT_SECONDS = 60.0
+_EXCERPT_CHARACTERS = 300
+# Answers are handed over, and so stored, a few rounds at a time.
+_ROUNDS_PER_BATCH = 4
+
+Result = TypeVar("Result")
+Reader = Callable[[Any], Result]
+
+
+@dataclass(frozen=True)
+class Request:
+    """One POST. about: what it asks for, as an error shall name it. tokens: about how many it will cost."""
+
+    path: str
+    body: dict[str, Any]
+    about: str
+    tokens: int = 0
+
+
+@dataclass(frozen=True)
+class Reply(Generic[Result]):
+    """value: what the reader made of the body."""
+
+    value: Result
+    seconds: float
+
+
+class Client:
+    """One server. Nothing is sent before the first request.
+
+    key: gives the API key, None for the variable that `endpoint` names. first_wait_seconds: pause before the first
+    retry; each further one is twice as long, with jitter, unless the server says how long in Retry-After.
+    """
+
+    def __init__(
+        self, endpoint: Endpoint, *, first_wait_seconds: float = 1.0, key: Callable[[], str | None] | None = None
+    ) -> None:
+        self._endpoint = endpoint
+        self._first_wait_seconds = first_wait_seconds
+        # Read at each request, and never kept: no key can end up in a store, a log or an error.
+        self._key = key or (lambda: os.environ.get(endpoint.api_key_env))
+        # A password within the address is a key too: it is neither shown nor recorded.
+        self.shown = str(httpx.URL(endpoint.url).copy_with(userinfo=b"")).rstrip("/")
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=endpoint.concurrency)
+        self._http = httpx.Client(timeout=endpoint.timeout_seconds, limits=limits)
+        self._pace = Pace(endpoint.requests_per_minute, endpoint.tokens_per_minute)
+        self._stopped = threading.Event()
+
+    def each(self, places: Sequence[int], ask: Callable[[int], Result]) -> Iterator[dict[int, Result]]:
+        """Yield `ask(place)` by place, a batch at a time, `concurrency` of them side by side.
+
+        After the first StageFailed nothing more is asked; what the rest of its batch brought is yielded before it
+        is raised.
+        """
+        self._stopped.clear()
+        size = self._endpoint.concurrency * _ROUNDS_PER_BATCH
+        with ThreadPoolExecutor(self._endpoint.concurrency) as pool:
+            for start in range(0, len(places), size):
+                asked = {place: pool.submit(ask, place) for place in places[start : start + size]}
+                try:
+                    answered, failure = self._gathered(asked)
+                    if answered:
+                        yield answered
+                    if failure is not None:
+                        raise failure
+                except BaseException:
+                    # Requests that wait for their retry would keep the pool, and the error, for minutes.
+                    self._stopped.set()
+                    pool.shutdown(wait=False, cancel_futures=True)
+                    raise
+
+    def post(self, request: Request, read: Reader[Result], *, kind: str) -> Reply[Result]:
+        """Return what `read` makes of the answer's JSON; what it cannot read is named as no `kind`.
+
+        Raises StageFailed naming address, status and the beginning of the body where the server refuses the request
+        or goes on failing after all retries.
+        """
+        attempt = 0
+        while True:
+            self._pace.wait(request.tokens, self._stopped)
+            reply = self._attempt(request, read, kind)
+            if isinstance(reply, Reply):
+                return reply
+            if not reply.retried or attempt == self._endpoint.retries or self._stopped.is_set():
+                break
+            self._stopped.wait(self._pause(attempt, reply))
+            attempt += 1
+        raise StageFailed(
+            f"POST {self.shown}{request.path}, {request.about}: {reply.reason}; "
+            f"attempts: {attempt + 1}; what was answered is stored, running again resumes"
+        )
+
+    def close(self) -> None:
+        self._http.close()
+
+    def _gathered(self, asked: dict[int, Future[Result]]) -> tuple[dict[int, Result], StageFailed | None]:
+        """Return the results by place, and the first failure; after it no request is begun or tried again."""
+        answered: dict[int, Result] = {}
+        failure: StageFailed | None = None
+        for future in as_completed(asked.values()):
+            try:
+                future.result()
+            except StageFailed as error:
+                failure = failure or error
+                self._stopped.set()
+                for other in asked.values():
+                    other.cancel()
+            except CancelledError:
+                continue
+        for place, future in asked.items():
+            if not future.cancelled() and future.exception() is None:
+                answered[place] = future.result()
+        return answered, failure
+
+    def _attempt(self, request: Request, read: Reader[Result], kind: str) -> "Reply[Result] | _Failure":
+        key = self._key()
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        address = f"{self._endpoint.url.rstrip('/')}{request.path}"
+        started = time.perf_counter()
+        try:
+            response = self._http.post(address, json=request.body, headers=headers)
+        except httpx.TimeoutException:
+            return _Failure(f"no answer within {self._endpoint.timeout_seconds:g} s", retried=True)
+        except httpx.TransportError as error:
+            return _Failure(f"no connection ({error})", retried=True)
+        seconds = time.perf_counter() - started
+        excerpt = _excerpt(response.text, key)
+        if response.status_code >= 400:
+            reason = f"status {response.status_code}: {excerpt}{self._hint(response.status_code)}"
+            return _Failure(reason, response.status_code in _RETRIED, _seconds_asked(response))
+        try:
+            body = response.json()
+            value = read(body)
+        except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+            reason = f"status {response.status_code}, but the body is no {kind}: {excerpt}"
+            return _Failure(reason, retried=True)
+        self._pace.correct(request.tokens, _tokens_counted(body, request.tokens))
+        return Reply(value, seconds)
+
+    def _hint(self, status: int) -> str:
+        return f" (is {self._endpoint.api_key_env} set to a valid key?)" if status in {401, 403} else ""
+
+    def _pause(self, attempt: int, failure: "_Failure") -> float:
+        if failure.wait_seconds is not None:
+            return min(failure.wait_seconds, _LONGEST_WAIT_SECONDS)
+        pause: float = self._first_wait_seconds * 2.0**attempt * random.uniform(0.5, 1.5)  # noqa: S311 - jitter, no secret
+        return min(pause, _LONGEST_WAIT_SECONDS)
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """wait_seconds: what the server asked for in Retry-After."""
+
+    reason: str
+    retried: bool
+    wait_seconds: float | None = None
+
+
+def _tokens_counted(body: Any, expected: int) -> int:
+    """Return the tokens that the server counted, `expected` where it gives no usage."""
+    usage = body.get("usage") if isinstance(body, dict) else None
+    if not isinstance(usage, dict):
+        return expected
+    parts = (usage.get("prompt_tokens") or 0) + (usage.get("completion_tokens") or 0)
+    return int(usage.get("total_tokens") or parts or expected)
+
+
+def _seconds_asked(response: httpx.Response) -> float | None:
+    """Return Retry-After in seconds; its rarer form, a date, counts as absent."""
+    try:
+        return max(0.0, float(response.headers["Retry-After"]))
+    except (KeyError, ValueError):
+        return None
+
+
+def _excerpt(body: str, key: str | None) -> str:
+    text = body.replace(key, "***") if key else body
+    return " ".join(text.split())[:_EXCERPT_CHARACTERS] or "(empty body)"

@@ -1,0 +1,48 @@
+"""What answers: names of engines, and what a change of engine or tokenizer makes anew."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness import SFT, Endpoint, ExactMatch, Experiment, Gain, LoRA, Model, ZeroShot
+from harness.errors import InvalidExperiment
+from harness.plan import Plan, System, model_key
+from tasks.home_commands import HomeCommands
+
+
+def test_an_engine_is_named_or_given_as_a_path() -> None:
+    assert Model("m").engine == Model("m", engine="transformers").engine == "harness.engine.local:open_engine"
+    assert Model("m", engine="vllm").engine == "harness.engine.vllm:open_engine"
+    assert Model("m", engine="mine.engine:open").engine == "mine.engine:open"
+    with pytest.raises(InvalidExperiment, match=r"engine='vlm' is unknown; use 'transformers' or 'vllm'"):
+        Model("m", engine="vlm")
+
+
+def test_another_engine_answers_anew_and_trains_nothing_anew(tiny_model: Path) -> None:
+    def keys(engine: str) -> dict[str, str]:
+        experiment = Experiment(
+            question="Does another engine train anew?",
+            task=HomeCommands(language="en"),
+            model=Model(str(tiny_model), engine=engine),
+            baselines=[ZeroShot()],
+            recipes=[SFT(adapter=LoRA(rank=2))],
+            metrics=[ExactMatch()],
+            go_if=[Gain(ExactMatch(), at_least=0.05)],
+        )
+        return {stage.label: stage.key for stage in Plan(experiment, "engines").known_stages()}
+
+    ours, theirs = keys("transformers"), keys("vllm")
+    same = {label.partition(" ")[0] for label in ours if ours[label] == theirs[label]}
+    other = {label.partition(" ")[0] for label in ours if ours[label] != theirs[label]}
+    assert (same, other) == ({"audit", "tune"}, {"answer"})
+
+
+def test_a_tokenizer_brings_an_endpoints_likelihoods_and_a_key_of_its_own(tiny_model: Path) -> None:
+    plain = Endpoint("http://127.0.0.1:9/v1", "m")
+    known = replace(plain, tokenizer=str(tiny_model))
+    assert known.tokenizer == Model(str(tiny_model))
+    assert model_key(plain) != model_key(known)
+    assert model_key(plain) == model_key(replace(plain, tokens_per_minute=100.0, requests_per_minute=1.0))
+    systems = [System("zero", "baseline", ZeroShot(), model) for model in (plain, known)]
+    assert [system.gives_likelihoods for system in systems] == [False, True]

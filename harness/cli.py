@@ -113,12 +113,11 @@ def _verdict(options: argparse.Namespace) -> int:
     names = [options.experiment] if options.experiment else list(store.experiments())
     worst = 0 if names else _NEVER_MEASURED
     for name in names:
-        evidence = store.evidence(name)
-        if evidence is None:
+        decision = store.decision(name)
+        if decision is None:
             sys.stdout.write(f"never measured: {name}; run pytest experiments/{name}.py first\n")
             worst = _NEVER_MEASURED
             continue
-        decision = evidence.decision
         sys.stdout.write(f"{decision.verdict:<13} {name}: {decision.reason}\n")
         worst = max(worst, _EXIT_CODES[decision.verdict])
     return worst

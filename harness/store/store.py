@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import QueryFailed, StageFailed
 from harness.store.database import reading, transaction
+from harness.store.evidence import decisions_of, evidence_of, stages_of
 from harness.store.rows import (
     AnswerRow,
     CheckRow,
@@ -73,7 +74,7 @@ class Store:
     def stages(self, keys: Collection[str]) -> dict[str, StageRow]:
         """Return the finished stages among `keys`."""
         with transaction(self.path) as connection:
-            found = _stages(connection, keys)
+            found = stages_of(connection, keys)
         return {stage.key: stage for stage in found}
 
     def answers(self, key: str) -> tuple[AnswerRow, ...]:
@@ -92,7 +93,7 @@ class Store:
         """Keep one batch of an unfinished stage, whole or not at all."""
         if rows:
             with transaction(self.path) as connection:
-                insert(connection, _TABLES[type(rows[0])], rows)
+                _insert_content(connection, rows)
 
     def revalue(self, key: str, values: Mapping[str, object]) -> None:
         """Keep what a task's changed reader makes of stored answers: sample id -> value."""
@@ -117,10 +118,9 @@ class Store:
     ) -> None:
         """Keep the last rows and the stage itself in one transaction: from now on it is finished."""
         with transaction(self.path) as connection:
-            if _stages(connection, [stage.key]):
+            if stages_of(connection, [stage.key]):
                 raise StageFailed(f"stage {stage.key[:12]} is finished already; two runs worked on it at once")
-            if rows:
-                insert(connection, _TABLES[type(rows[0])], rows)
+            _insert_content(connection, rows)
             insert(connection, "training_log", log)
             insert(connection, "stages", [stage])
             if look is not None:
@@ -173,10 +173,15 @@ class Store:
             found = connection.execute("SELECT DISTINCT experiment FROM decisions ORDER BY experiment").fetchall()
         return tuple(str(record[0]) for record in found)
 
+    def decision(self, name: str) -> DecisionRow | None:
+        """Return the latest decision about experiment `name`, or None if it was never judged."""
+        with transaction(self.path) as connection:
+            return next(reversed(decisions_of(connection, name)), None)
+
     def evidence(self, name: str) -> Evidence | None:
         """Return all that the current declaration of experiment `name` stands on, or None if it was never judged."""
         with transaction(self.path) as connection:
-            return _evidence(connection, name)
+            return evidence_of(connection, name)
 
     def query(self, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
         """Run a user's query; return column names and records.
@@ -211,15 +216,10 @@ class Store:
             spare.replace(self.index_path)
 
 
-def _stages(connection: "DuckDBPyConnection", keys: Collection[str]) -> tuple[StageRow, ...]:
-    return select(
-        connection,
-        StageRow,
-        "stages",
-        where="key IN (SELECT unnest(?))",
-        parameters=[list(keys)],
-        order="started_at, key",
-    )
+def _insert_content(connection: "DuckDBPyConnection", rows: Sequence[StageContent]) -> None:
+    for kind, table in _TABLES.items():
+        if found := [row for row in rows if type(row) is kind]:
+            insert(connection, table, found)
 
 
 def _insert_look(connection: "DuckDBPyConnection", look: LookRow) -> None:
@@ -244,49 +244,10 @@ def _replaced(judgement: Judgement) -> Iterable[tuple[str, Sequence[object]]]:
 
 def _repeats_last(connection: "DuckDBPyConnection", decision: DecisionRow) -> bool:
     """A rerun that decides the same by the same rule on the same numbers is no new decision."""
-    last = _decisions(connection, decision.experiment)[-1:]
+    last = decisions_of(connection, decision.experiment)[-1:]
     return bool(last) and (last[0].verdict, last[0].reason, last[0].criteria_key, last[0].findings) == (
         decision.verdict,
         decision.reason,
         decision.criteria_key,
         json.loads(json.dumps(decision.findings)),
     )
-
-
-def _decisions(connection: "DuckDBPyConnection", name: str) -> tuple[DecisionRow, ...]:
-    return select(
-        connection, DecisionRow, "decisions", where="experiment = ?", parameters=[name], order="decided_at, rowid"
-    )
-
-
-def _evidence(connection: "DuckDBPyConnection", name: str) -> Evidence | None:
-    experiments = select(connection, ExperimentRow, "experiments", where="name = ?", parameters=[name])
-    decisions = _decisions(connection, name)
-    if not experiments or not decisions:
-        return None
-    mine = {"where": "experiment = ?", "parameters": [name]}
-    memberships = select(connection, ExperimentStageRow, "experiment_stages", order="system, kind, split, seed", **mine)  # type: ignore[arg-type]
-    keys = [membership.stage_key for membership in memberships]
-    of_stages = {"where": "stage_key IN (SELECT unnest(?))", "parameters": [keys]}
-    return Evidence(
-        experiment=experiments[0],
-        decision=decisions[-1],
-        decisions=decisions,
-        systems=select(connection, SystemRow, "systems", order="role, rowid", **mine),  # type: ignore[arg-type]
-        stages=_stages(connection, keys),
-        memberships=memberships,
-        samples=select(connection, SampleRow, "samples", order="split, position", **mine),  # type: ignore[arg-type]
-        answers=select(connection, AnswerRow, "answers", **of_stages),  # type: ignore[arg-type]
-        scores=select(connection, ScoreRow, "scores", order="metric, system, split, seed, sample_id", **mine),  # type: ignore[arg-type]
-        training_log=select(connection, TrainingLogRow, "training_log", order="stage_key, name, step", **of_stages),  # type: ignore[arg-type]
-        comparisons=select(connection, ComparisonRow, "comparisons", order="rowid", **mine),  # type: ignore[arg-type]
-        system_means=select(connection, SystemMeanRow, "system_means", order="rowid", **mine),  # type: ignore[arg-type]
-        checks=select(connection, CheckRow, "checks", order="position", **mine),  # type: ignore[arg-type]
-        looks=_looks_of(connection, name),
-    )
-
-
-def _looks_of(connection: "DuckDBPyConnection", name: str) -> tuple[LookRow, ...]:
-    """Return every look at the holdouts that this experiment has opened, by whichever experiment."""
-    where = "holdout_key IN (SELECT holdout_key FROM looks WHERE experiment = ?)"
-    return select(connection, LookRow, "looks", where=where, parameters=[name], order="looked_at, system")

@@ -160,6 +160,10 @@ def test_judging_replaces_one_experiment_and_leaves_the_others(store, make_judge
     assert [row.reason for row in store.evidence("lamps").decisions] == ["it is better", "it is still better"]
     assert store.evidence("torches").decision.verdict == "NO_GO"
     assert store.evidence("unheard of") is None
+    assert [store.decision(name) for name in ("lamps", "torches")] == [
+        store.evidence(name).decision for name in ("lamps", "torches")
+    ]
+    assert store.decision("unheard of") is None
 
 
 def test_asking_who_is_there_makes_no_file(store):

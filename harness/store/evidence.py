@@ -1,0 +1,75 @@
+"""What the store holds about one experiment, read back within a transaction."""
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+from harness.store.rows import (
+    AnswerRow,
+    CheckRow,
+    ComparisonRow,
+    DecisionRow,
+    Evidence,
+    ExperimentRow,
+    ExperimentStageRow,
+    LookRow,
+    SampleRow,
+    ScoreRow,
+    StageRow,
+    SystemMeanRow,
+    SystemRow,
+    TrainingLogRow,
+)
+from harness.store.tables import select
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+
+def stages_of(connection: "DuckDBPyConnection", keys: Collection[str]) -> tuple[StageRow, ...]:
+    return select(
+        connection,
+        StageRow,
+        "stages",
+        where="key IN (SELECT unnest(?))",
+        parameters=[list(keys)],
+        order="started_at, key",
+    )
+
+
+def decisions_of(connection: "DuckDBPyConnection", name: str) -> tuple[DecisionRow, ...]:
+    return select(
+        connection, DecisionRow, "decisions", where="experiment = ?", parameters=[name], order="decided_at, rowid"
+    )
+
+
+def evidence_of(connection: "DuckDBPyConnection", name: str) -> Evidence | None:
+    experiments = select(connection, ExperimentRow, "experiments", where="name = ?", parameters=[name])
+    decisions = decisions_of(connection, name)
+    if not experiments or not decisions:
+        return None
+    mine = {"where": "experiment = ?", "parameters": [name]}
+    memberships = select(connection, ExperimentStageRow, "experiment_stages", order="system, kind, split, seed", **mine)  # type: ignore[arg-type]
+    keys = [membership.stage_key for membership in memberships]
+    of_stages = {"where": "stage_key IN (SELECT unnest(?))", "parameters": [keys]}
+    return Evidence(
+        experiment=experiments[0],
+        decision=decisions[-1],
+        decisions=decisions,
+        systems=select(connection, SystemRow, "systems", order="role, rowid", **mine),  # type: ignore[arg-type]
+        stages=stages_of(connection, keys),
+        memberships=memberships,
+        samples=select(connection, SampleRow, "samples", order="split, position", **mine),  # type: ignore[arg-type]
+        answers=select(connection, AnswerRow, "answers", **of_stages),  # type: ignore[arg-type]
+        scores=select(connection, ScoreRow, "scores", order="metric, system, split, seed, sample_id", **mine),  # type: ignore[arg-type]
+        training_log=select(connection, TrainingLogRow, "training_log", order="stage_key, name, step", **of_stages),  # type: ignore[arg-type]
+        comparisons=select(connection, ComparisonRow, "comparisons", order="rowid", **mine),  # type: ignore[arg-type]
+        system_means=select(connection, SystemMeanRow, "system_means", order="rowid", **mine),  # type: ignore[arg-type]
+        checks=select(connection, CheckRow, "checks", order="position", **mine),  # type: ignore[arg-type]
+        looks=_looks_of(connection, name),
+    )
+
+
+def _looks_of(connection: "DuckDBPyConnection", name: str) -> tuple[LookRow, ...]:
+    """Return every look at the holdouts that this experiment has opened, by whichever experiment."""
+    where = "holdout_key IN (SELECT holdout_key FROM looks WHERE experiment = ?)"
+    return select(connection, LookRow, "looks", where=where, parameters=[name], order="looked_at, system")

@@ -40,4 +40,4 @@ def draw(store: Store) -> list[Path]:
     """Draw every stored experiment again; two processes that finish at once draw one after the other."""
     with FileLock(store.folder / ".locks" / "report.lock"):
         found = (store.evidence(name) for name in store.experiments())
-        return write_reports(store.folder, [evidence for evidence in found if evidence is not None])
+        return write_reports(store.folder, (evidence for evidence in found if evidence is not None))

@@ -3,7 +3,7 @@
 import json
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from harness.report.index import render_index, summarise
@@ -36,15 +36,19 @@ def verdict_entry(evidence: Evidence) -> dict[str, object]:
     }
 
 
-def write_reports(folder: Path, evidences: Sequence[Evidence]) -> list[Path]:
+def write_reports(folder: Path, evidences: Iterable[Evidence]) -> list[Path]:
     """Write the pages, index.html and verdicts.json into `folder`, which is made if missing; return their paths.
 
-    Each file is replaced as a whole, so a reader never meets half a page.
+    Each file is replaced as a whole, so a reader never meets half a page. Evidence is asked for and let go one
+    experiment at a time: 100,000 answers with their scores are about 500 MB.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    written = [_replace(folder / f"{evidence.experiment.name}.html", render_page(evidence)) for evidence in evidences]
-    written.append(_replace(folder / "index.html", render_index([summarise(evidence) for evidence in evidences])))
-    entries = [verdict_entry(evidence) for evidence in evidences]
+    written, summaries, entries = [], [], []
+    for evidence in evidences:
+        written.append(_replace(folder / f"{evidence.experiment.name}.html", render_page(evidence)))
+        summaries.append(summarise(evidence))
+        entries.append(verdict_entry(evidence))
+    written.append(_replace(folder / "index.html", render_index(summaries)))
     text = json.dumps(entries, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     written.append(_replace(folder / "verdicts.json", text))
     return written

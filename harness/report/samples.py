@@ -1,7 +1,9 @@
 """Sample by sample: the question, the reference and what each of the two systems said."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 from harness.report.outcomes import LABELS, Outcome, compare_outcome, is_binary, is_right, single_outcome
 from harness.report.reading import DEV, HOLDOUT, chosen, directions, finite, main_stages, primary_metric
@@ -13,6 +15,7 @@ _TEXT_LIMITS = (20_000, 8_000, 4_000, 2_000, 1_000, 500, 250, 120)  # characters
 _MOST_TAG_VALUES = 40
 
 _Key = tuple[str, str]  # system, sample id
+_Run = tuple[int, AnswerRow, ScoreRow | None]  # seed, what was said, its score
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,21 +70,41 @@ class SampleList:
     text_limit: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Scale:
+    """What the primary metric's scores mean; `mark` is None where no score is right or wrong."""
+
+    better: str
+    binary: bool
+
+    @property
+    def mark(self) -> str | None:
+        return self.better if self.binary else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Answered:
+    sample: SampleRow
+    sides: tuple[tuple[SystemRow, tuple[_Run, ...]], ...]
+    outcome: Outcome
+
+
 def sample_list(evidence: Evidence) -> SampleList:
     """Return the chosen pair on the holdout, or the best baseline alone on DEV where nothing was tuned."""
     split, systems = _what_to_show(evidence)
     metric = primary_metric(evidence)
-    cards = _ordered(_cards(evidence, split, systems, metric))
-    shown = cards[:MOST_CARDS]
-    limit = _fitting_limit(shown)
+    answered, scale = _answered(evidence, split, systems, metric)
+    # Of 100,000 samples 2,000 become cards: the others are only counted.
+    cards = [_card(one, scale) for one in answered[:MOST_CARDS]]
+    limit = _fitting_limit(cards)
     return SampleList(
         split=split,
         metric=metric,
         systems=tuple(system.system for system in systems),
-        total=len(cards),
-        cards=tuple(_shortened(card, limit) for card in shown) if limit else tuple(shown),
-        counts=_counts(cards),
-        tag_choices=_tag_choices(shown),
+        total=len(answered),
+        cards=tuple(_shortened(card, limit) for card in cards) if limit else tuple(cards),
+        counts=_counts(answered),
+        tag_choices=_tag_choices(cards),
         text_limit=limit,
     )
 
@@ -98,22 +121,30 @@ def _what_to_show(evidence: Evidence) -> tuple[str, tuple[SystemRow, ...]]:
     return HOLDOUT, ()
 
 
-def _cards(evidence: Evidence, split: str, systems: Sequence[SystemRow], metric: str | None) -> list[Card]:
+def _answered(
+    evidence: Evidence, split: str, systems: Sequence[SystemRow], metric: str | None
+) -> tuple[list[_Answered], _Scale]:
+    """Return every sample of the split in reading order, and what its scores mean."""
     if not systems:
-        return []
-    answers = _answers(evidence, split)
+        return [], _Scale(better="higher", binary=False)
+    answers = _answers(evidence, split, {system.system for system in systems})
     scores = _scores(evidence, split, metric)
     known = [value for row in scores.values() if (value := finite(row.score)) is not None]
-    better, binary = directions(evidence).get(metric or "", "higher"), is_binary(known)
-    samples = sorted((row for row in evidence.samples if row.split == split), key=lambda row: row.position)
-    return [_card(sample, systems, answers, scores, better=better, binary=binary) for sample in samples]
+    scale = _Scale(better=directions(evidence).get(metric or "", "higher"), binary=is_binary(known))
+    found = []
+    for sample in evidence.samples:
+        if sample.split == split:
+            sides = tuple((system, _runs(system.system, sample.sample_id, answers, scores)) for system in systems)
+            found.append(_Answered(sample, sides, _outcome([runs for _, runs in sides], scale)))
+    rank = {outcome: place for place, outcome in enumerate(LABELS)}
+    return sorted(found, key=lambda one: (rank[one.outcome], one.sample.position)), scale
 
 
-def _answers(evidence: Evidence, split: str) -> dict[_Key, list[tuple[int, AnswerRow]]]:
+def _answers(evidence: Evidence, split: str, systems: Collection[str]) -> dict[_Key, list[tuple[int, AnswerRow]]]:
     """Return (seed, answer) of each system and sample."""
     stages: dict[str, list[tuple[str, int]]] = {}
     for membership in main_stages(evidence):
-        if membership.split == split:
+        if membership.split == split and membership.system in systems:
             stages.setdefault(membership.stage_key, []).append((membership.system, membership.seed))
     found: dict[_Key, list[tuple[int, AnswerRow]]] = {}
     for answer in evidence.answers:
@@ -130,25 +161,33 @@ def _scores(evidence: Evidence, split: str, metric: str | None) -> dict[tuple[st
     }
 
 
-def _card(
-    sample: SampleRow,
-    systems: Sequence[SystemRow],
+def _runs(
+    system: str,
+    sample_id: str,
     answers: Mapping[_Key, Sequence[tuple[int, AnswerRow]]],
     scores: Mapping[tuple[str, str, int, int], ScoreRow],
-    *,
-    better: str,
-    binary: bool,
-) -> Card:
-    sides = []
-    for system in systems:
-        given = answers.get((system.system, sample.sample_id), ())
-        scored = [(seed, row, scores.get((system.system, sample.sample_id, seed, row.repeat))) for seed, row in given]
-        sides.append(_side(system, scored, better=better if binary else None))
-    side_scores = [[score for said in side.said for score in said.scores] for side in sides]
-    if len(sides) == 2:
-        outcome = compare_outcome(side_scores[0], side_scores[1], better=better, binary=binary)
-    else:
-        outcome = single_outcome(side_scores[0], better=better, binary=binary)
+) -> tuple[_Run, ...]:
+    """Return one system's answers to one sample with their scores, equal texts side by side."""
+    given = sorted(answers.get((system, sample_id), ()), key=lambda run: (run[0], run[1].repeat))
+    by_text: dict[str, list[_Run]] = {}
+    for seed, row in given:
+        by_text.setdefault(row.text, []).append((seed, row, scores.get((system, sample_id, seed, row.repeat))))
+    return tuple(run for runs in by_text.values() for run in runs)
+
+
+def _outcome(sides: Sequence[Sequence[_Run]], scale: _Scale) -> Outcome:
+    scores = [_numbers(runs) for runs in sides]
+    if len(scores) == 2:
+        return compare_outcome(scores[0], scores[1], better=scale.better, binary=scale.binary)
+    return single_outcome(scores[0], better=scale.better, binary=scale.binary)
+
+
+def _numbers(runs: Sequence[_Run]) -> list[float]:
+    return [value for _, _, row in runs if row and (value := finite(row.score)) is not None]
+
+
+def _card(answered: _Answered, scale: _Scale) -> Card:
+    sample = answered.sample
     tags = sample.tags if isinstance(sample.tags, Mapping) else {}
     return Card(
         number=sample.position,
@@ -157,29 +196,26 @@ def _card(
         reference=sample.reference,
         group=sample.cluster,
         tags=tuple((str(name), str(value)) for name, value in sorted(tags.items())),
-        outcome=outcome,
-        sides=tuple(sides),
+        outcome=answered.outcome,
+        sides=tuple(_side(system, runs, better=scale.mark) for system, runs in answered.sides),
     )
 
 
-def _side(system: SystemRow, scored: Sequence[tuple[int, AnswerRow, ScoreRow | None]], *, better: str | None) -> Side:
-    """Group equal answers of several seeds. better: None where the metric is not right-or-wrong."""
-    by_text: dict[str, list[tuple[int, AnswerRow, ScoreRow | None]]] = {}
-    for run in sorted(scored, key=lambda run: (run[0], run[1].repeat)):
-        by_text.setdefault(run[1].text, []).append(run)
-    said = tuple(_said(text, runs, better) for text, runs in by_text.items())
+def _side(system: SystemRow, runs: Sequence[_Run], *, better: str | None) -> Side:
+    """Say equal answers of several seeds once. better: None where the metric is not right-or-wrong."""
+    said = tuple(_said(text, list(same), better) for text, same in groupby(runs, key=lambda run: run[1].text))
     marks = [is_right(score, better=better) for one in said for score in one.scores] if better else []
     return Side(
         system=system.system,
         role=system.role,
         said=said,
         right=sum(marks) if marks else None,
-        runs=len(scored),
+        runs=len(runs),
     )
 
 
-def _said(text: str, runs: Sequence[tuple[int, AnswerRow, ScoreRow | None]], better: str | None) -> Said:
-    scores = [value for _, _, row in runs if row and (value := finite(row.score)) is not None]
+def _said(text: str, runs: Sequence[_Run], better: str | None) -> Said:
+    scores = _numbers(runs)
     return Said(
         text=text,
         seeds=tuple(dict.fromkeys(seed for seed, _, _ in runs)),
@@ -190,14 +226,9 @@ def _said(text: str, runs: Sequence[tuple[int, AnswerRow, ScoreRow | None]], bet
     )
 
 
-def _ordered(cards: Iterable[Card]) -> list[Card]:
-    rank = {outcome: place for place, outcome in enumerate(LABELS)}
-    return sorted(cards, key=lambda card: (rank[card.outcome], card.number))
-
-
-def _counts(cards: Sequence[Card]) -> tuple[tuple[Outcome, str, int], ...]:
-    outcomes = [card.outcome for card in cards]
-    return tuple((outcome, label, outcomes.count(outcome)) for outcome, label in LABELS.items() if outcome in outcomes)
+def _counts(answered: Sequence[_Answered]) -> tuple[tuple[Outcome, str, int], ...]:
+    numbers = Counter(one.outcome for one in answered)
+    return tuple((outcome, label, numbers[outcome]) for outcome, label in LABELS.items() if numbers[outcome])
 
 
 def _tag_choices(cards: Sequence[Card]) -> tuple[tuple[str, tuple[str, ...]], ...]:

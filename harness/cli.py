@@ -72,6 +72,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     data.add_argument("action", choices=("check",))
     data.add_argument("file", type=Path)
+    vllm = _add(
+        commands,
+        "vllm",
+        _vllm,
+        "install vLLM in an environment of its own, for Model(..., engine='vllm')",
+        "harness vllm install",
+    )
+    vllm.add_argument("action", choices=("install",))
+    vllm.add_argument("--build", choices=("cpu", "cuda"), help="without it, cuda where an NVIDIA driver runs")
     _add(commands, "doctor", _doctor, "check the installation", "harness doctor")
     return parser
 
@@ -154,6 +163,18 @@ def _data(options: argparse.Namespace) -> int:
     for line in check_file(options.file):
         sys.stdout.write(f"{line}\n")
     return 0
+
+
+def _vllm(options: argparse.Namespace) -> int:
+    from harness.engine.vllm_environment import install
+
+    install(options.build, say=_say)
+    return 0
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()  # minutes may pass until the next
 
 
 def _doctor(_: argparse.Namespace) -> int:

@@ -48,10 +48,16 @@ class Client:
 
     key: gives the API key, None for the variable that `endpoint` names. first_wait_seconds: pause before the first
     retry; each further one is twice as long, with jitter, unless the server says how long in Retry-After.
+    proxied: through the proxy that the environment names, if it does.
     """
 
     def __init__(
-        self, endpoint: Endpoint, *, first_wait_seconds: float = 1.0, key: Callable[[], str | None] | None = None
+        self,
+        endpoint: Endpoint,
+        *,
+        first_wait_seconds: float = 1.0,
+        key: Callable[[], str | None] | None = None,
+        proxied: bool = True,
     ) -> None:
         self._endpoint = endpoint
         self._first_wait_seconds = first_wait_seconds
@@ -60,7 +66,7 @@ class Client:
         # A password within the address is a key too: it is neither shown nor recorded.
         self.shown = str(httpx.URL(endpoint.url).copy_with(userinfo=b"")).rstrip("/")
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=endpoint.concurrency)
-        self._http = httpx.Client(timeout=endpoint.timeout_seconds, limits=limits)
+        self._http = httpx.Client(timeout=endpoint.timeout_seconds, limits=limits, trust_env=proxied)
         self._pace = Pace(endpoint.requests_per_minute, endpoint.tokens_per_minute)
         self._stopped = threading.Event()
 

@@ -1,0 +1,232 @@
+"""A local model that vLLM answers with: a server on 127.0.0.1, in an environment of its own."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.engine import adapters
+from harness.engine.client import Client, Request
+from harness.engine.echoes import PROMPT_LOGPROBS, Echoes
+from harness.engine.vllm_environment import VERSION, executable
+from harness.engine.vllm_server import BASE, Serving, VllmServer
+from harness.errors import StageFailed
+from harness.models import Endpoint, Model
+from harness.protocols import Batch, LikelihoodBatch, Progress
+from harness.samples import Completion, Decoding, Likelihood, Messages
+from harness.weights.hardware import choose_device, choose_dtype, describe, dtype_name
+from harness.weights.loading import load_tokenizer, tokenizer_of, weights_folder
+from harness.weights.rendering import answer_ids, end_id, prompt_ids, prompt_text
+
+# As many as vLLM decodes at once on a CPU gain nothing beyond; its own scheduler makes the batches.
+_CONCURRENCY = 64
+_TIMEOUT_SECONDS = 600.0
+# The ranks that vLLM can make room for.
+_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+
+
+def open_engine(model: Model, *, progress: Progress) -> "VllmEngine":
+    """Return what answers with `model`. The server starts with the first request.
+
+    Raises MissingPackage where vLLM's environment is missing, and what `harness.model_files.locate` raises.
+    """
+    executable()
+    return VllmEngine(model, progress=progress)
+
+
+class VllmEngine:
+    """One model behind a server of its own; see `harness.protocols.Engine`.
+
+    Prompts and answers go as token ids, rendered as the transformers engine renders them.
+    """
+
+    def __init__(self, model: Model, *, progress: Progress) -> None:
+        self._model, self._progress = model, progress
+        self._device = choose_device(model.device)
+        self._dtype = choose_dtype(model.dtype, self._device)
+        self._base = weights_folder(model, progress=progress)
+        self._base_tokenizer = self._tokenizer = load_tokenizer(model, progress=progress)
+        self._adapter: Path | None = None
+        self._folder, self._rank = self._base, 0
+        self._open: _Open | None = None
+
+    @property
+    def description(self) -> dict[str, str | int | float | bool | None]:
+        return describe(self._device, self._dtype) | {
+            "engine": "vllm",
+            "vllm": VERSION,
+            "model": self._model.name,
+            "adapter": None if self._adapter is None else self._adapter.name,
+        }
+
+    def generate(
+        self, prompts: Sequence[Messages], decoding: Decoding, *, done: frozenset[int] = frozenset()
+    ) -> Iterator[Batch]:
+        """Yield completions a batch. A temperature of 0 is greedy.
+
+        Raises StageFailed naming the position of a prompt that the server refuses, as it does one that its context
+        cannot hold, and with the tail of its log where the server died.
+        """
+        missing = [position for position in range(len(prompts)) if position not in done]
+        if not missing:
+            return
+        server = self._opened()
+        ends = [end_id(self._tokenizer)]
+
+        def ask(place: int) -> Completion:
+            ids = prompt_ids(self._tokenizer, prompts[place])
+            body = _body(server.name, ids, decoding, ends, room=server.context - len(ids))
+            reply = server.client.post(
+                Request("/completions", body, f"prompt at position {place}"), _read, kind="completion"
+            )
+            # A row's share: those that are answered beside it take the rest.
+            return self._completion(
+                prompts[place], len(ids), reply.value, reply.seconds / min(len(missing), _CONCURRENCY)
+            )
+
+        for answered in server.each(missing, ask):
+            yield tuple(answered), tuple(answered.values())
+
+    def likelihoods(
+        self, requests: Sequence[tuple[Messages, str]], *, done: frozenset[int] = frozenset()
+    ) -> Iterator[LikelihoodBatch]:
+        """Yield, a batch, the log-likelihoods of the answers given their prompts; the end token is not scored."""
+        missing = [position for position in range(len(requests)) if position not in done]
+        if not missing:
+            return
+        server = self._opened()
+        echoes = Echoes(server.client, server.name, self._tokenizer, trusted=PROMPT_LOGPROBS)
+
+        def weigh(place: int) -> Likelihood:
+            prompt, answer = requests[place]
+            ids = prompt_ids(self._tokenizer, prompt), answer_ids(self._tokenizer, answer, end=False)
+            return echoes.likelihood(*ids, bytes_=len(answer.encode()), about=f"text at position {place}")
+
+        for weighed in server.each(missing, weigh):
+            yield tuple(weighed), tuple(weighed.values())
+
+    def use(self, adapter: Path | None) -> None:
+        """Answer with the LoRA adapter or whole model in folder `adapter`, or with the base model.
+
+        An adapter joins the running server, which starts anew only for the first one, for a higher rank than before
+        and for a whole model.
+
+        Raises StageFailed for an adapter that vLLM cannot serve.
+        """
+        if adapter == self._adapter:
+            return
+        if adapter is None or adapters.is_adapter(adapter):
+            wanted, tokenizer = self._base, self._base_tokenizer
+            rank = self._rank if adapter is None else max(self._rank, _rank_of(adapter))
+        else:
+            stored = any((adapter / name).is_file() for name in ("tokenizer.json", "tokenizer.model"))
+            wanted, tokenizer = adapter, tokenizer_of(adapter) if stored else self._base_tokenizer
+            rank = 0
+        if (wanted, rank) != (self._folder, self._rank):
+            self.close()
+        self._adapter, self._folder, self._rank, self._tokenizer = adapter, wanted, rank, tokenizer
+
+    def close(self) -> None:
+        """End the server; the next request starts it anew."""
+        if self._open is not None:
+            self._open.close()
+            self._open = None
+
+    def _opened(self) -> "_Open":
+        if self._open is None:
+            stored = self._tokenizer is not self._base_tokenizer
+            serving = Serving(
+                folder=self._folder,
+                tokenizer=self._folder if stored else self._base,
+                dtype=dtype_name(self._dtype),
+                adapter_rank=self._rank,
+                trust_remote_code=self._model.trust_remote_code,
+            )
+            self._open = _Open(VllmServer(serving, progress=self._progress))
+        whole = self._folder == self._adapter
+        self._open.serve(None if whole else self._adapter)
+        return self._open
+
+    def _completion(self, prompt: Messages, tokens_in: int, said: tuple[str, bool, int], seconds: float) -> Completion:
+        text, cut, tokens_out = said
+        return Completion(
+            text=text,
+            prompt=prompt_text(self._tokenizer, prompt),
+            tokens_in=tokens_in,
+            tokens_out=tokens_out,
+            seconds=seconds,
+            cut=cut,
+        )
+
+
+class _Open:
+    """A running server and what talks to it. name: what answers now, the base model or an adapter."""
+
+    def __init__(self, server: VllmServer) -> None:
+        self._server = server
+        endpoint = Endpoint(server.url, BASE, concurrency=_CONCURRENCY, timeout_seconds=_TIMEOUT_SECONDS, retries=2)
+        self.client = Client(endpoint, key=lambda: server.key, proxied=False)
+        self.context = server.context()
+        self.name = BASE
+        self._loaded: dict[Path, str] = {}
+
+    def serve(self, adapter: Path | None) -> None:
+        """Answer with `adapter`, loading it if it is new to the server; None is the base model."""
+        if adapter is not None and adapter not in self._loaded:
+            name = f"adapter-{len(self._loaded)}"
+            self._server.load_adapter(name, adapter)
+            self._loaded[adapter] = name
+        self.name = BASE if adapter is None else self._loaded[adapter]
+
+    def each(self, places: Sequence[int], ask: Any) -> Iterator[dict[int, Any]]:
+        """Yield what `Client.each` does; where the server died, the error carries the tail of its log."""
+        try:
+            yield from self.client.each(places, ask)
+        except StageFailed as error:
+            raise self._server.explained(error) from error
+
+    def close(self) -> None:
+        self.client.close()
+        self._server.stop()
+
+
+def _body(name: str, ids: list[int], decoding: Decoding, ends: list[int], *, room: int) -> dict[str, Any]:
+    return {
+        "model": name,
+        "prompt": ids,
+        "max_tokens": max(1, min(decoding.max_tokens, room)),
+        "temperature": decoding.temperature,
+        "top_p": decoding.top_p,
+        "seed": decoding.seed,
+        "stop": list(decoding.stop),
+        "stop_token_ids": ends,
+    }
+
+
+def _read(body: Any) -> tuple[str, bool, int]:
+    """Return text, whether it was cut, and its tokens."""
+    choice = body["choices"][0]
+    text = str(choice["text"]).encode("utf-8", "replace").decode("utf-8")
+    return text, choice["finish_reason"] == "length", int(body["usage"]["completion_tokens"])
+
+
+def _rank_of(adapter: Path) -> int:
+    """Return the smallest room that vLLM makes for the adapter.
+
+    Raises StageFailed naming what of it vLLM does not compute.
+    """
+    config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
+    refused = [name for name in ("use_dora", "modules_to_save", "trainable_token_indices") if config.get(name)]
+    if config.get("bias", "none") != "none":
+        refused.append(f"bias={config['bias']!r}")
+    if config.get("peft_type") != "LORA":
+        refused = [f"peft_type {config.get('peft_type')}"]
+    rank = max([int(config.get("r") or 0), *(int(value) for value in (config.get("rank_pattern") or {}).values())])
+    if not refused and rank > _RANKS[-1]:
+        refused = [f"rank {rank}"]
+    if refused:
+        raise StageFailed(
+            f"vLLM serves plain LoRA adapters up to rank {_RANKS[-1]}, and {adapter} has {', '.join(refused)}; "
+            "use Model(..., engine='transformers') for it"
+        )
+    return next(room for room in _RANKS if room >= rank)

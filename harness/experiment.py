@@ -55,10 +55,15 @@ class Experiment:
 
 
 def check_data(experiment: Experiment) -> None:
-    """Load the samples and refuse an experiment that cannot be judged on them.
+    """Load the samples and refuse an experiment that cannot be judged on them; a guard's too, before time is spent.
 
     Raises InvalidExperiment when a split is empty, or an id stands twice, in one split or in two.
     """
+    for guard in experiment.guards:
+        if not guard.task.samples(Split.HOLDOUT):
+            raise InvalidExperiment(
+                f"the guard's task {guard.task.name!r} has no holdout samples; it is judged on those"
+            )
     seen: dict[str, Split] = {}
     for split in Split:
         samples = experiment.task.samples(split)

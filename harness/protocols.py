@@ -30,7 +30,7 @@ FloatArray = NDArray[np.float64]
 
 @runtime_checkable
 class Task(Protocol):
-    """What is asked. Optional members: `corpus()`, `choices`, `answer_tokens`."""
+    """What is asked. Optional members: `corpus()`, `choices`, `answer_tokens`, `shot()`, `asker`."""
 
     @property
     def name(self) -> str: ...
@@ -55,6 +55,28 @@ class HasChoices(Protocol):
 
     @property
     def choices(self) -> Sequence[str]: ...
+
+
+@runtime_checkable
+class HasShots(Protocol):
+    """A task that says how a sample is shown as an example; else it is its prompt and its reference."""
+
+    def shot(self, sample: Sample) -> Messages: ...
+
+
+@runtime_checkable
+class AsksItself(Protocol):
+    """A task whose question is more than one prompt: several texts to weigh for one sample, or settings of its own.
+
+    `asker` is the dotted path "package.module:function" of
+    `ask(task, engine, asked, *, done) -> Iterator[Batch]`, where asked holds a (sample, prompt) each.
+    """
+
+    @property
+    def asker(self) -> str: ...
+    def content_key(self, split: Split) -> str:
+        """Identify what is asked about this split's samples, prompts apart."""
+        ...
 
 
 @runtime_checkable
@@ -241,6 +263,7 @@ class JudgedMetric(Named, Protocol):
 __all__ = [
     "AnyMetric",
     "AnyModel",
+    "AsksItself",
     "Batch",
     "BatchMetric",
     "Bindable",
@@ -251,6 +274,7 @@ __all__ = [
     "FloatArray",
     "HasChoices",
     "HasCorpus",
+    "HasShots",
     "JudgedMetric",
     "LikelihoodBatch",
     "LogPoint",

@@ -18,10 +18,15 @@ class Split(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a conversation."""
+    """One turn of a conversation.
+
+    verbatim: the prompt is plain text and this a piece of it, spaces and line ends included: no chat template is used.
+    """
 
     role: Role
     content: str
+    # No part of a strategy's key: the key of the samples' own prompts holds it, and older stores keep theirs.
+    verbatim: bool = field(default=False, metadata={"key": False})
 
 
 Messages = tuple[Message, ...]
@@ -77,6 +82,7 @@ class Answer:
 
     prompt: the text as really rendered. value: `task.read(text)`, None where it could not be read.
     likelihood: of the reference; present only where a metric asked for it.
+    likelihoods: of each choice, in their order, where the answer was chosen by likelihood.
     """
 
     sample_id: str
@@ -89,6 +95,7 @@ class Answer:
     seconds: float = 0.0
     cut: bool = False
     likelihood: Likelihood | None = None
+    likelihoods: tuple[Likelihood, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +123,7 @@ class Completion:
 
     cut: generation ended at `max_tokens`, not at an end token or stop string.
     seconds: this row's share of its batch's wall time.
+    likelihoods: of each choice, where the text was chosen by them.
     """
 
     text: str
@@ -124,6 +132,7 @@ class Completion:
     tokens_out: int
     seconds: float
     cut: bool = False
+    likelihoods: tuple[Likelihood, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,7 @@ from harness.prompting.retrieval import (
     without,
 )
 from harness.prompting.turns import split_system, with_instruction
-from harness.protocols import Prompter, Task
+from harness.protocols import HasShots, Prompter, Task
 from harness.samples import Message, Messages, Sample, Split
 
 Select = Literal["fixed", "random", "balanced", "nearest"]
@@ -148,6 +148,8 @@ class FewShot:
 
 
 def _shot(task: Task, shot: Sample) -> Messages:
+    if isinstance(task, HasShots):
+        return task.shot(shot)
     return (*split_system(task.prompt(shot))[1], Message("assistant", shot.reference))
 
 

@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from harness.plan import Stage, System, choices_of, model_key
-from harness.protocols import AnyModel, Engine, Task
+from harness.protocols import AnyModel, AsksItself, Batch, Engine, Task
 from harness.runner.context import Run, bound, read_value
+from harness.runner.resolve import resolve
 from harness.runner.streaming import Stream, machine, stream
 from harness.runner.training import ensure_tuned
-from harness.samples import Answer, Decoding, Likelihood, Messages, Sample, Split
+from harness.samples import Answer, Completion, Decoding, Likelihood, Messages, Sample, Split
 from harness.store.rows import AnswerRow, LikelihoodRow
 
 
@@ -49,12 +51,15 @@ def ensure(run: Run, system: System, task: Task, stage: Stage, samples: Sequence
         if stage.kind == "likelihood":
             references = [sample.reference for sample in samples]
             weigh(run, engine, stage, list(zip(ids, [""] * len(ids), prompts, references, strict=True)))
+        elif isinstance(task, AsksItself):
+            ask, pairs = resolve(task.asker), list(zip(samples, prompts, strict=True))
+            _collect(run, engine, stage, ids, partial(ask, task, engine, pairs), partial(_value, task, samples))
         elif choices_of(task):
             _choose(run, engine, stage, ids, prompts, choices_of(task))
         else:
             asked = list(zip(ids, prompts, strict=True))
             decoding = run.plan.decoding(task)
-            generate(run, engine, stage, asked, decoding, lambda place, text: read_value(task, text, samples[place]))
+            generate(run, engine, stage, asked, decoding, partial(_value, task, samples))
 
 
 def generate(
@@ -66,8 +71,25 @@ def generate(
     read: Callable[[int, str], object],
 ) -> None:
     """Generate an answer to each (row id, prompt); `read(place, text)` is the value that is stored with it."""
-    ids, prompts = [name for name, _ in asked], [prompt for _, prompt in asked]
+    prompts = [prompt for _, prompt in asked]
+    _collect(run, engine, stage, [name for name, _ in asked], partial(engine.generate, prompts, decoding), read)
+
+
+def _value(task: Task, samples: Sequence[Sample], place: int, text: str) -> object:
+    return read_value(task, text, samples[place])
+
+
+def _collect(
+    run: Run,
+    engine: Engine,
+    stage: Stage,
+    ids: Sequence[str],
+    ask: Callable[..., Iterator[Batch]],
+    read: Callable[[int, str], object],
+) -> None:
+    """Store what `ask(done=...)` yields as it comes: answers, and the likelihoods that they were chosen by."""
     stored = {row.sample_id: row for row in run.store.answers(stage.key)}
+    weighed = run.store.likelihoods(stage.key) if stored else ()
     done = frozenset(place for place, name in enumerate(ids) if name in stored)
     work = Stream(
         stage,
@@ -75,30 +97,40 @@ def generate(
         total=len(ids),
         done=len(done),
         seconds_before=sum(row.seconds for row in stored.values()),
-        tokens_before=(sum(r.tokens_in for r in stored.values()), sum(r.tokens_out for r in stored.values())),
+        tokens_before=(
+            sum(row.tokens_in for row in stored.values()) + sum(row.tokens for row in weighed),
+            sum(row.tokens_out for row in stored.values()),
+        ),
     )
 
-    def batches() -> Iterator[tuple[Sequence[AnswerRow], int]]:
-        for places, completions in engine.generate(prompts, decoding, done=done):
-            rows = [
-                AnswerRow(
-                    stage_key=stage.key,
-                    sample_id=ids[place],
-                    repeat=0,
-                    prompt=completion.prompt,
-                    text=completion.text,
-                    value=read(place, completion.text),
-                    tokens_in=completion.tokens_in,
-                    tokens_out=completion.tokens_out,
-                    seconds=completion.seconds,
-                    cut=completion.cut,
-                )
-                for place, completion in zip(places, completions, strict=True)
-                if place not in done
-            ]
-            yield rows, len(rows)
+    def batches() -> Iterator[tuple[Sequence[AnswerRow | LikelihoodRow], int]]:
+        for places, completions in ask(done=done):
+            new = [pair for pair in zip(places, completions, strict=True) if pair[0] not in done]
+            rows: list[AnswerRow | LikelihoodRow] = []
+            for place, completion in new:
+                rows.append(_answer_row(stage, ids[place], completion, read(place, completion.text)))
+                rows += [
+                    _likelihood_row(stage, (ids[place], str(choice)), likelihood)
+                    for choice, likelihood in enumerate(completion.likelihoods)
+                ]
+            yield rows, len(new)
 
     stream(run, work, batches(), lambda: {**machine(), **engine.description})
+
+
+def _answer_row(stage: Stage, name: str, completion: Completion, value: object) -> AnswerRow:
+    return AnswerRow(
+        stage_key=stage.key,
+        sample_id=name,
+        repeat=0,
+        prompt=completion.prompt,
+        text=completion.text,
+        value=value,
+        tokens_in=completion.tokens_in,
+        tokens_out=completion.tokens_out,
+        seconds=completion.seconds,
+        cut=completion.cut,
+    )
 
 
 def weigh(run: Run, engine: Engine, stage: Stage, requests: Sequence[tuple[str, str, Messages, str]]) -> None:
@@ -117,7 +149,7 @@ def _weighing(
         pairs = [(prompt, text) for _, _, prompt, text in requests]
         for places, likelihoods in engine.likelihoods(pairs, done=done):
             rows = [
-                _likelihood_row(stage, requests[place], likelihood)
+                _likelihood_row(stage, requests[place][:2], likelihood)
                 for place, likelihood in zip(places, likelihoods, strict=True)
                 if place not in done
             ]
@@ -128,11 +160,12 @@ def _weighing(
     return work, batches()
 
 
-def _likelihood_row(stage: Stage, request: tuple[str, str, Messages, str], likelihood: Likelihood) -> LikelihoodRow:
+def _likelihood_row(stage: Stage, name: tuple[str, str], likelihood: Likelihood) -> LikelihoodRow:
+    """Return one row; name: the sample's id, and the choice."""
     return LikelihoodRow(
         stage_key=stage.key,
-        sample_id=request[0],
-        choice=request[1],
+        sample_id=name[0],
+        choice=name[1],
         logprob=likelihood.logprob,
         tokens=likelihood.tokens,
         bytes=likelihood.bytes,
@@ -193,26 +226,48 @@ def judged(run: Run, stage: Stage, judge: AnyModel, asked: Sequence[tuple[str, M
 def _load(run: Run, task: Task, stages: Sequence[Stage], samples: Sequence[Sample]) -> tuple[Answer, ...]:
     """Return stored answers with values as the task reads them now: editing a reader regenerates nothing."""
     rows = {row.sample_id: row for row in run.store.answers(stages[0].key)}
-    likelihoods = {}
-    for stage in stages[1:]:
-        for row in run.store.likelihoods(stage.key):
-            likelihoods[row.sample_id] = Likelihood(row.logprob, row.tokens, row.bytes, row.greedy)
-    answers = tuple(_answer(run, task, rows[sample.id], sample, likelihoods.get(sample.id)) for sample in samples)
+    chosen_by = _likelihoods(run, task, stages[0])
+    of_references = {name: found[0] for stage in stages[1:] for name, found in _likelihoods(run, task, stage).items()}
+    answers = tuple(
+        _answer(
+            rows[sample.id],
+            read_value(task, rows[sample.id].text, sample),
+            likelihood=of_references.get(sample.id),
+            likelihoods=chosen_by.get(sample.id, ()),
+        )
+        for sample in samples
+    )
     changed = {answer.sample_id: answer.value for answer in answers if answer.value != rows[answer.sample_id].value}
     if changed:
         run.store.revalue(stages[0].key, changed)
     return answers
 
 
-def _answer(run: Run, task: Task, row: AnswerRow, sample: Sample, likelihood: Likelihood | None) -> Answer:
+def _likelihoods(run: Run, task: Task, stage: Stage) -> dict[str, tuple[Likelihood, ...]]:
+    """Return a stage's likelihoods by sample id, in the order of its choices; none where it wrote freely."""
+    choices = choices_of(task)
+    if stage.kind != "likelihood" and not choices and not isinstance(task, AsksItself):
+        return {}
+    places = {choice: place for place, choice in enumerate(choices)} | {"": 0}
+    found: dict[str, dict[int, Likelihood]] = {}
+    for row in run.store.likelihoods(stage.key):
+        place = places[row.choice] if row.choice in places else int(row.choice)
+        found.setdefault(row.sample_id, {})[place] = Likelihood(row.logprob, row.tokens, row.bytes, row.greedy)
+    return {name: tuple(by_place[place] for place in sorted(by_place)) for name, by_place in found.items()}
+
+
+def _answer(
+    row: AnswerRow, value: object, *, likelihood: Likelihood | None, likelihoods: tuple[Likelihood, ...]
+) -> Answer:
     return Answer(
         sample_id=row.sample_id,
         text=row.text,
-        value=read_value(task, row.text, sample),
+        value=value,
         prompt=row.prompt,
         tokens_in=row.tokens_in,
         tokens_out=row.tokens_out,
         seconds=row.seconds,
         cut=row.cut,
         likelihood=likelihood,
+        likelihoods=likelihoods,
     )

@@ -17,10 +17,13 @@ _PROBE = "qzqx"
 def prompt_text(tokenizer: Any, messages: Messages) -> str:
     """Return the text a model continues: its chat template's, else the contents parted by blank lines.
 
+    A conversation that holds a verbatim message is plain text under any tokenizer. One that ends with a turn of the
+    assistant is continued within that turn.
+
     Raises StageFailed where the template refuses the messages (some know no system role).
     """
-    if not tokenizer.chat_template:
-        return "".join(f"{message.content}\n\n" for message in messages)
+    if _is_plain(tokenizer, messages):
+        return "".join(message.content if message.verbatim else f"{message.content}\n\n" for message in messages)
     return _templated(tokenizer, messages, answer_follows=True)
 
 
@@ -28,12 +31,14 @@ def prompt_ids(tokenizer: Any, messages: Messages) -> list[int]:
     """Return the tokens of `prompt_text`.
 
     A template writes its own special tokens, so none are added to its text; plain text gets what the tokenizer
-    puts in front of any text (a BOS, or nothing), and no end token.
+    puts in front of any text (a BOS, or nothing), and no end token. A prompt without any token is a BOS or, where
+    there is none, the EOS token: an answer's first token is predicted from something.
     """
     text = prompt_text(tokenizer, messages)
-    if tokenizer.chat_template:
+    if not _is_plain(tokenizer, messages):
         return _plain_ids(tokenizer, text)
-    return _leading_ids(tokenizer) + _plain_ids(tokenizer, text)
+    ids = _leading_ids(tokenizer) + _plain_ids(tokenizer, text)
+    return ids or [end_id(tokenizer) if tokenizer.bos_token_id is None else int(tokenizer.bos_token_id)]
 
 
 def answer_ids(tokenizer: Any, text: str, *, end: bool) -> list[int]:
@@ -59,10 +64,22 @@ def end_id(tokenizer: Any) -> int:
     return int(tokenizer.eos_token_id)
 
 
+def _is_plain(tokenizer: Any, messages: Messages) -> bool:
+    return not tokenizer.chat_template or any(message.verbatim for message in messages)
+
+
 def _templated(tokenizer: Any, messages: Messages, *, answer_follows: bool) -> str:
     turns = [{"role": message.role, "content": message.content} for message in messages]
+    begun = answer_follows and messages[-1].role == "assistant"
     try:
-        return str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=answer_follows))
+        return str(
+            tokenizer.apply_chat_template(
+                turns,
+                tokenize=False,
+                add_generation_prompt=answer_follows and not begun,
+                continue_final_message=begun,
+            )
+        )
     except (TemplateError, ValueError) as error:
         roles = ", ".join(message.role for message in messages)
         raise StageFailed(

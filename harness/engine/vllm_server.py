@@ -1,6 +1,7 @@
 """One `vllm serve` process on 127.0.0.1: started, waited for, ended with all its children."""
 
 import os
+import re
 import secrets
 import socket
 import subprocess
@@ -25,7 +26,10 @@ _SECONDS_BETWEEN_NEWS = 20.0
 _MOST_SECONDS = 900.0
 _STOP_SECONDS = 15.0
 _CALL_SECONDS = 120.0
-_TAIL_LINES = 12
+_TAIL_LINES = 6
+_CAUSES = 3
+_LINE_CHARACTERS = 400
+_ERROR = re.compile(r"\b\w+(Error|Exception): ")
 # GiB of keys and values on a CPU, where vLLM would take half of the machine's memory.
 _CPU_CACHE_GIB = "1"
 
@@ -133,18 +137,22 @@ class VllmServer:
                     raise StageFailed(f"vLLM did not answer within {most_seconds:g} s; its log {self._ending()}")
                 if now - told > _SECONDS_BETWEEN_NEWS:
                     told = now
-                    progress.say(f"vLLM is starting, {now - began:.0f} s: {_last(self._tail(1))[:120]}")
+                    progress.say(f"vLLM is starting, {now - began:.0f} s: {_last(self._tail())[:120]}")
                 time.sleep(_POLL_SECONDS)
 
     def _death(self, code: int) -> str:
         return f"vLLM ended with code {code}; its log {self._ending()}"
 
     def _ending(self) -> str:
-        tail = "\n".join(self._tail(_TAIL_LINES)) or "(empty)"
-        return f"({self._log}) ends with:\n{tail}\nmend that, or use engine='transformers'; running again resumes"
+        errors = [line for line in self._tail() if _ERROR.search(line)]
+        tail = self._tail()[-_TAIL_LINES:]
+        # vLLM's own last words say only that something happened "above".
+        causes = [line for line in dict.fromkeys(errors) if line not in tail][-_CAUSES:]
+        shown = "\n".join(line[:_LINE_CHARACTERS] for line in [*causes, *tail]) or "(empty)"
+        return f"({self._log}) ends with:\n{shown}\nmend that, or use engine='transformers'; running again resumes"
 
-    def _tail(self, lines: int) -> list[str]:
-        return self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-lines:]
+    def _tail(self) -> list[str]:
+        return self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
 
 
 def _arguments(serving: Serving, port: str) -> list[str]:

@@ -5,6 +5,7 @@ What an experiment file may import. Importing this package loads no torch, trans
 
 from harness.criteria import AtLeast, AtMost, Gain, Guard, NoWorse
 from harness.data.dataset_task import DatasetTask
+from harness.data.lm_eval_task import LmEvalTask
 from harness.errors import (
     HarnessError,
     Incomparable,
@@ -59,6 +60,7 @@ __all__ = [
     "InvalidEvidence",
     "InvalidExperiment",
     "Latency",
+    "LmEvalTask",
     "LoRA",
     "MacroF1",
     "Message",

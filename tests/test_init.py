@@ -33,6 +33,7 @@ NAMES = [
     "InvalidEvidence",
     "InvalidExperiment",
     "Latency",
+    "LmEvalTask",
     "LoRA",
     "MacroF1",
     "Message",

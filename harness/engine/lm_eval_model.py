@@ -18,7 +18,7 @@ from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from tqdm import tqdm
 from transformers import AutoTokenizer
 
-from harness.engine.generate import Request
+from harness.engine.growing import Generated, Request
 from harness.engine.likelihood import Scored
 from harness.engine.local import LocalEngine, open_engine
 from harness.errors import InvalidExperiment
@@ -133,8 +133,8 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]  # lm_eval has no types
 
     def loglikelihood_rolling(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[float]:
         """Return the log-likelihood of each whole text, read in windows that share no token."""
-        windows = [self._windows(*request.args) for request in requests]
-        rows = [(None, context, tokens) for own in windows for context, tokens in own]
+        windows = [self.windows(*request.args) for request in requests]
+        rows = [(None, [*window.prompt], [*window.answer]) for own in windows for window in own]
         scores = iter(self._loglikelihood_tokens(rows, disable_tqdm=disable_tqdm))
         totals = [sum(next(scores)[0] for _ in own) for own in windows]
         for request, total in zip(requests, totals, strict=True):
@@ -148,15 +148,67 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]  # lm_eval has no types
         """
         asked: dict[Decoding, list[int]] = {}
         for position, request in enumerate(requests):
-            asked.setdefault(self._decoding(request.args[1]), []).append(position)
+            asked.setdefault(self.decoding(request.args[1]), []).append(position)
         answers: dict[int, str] = {}
         with tqdm(total=len(requests), desc="Running generate_until requests", disable=disable_tqdm) as bar:
             for decoding, places in asked.items():
-                for place, text in self._generated([requests[place].args[0] for place in places], decoding):
-                    answers[places[place]] = text
-                    self.cache_hook.add_partial("generate_until", requests[places[place]].args, text)
+                contexts = [requests[place].args[0] for place in places]
+                for place, answer in self.generated(self.prompts(contexts, decoding), decoding):
+                    answers[places[place]] = answer.text
+                    self.cache_hook.add_partial("generate_until", requests[places[place]].args, answer.text)
                     bar.update()
         return [answers[position] for position in range(len(requests))]
+
+    def pair(self, context: str, continuation: str) -> Scored:
+        """Return the tokens of a continuation after its context, split as `loglikelihood` splits them."""
+        if context:
+            return self._row(*self._encode_pair(context, continuation))
+        tokens = self.tok_encode(continuation, add_special_tokens=False)
+        if tokens and tokens[0] == self.prefix_token_id:
+            return self._row(tokens[:1], tokens[1:])
+        return self._row([self.prefix_token_id], tokens)
+
+    def windows(self, text: str) -> list[Scored]:
+        """Return the windows in which `loglikelihood_rolling` reads `text`; they share no scored token."""
+        windows = get_rolling_token_windows(
+            token_list=self.tok_encode(text),
+            prefix_token=self.prefix_token_id,
+            max_seq_len=self.max_length,
+            context_len=1,
+        )
+        return [self._row(*make_disjoint_window(window)) for window in windows]
+
+    def decoding(self, arguments: Mapping[str, Any]) -> Decoding:
+        """Return a task's generation_kwargs as the engine takes them.
+
+        Raises InvalidExperiment where they ask for sampling, beams or penalties.
+        """
+        normal = dict(normalize_gen_kwargs(dict(arguments), _MAX_GEN_TOKS))
+        unknown = sorted(set(normal) - _UNDERSTOOD)
+        if normal["do_sample"] or unknown:
+            raise InvalidExperiment(
+                f"generation_kwargs {dict(arguments)}: answers are greedy here, without "
+                f"{', '.join(unknown) or 'sampling'}; set do_sample: false and leave the rest out, or use --model hf"
+            )
+        if normal["max_gen_toks"] >= self.max_length:
+            raise InvalidExperiment(
+                f"max_gen_toks={normal['max_gen_toks']} leaves no room for a prompt in max_length={self.max_length}"
+            )
+        stop = handle_stop_sequences(normal["until"], self.tokenizer.decode(self.eot_token_id))
+        return Decoding(max_tokens=normal["max_gen_toks"], stop=_needed(stop))
+
+    def prompts(self, contexts: Sequence[str], decoding: Decoding) -> list[Request]:
+        """Return the contexts in tokens, cut from the left to leave room for the answer."""
+        most = self.max_length - decoding.max_tokens
+        prompts = [self._encoded(text, None, bos=self.tokenizer.bos_token)[-most:] for text in contexts]
+        return [Request(tuple(prompt or [self.prefix_token_id]), decoding.max_tokens) for prompt in prompts]
+
+    def generated(
+        self, prompts: Sequence[Request], decoding: Decoding, *, done: frozenset[int] = frozenset()
+    ) -> Iterator[tuple[int, Generated]]:
+        """Yield (place in `prompts`, answer) as answers are complete."""
+        ends = self.engine.end_tokens | self._special(decoding.stop)
+        yield from self.engine.generate_from_tokens(prompts, decoding, ends=ends, done=done)
 
     def _encoded(self, string: str, add_special_tokens: bool | None, *, bos: str | None) -> Tokens:
         if add_special_tokens is None:
@@ -180,39 +232,6 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]  # lm_eval has no types
         # The last token is only predicted, so one more than max_length fits.
         kept = tuple(context[max(0, len(context) + len(continuation) - self.max_length - 1) :])
         return Scored(kept, tuple(continuation), 0)
-
-    def _windows(self, text: str) -> list[tuple[Tokens, Tokens]]:
-        windows = get_rolling_token_windows(
-            token_list=self.tok_encode(text),
-            prefix_token=self.prefix_token_id,
-            max_seq_len=self.max_length,
-            context_len=1,
-        )
-        return [make_disjoint_window(window) for window in windows]
-
-    def _decoding(self, arguments: Mapping[str, Any]) -> Decoding:
-        normal = dict(normalize_gen_kwargs(dict(arguments), _MAX_GEN_TOKS))
-        unknown = sorted(set(normal) - _UNDERSTOOD)
-        if normal["do_sample"] or unknown:
-            raise InvalidExperiment(
-                f"generation_kwargs {dict(arguments)}: answers are greedy here, without "
-                f"{', '.join(unknown) or 'sampling'}; set do_sample: false and leave the rest out, or use --model hf"
-            )
-        if normal["max_gen_toks"] >= self.max_length:
-            raise InvalidExperiment(
-                f"max_gen_toks={normal['max_gen_toks']} leaves no room for a prompt in max_length={self.max_length}"
-            )
-        stop = handle_stop_sequences(normal["until"], self.tokenizer.decode(self.eot_token_id))
-        return Decoding(max_tokens=normal["max_gen_toks"], stop=_needed(stop))
-
-    def _generated(self, contexts: Sequence[str], decoding: Decoding) -> Iterator[tuple[int, str]]:
-        """Yield (place in `contexts`, answer)."""
-        most = self.max_length - decoding.max_tokens
-        prompts = [self._encoded(text, None, bos=self.tokenizer.bos_token)[-most:] for text in contexts]
-        requests = [Request(tuple(prompt or [self.prefix_token_id]), decoding.max_tokens) for prompt in prompts]
-        ends = self.engine.end_tokens | self._special(decoding.stop)
-        for positions, batch, _ in self.engine.generate_from_tokens(requests, decoding, ends=ends):
-            yield from ((place, answer.text) for place, answer in zip(positions, batch, strict=True))
 
     def _special(self, stop: Sequence[str]) -> frozenset[int]:
         """Return the special tokens that hold a stop string.

@@ -1,7 +1,7 @@
 """`python -m benchmarks.share experiments/home_commands.py`: where the wall time of a run goes.
 
-A thread looks at the main thread's stack every few milliseconds, and gives the time since its last look to the
-innermost frame that a rule below knows. What no rule knows is shown by line.
+A thread looks at the main thread's stack every few milliseconds, and gives the time since its last look to the model
+where a forward or backward pass is under way, else to the innermost frame that a rule below knows.
 """
 
 import argparse
@@ -10,18 +10,21 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 
 _EVERY = 0.004  # seconds
 _ROOT = Path(__file__).parents[1]
-_MODEL = ("forward", "backward")
+# Where a pass is under way, also while it runs code of ours.
+_PASSES = (
+    ("backward", "torch/autograd/graph.py:_engine_run_backward"),
+    ("forward", "torch/nn/modules/module.py:_call_impl"),
+)
+_MODEL = tuple(share for share, _ in _PASSES)
 # Share, then where its frames are: part of a file's path, or of it and a function's name.
 _RULES = (
     ("imports", "<frozen importlib"),
-    ("backward", "torch/autograd/graph.py:_engine_run_backward"),
-    ("forward", "torch/nn/modules/module.py:_call_impl"),
     ("loss", "torch/nn/functional.py:cross_entropy"),
     ("optimiser", "torch/optim/"),
     ("optimiser", "torch/nn/utils/clip_grad.py"),
@@ -77,14 +80,14 @@ class Sampler(threading.Thread):
 
 
 def share_of(frame: FrameType) -> str:
-    """Return the share of the innermost frame that a rule knows, "rest" where none does."""
-    for place in _outwards(frame):
-        code = place.f_code
-        where = f"{code.co_filename}:{code.co_name}"
-        for share, part in _RULES:
-            if part in where:
-                return share
-    return "rest"
+    """Return the pass that is under way, else the share of the innermost frame that a rule knows, else "rest"."""
+    places = [f"{place.f_code.co_filename}:{place.f_code.co_name}" for place in _outwards(frame)]
+    found = _first(places, _PASSES) or _first(places, _RULES)
+    return found or "rest"
+
+
+def _first(places: Sequence[str], rules: Sequence[tuple[str, str]]) -> str | None:
+    return next((share for place in places for share, part in rules if part in place), None)
 
 
 def main() -> int:

@@ -70,14 +70,16 @@ class Client:
         self._pace = Pace(endpoint.requests_per_minute, endpoint.tokens_per_minute)
         self._stopped = threading.Event()
 
-    def each(self, places: Sequence[int], ask: Callable[[int], Result]) -> Iterator[dict[int, Result]]:
-        """Yield `ask(place)` by place, a batch at a time, `concurrency` of them side by side.
+    def each(
+        self, places: Sequence[int], ask: Callable[[int], Result], *, batch: int | None = None
+    ) -> Iterator[dict[int, Result]]:
+        """Yield `ask(place)` by place, `batch` at a time (None: a few rounds), `concurrency` of them side by side.
 
         After the first StageFailed nothing more is asked; what the rest of its batch brought is yielded before it
         is raised.
         """
         self._stopped.clear()
-        size = self._endpoint.concurrency * _ROUNDS_PER_BATCH
+        size = batch or self._endpoint.concurrency * _ROUNDS_PER_BATCH
         with ThreadPoolExecutor(self._endpoint.concurrency) as pool:
             for start in range(0, len(places), size):
                 asked = {place: pool.submit(ask, place) for place in places[start : start + size]}

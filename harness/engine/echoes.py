@@ -52,12 +52,9 @@ class Echoes:
 
     def likelihood(self, prompt: Ids, answer: Ids, *, bytes_: int, about: str) -> Likelihood:
         """Return the log-likelihood of the tokens `answer` after the tokens `prompt`; call `check` first."""
-        if not answer:
-            return Likelihood(0.0, 0, bytes_, greedy=True)
         assert self._dialect is not None
-        scores = self._scores(self._dialect, [*prompt, *answer], about)[-len(answer) :]
-        total = sum(score.logprob for score in scores)
-        return Likelihood(total, len(answer), bytes_, greedy=all(score.first for score in scores))
+        scores = self._scores(self._dialect, [*prompt, *answer], about)[-len(answer) :] if answer else []
+        return likelihood_of(scores, bytes_=bytes_)
 
     def check(self, prompt: Ids) -> None:
         """Find out, once, in which dialect the server tells the truth about tokens like those of `prompt`.
@@ -117,6 +114,12 @@ class Echoes:
     def _post(self, body: dict[str, Any], about: str, read: Callable[[Any], Any]) -> Any:
         request = Request(_PATH, {"model": self._model, **body}, about, len(body["prompt"]) + body["max_tokens"])
         return self._client.post(request, read, kind=_KIND).value
+
+
+def likelihood_of(scores: Sequence[TokenScore], *, bytes_: int) -> Likelihood:
+    """Return the likelihood of an answer of `bytes_` UTF-8 bytes with these tokens; without tokens it is certain."""
+    total = sum(score.logprob for score in scores)
+    return Likelihood(total, len(scores), bytes_, greedy=all(score.first for score in scores))
 
 
 def _close(some: Sequence[float], others: Sequence[float]) -> bool:

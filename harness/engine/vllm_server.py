@@ -43,6 +43,7 @@ class Serving:
     dtype: str
     adapter_rank: int = 0
     trust_remote_code: bool = False
+    on_cpu: bool = False
 
 
 class VllmServer:
@@ -161,6 +162,9 @@ def _arguments(serving: Serving, port: str) -> list[str]:
     # Prompts come as token ids, and each carries its own decoding: the model's sampling habits stay out.
     arguments += ["--enable-prefix-caching", "--max-model-len", "auto", "--generation-config", "vllm"]
     # Compiling takes minutes and pays back only in long serving.
+    if serving.on_cpu:
+        # Blocks of 128 tokens, the default, share little of a prompt; 32 is the smallest that its CPU attention takes.
+        arguments += ["--block-size", "32"]
     arguments += ["--enforce-eager", "--max-logprobs", "20", "--disable-log-stats", "--no-enable-log-requests"]
     if serving.adapter_rank:
         arguments += ["--enable-lora", "--max-lora-rank", str(serving.adapter_rank), "--max-loras", "1"]

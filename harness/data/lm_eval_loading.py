@@ -1,5 +1,6 @@
 """Names of lm-eval tasks -> loaded tasks, configured as lm-eval's evaluator does it. Imports lm-eval."""
 
+import logging
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import datasets
 import numpy as np
 from lm_eval.api.task import ConfigurableTask
 from lm_eval.tasks import TaskManager
@@ -15,6 +17,7 @@ from harness.errors import InvalidData, InvalidExperiment
 
 # What lm-eval's evaluator sets before it loads a task, whose files may draw.
 _SEED, _NUMPY_SEED = 0, 1234
+_advice = logging.getLogger("lm_eval")
 
 
 def load(name: str, *, include_path: str | Path | None, num_fewshot: int | None, seed: int) -> Any:
@@ -25,7 +28,7 @@ def load(name: str, *, include_path: str | Path | None, num_fewshot: int | None,
     """
     manager = _manager_of(name, include_path)
     try:
-        with seeded():
+        with loading():
             found = manager.load([name])
     except Exception as error:
         raise InvalidData(
@@ -48,16 +51,22 @@ def load(name: str, *, include_path: str | Path | None, num_fewshot: int | None,
 
 
 @contextmanager
-def seeded() -> Iterator[None]:
-    """Draw as lm-eval's evaluator does, and leave the process's own draws as they were."""
-    state, numpy_state = random.getstate(), np.random.get_state()
+def loading() -> Iterator[None]:
+    """Draw as lm-eval's evaluator does, and leave the process's own draws as they were; no bars and no advice."""
+    state, numpy_state, bars = random.getstate(), np.random.get_state(), not datasets.are_progress_bars_disabled()
+    level = _advice.level
     random.seed(_SEED)
     np.random.seed(_NUMPY_SEED)
+    datasets.disable_progress_bars()
+    _advice.setLevel(logging.ERROR)  # on what a task's file leaves to its defaults
     try:
         yield
     finally:
         random.setstate(state)
         np.random.set_state(numpy_state)
+        _advice.setLevel(level)
+        if bars:
+            datasets.enable_progress_bars()
 
 
 def _manager_of(name: str, include_path: str | Path | None) -> TaskManager:

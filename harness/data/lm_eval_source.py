@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from harness.data.lm_eval_loading import seeded
+from harness.data.lm_eval_loading import loading
 from harness.errors import InvalidData
 from harness.samples import Split
 
@@ -70,7 +70,7 @@ class Source:
             known = ", ".join(map(str, task.dataset))
             raise InvalidData(f"lm-eval task {self._declared.task!r} has no split {name!r}; its data set has {known}")
         if name not in self._parts:
-            with seeded():
+            with loading():
                 found = task.dataset[name]
                 self._parts[name] = list(config.process_docs(found) if config.process_docs is not None else found)
         return [Document(name, place, content) for place, content in enumerate(self._parts[name])]

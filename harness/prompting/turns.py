@@ -1,6 +1,7 @@
 """Conversations as values: the system turns, the shots, the last question."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from harness.errors import InvalidExperiment
 from harness.samples import Message, Messages
@@ -28,6 +29,6 @@ def with_last_user(messages: Messages, wrap: Callable[[str], str], *, owner: str
     """
     for place in reversed(range(len(messages))):
         if messages[place].role == "user":
-            wrapped = Message("user", wrap(messages[place].content))
+            wrapped = replace(messages[place], content=wrap(messages[place].content))
             return (*messages[:place], wrapped, *messages[place + 1 :])
     raise InvalidExperiment(f"{owner}: the prompt has no user message; let task.prompt() end with one")

@@ -9,6 +9,7 @@ import pytest
 from harness import FewShot, InvalidData, InvalidExperiment, LmEvalTask, MissingPackage, Sample, Split
 from harness.engine.lm_eval_asking import ask
 from harness.engine.scripted import Scripted, open_engine
+from harness.prompting.turns import with_last_user
 from harness.runner.progress import SilentProgress
 
 
@@ -128,6 +129,25 @@ def _answer(text: str):  # type: ignore[no-untyped-def]
     from harness import Answer
 
     return Answer(sample_id="test-0", text=text)
+
+
+def test_loading_prints_nothing(
+    tmp_path: Path,
+    write: Callable[..., Path],
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    LmEvalTask("lamps_choice", include_path=write(tmp_path), num_fewshot=1).samples(Split.HOLDOUT)
+
+    assert capfd.readouterr() == ("", "")
+    assert caplog.text == ""
+
+
+def test_retrieval_keeps_a_plain_prompt_plain(folder: Path) -> None:
+    task = LmEvalTask("lamps_answer", include_path=folder)
+    turns = with_last_user(task.prompt(task.samples(Split.HOLDOUT)[0]), "Facts. {}".format, owner="test")
+
+    assert [turn.verbatim for turn in turns] == [True]
 
 
 def test_a_strange_sample_is_refused(folder: Path) -> None:

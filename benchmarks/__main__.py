@@ -11,6 +11,7 @@ from benchmarks.row import Row
 SECTIONS = (
     "choices",
     "generation",
+    "lm_eval_rows",
     "vllm",
     "llama_cpp",
 )

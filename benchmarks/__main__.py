@@ -14,6 +14,8 @@ SECTIONS = (
     "lm_eval_rows",
     "vllm",
     "llama_cpp",
+    "training",
+    "question",
 )
 
 

@@ -1,6 +1,8 @@
 """A fine-tuning run with TRL's own SFTTrainer, as its documentation has it: what our `fit` is held against."""
 
+import json
 import math
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +18,8 @@ from trl import SFTConfig, SFTTrainer
 
 from harness.recipes import SFT, LoRA
 
+# The recipe of experiments/home_commands.py.
+RECIPE = SFT(adapter=LoRA(rank=16), epochs=1, batch_size=4, learning_rate=2e-3)
 _SCHEDULES = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
 
 
@@ -111,3 +115,20 @@ def train_plainly(
         tokens=tuple(int(entry["num_input_tokens_seen"]) for entry in logged),
         seconds=tuple(at - began for at in clock.at),
     )
+
+
+def main(model: Path, data: Path, folder: Path) -> None:
+    """Tune on a file of {"messages", "output"} rows, in bfloat16, as the script of a user would."""
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    rows = []
+    for line in data.read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        prompt = tokenizer.apply_chat_template(row["messages"], tokenize=False, add_generation_prompt=True)
+        asked, answer = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in (prompt, row["output"]))
+        answer.append(tokenizer.eos_token_id)
+        rows.append({"input_ids": asked + answer, "labels": [-100] * len(asked) + answer})
+    train_plainly(model, rows, RECIPE, dtype=torch.bfloat16, seed=1, folder=folder, checkpointing=False)
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:]))

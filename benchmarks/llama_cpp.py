@@ -1,11 +1,14 @@
 """Ours beside llama.cpp, through llama-cpp-python: many prompts at once, and one after another."""
 
+import ctypes
 import importlib
 import importlib.util
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from benchmarks.generation import NEW_TOKENS
 from benchmarks.row import Row, timed
@@ -30,7 +33,7 @@ def rows() -> Iterator[Row]:
         sys.stdout.write("llama_cpp: skipped: pip install llama-cpp-python (it compiles some 8 minutes)\n")
         return
     llama_cpp = importlib.import_module("llama_cpp")
-    theirs = llama_cpp.Llama(str(_q8_0(llama_cpp)), n_ctx=_CONTEXT, verbose=False)
+    theirs = llama_cpp.Llama(str(_q8_0(llama_cpp)), n_ctx=_CONTEXT, n_threads=torch.get_num_threads(), verbose=False)
     ours = open_engine(OURS, progress=SilentProgress())
     prompts = home_prompts(PROMPTS + 1)
     _ours(ours, prompts[PROMPTS:])
@@ -77,9 +80,11 @@ def _theirs(llama: Any, prompts: Sequence[Messages]) -> list[tuple[str, int]]:
     for prompt in prompts:
         spoken: list[int] = []
         for token in llama.generate(prompt_ids(tokenizer(), prompt), temp=0.0, repeat_penalty=1.0):
-            if token == end or len(spoken) == NEW_TOKENS:
+            if token == end:
                 break
             spoken.append(int(token))
+            if len(spoken) == NEW_TOKENS:
+                break
         answers.append((tokenizer().decode(spoken, skip_special_tokens=True), len(spoken)))
     return answers
 
@@ -94,7 +99,7 @@ def _q8_0(llama_cpp: Any) -> Path:
         wanted = llama_cpp.llama_model_quantize_default_params()
         wanted.ftype, wanted.allow_requantize = _Q8_0, True
         source = str(files.folder / str(files.gguf)).encode()
-        if llama_cpp.llama_model_quantize(source, str(unfinished).encode(), wanted):
+        if llama_cpp.llama_model_quantize(source, str(unfinished).encode(), ctypes.byref(wanted)):
             raise RuntimeError(f"llama.cpp could not write {unfinished}")
         unfinished.replace(made)
     return made

@@ -10,7 +10,7 @@ import numpy as np
 
 from harness.protocols import FloatArray
 from harness.stats.binary import bonett_price_interval, conditional_interval, mcnemar, wilson_interval
-from harness.stats.bootstrap import Bootstrapped, bootstrap
+from harness.stats.bootstrap import Bootstrapped, bootstrap_mean
 from harness.stats.intervals import (
     Clusters,
     Interval,
@@ -154,12 +154,7 @@ def _interval_of(values: FloatArray, scores: Scores, seed: int) -> Estimate:
     if scores.bounded or n < FEWEST_RESAMPLED:
         method = f"t interval, {n:,} samples"
         return Estimate(value=mean, interval=paired_interval(values), spread=_sd(values), method=method)
-
-    def weighted_mean(weights: FloatArray) -> FloatArray:  # (resamples, n) -> (resamples, 1)
-        means: FloatArray = (weights @ values / n)[:, None]
-        return means
-
-    return from_bootstrap(bootstrap(weighted_mean, np.arange(n), seed=seed)[0], n, None)
+    return from_bootstrap(bootstrap_mean(values, seed=seed), n, None)
 
 
 def _binary_difference(differences: FloatArray) -> Estimate:

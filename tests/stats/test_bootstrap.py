@@ -7,7 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from harness.stats.bootstrap import Bootstrapped, Statistic, bootstrap
+from harness.metrics import MacroF1
+from harness.stats import corpus as corpus_module
+from harness.stats.bootstrap import Bootstrapped, Statistic, bootstrap, bootstrap_mean
+from harness.stats.corpus import Corpus, corpus_difference, corpus_mean
+from harness.stats.evidence import Scores
 from harness.stats.intervals import Interval
 
 SKEWED = np.random.default_rng(0).lognormal(size=80)
@@ -76,3 +80,45 @@ def test_no_data_give_nan(values: np.ndarray) -> None:
     assert math.isfinite(found.interval.low)
     assert math.isfinite(found.interval.high)
     assert values.min() - 1e-9 <= found.interval.low <= found.interval.high <= values.max() + 1e-9
+
+
+def same(found: Bootstrapped, expected: Bootstrapped) -> bool:
+    pairs = ((found.value, expected.value), (found.error, expected.error))
+    ends = ((found.interval.low, expected.interval.low), (found.interval.high, expected.interval.high))
+    return all(math.isclose(one, other, rel_tol=1e-9) for one, other in (*pairs, *ends))
+
+
+def test_a_mean_without_weights_is_the_mean_with_them() -> None:
+    assert same(bootstrap_mean(SKEWED, seed=7), bootstrap(mean_of(SKEWED), np.arange(80), seed=7)[0])
+
+
+@pytest.mark.parametrize("clusters", [np.arange(90), np.repeat(np.arange(30), 3), np.arange(90)[::-1]])
+def test_weights_of_kinds_stand_for_the_weights_of_their_samples(clusters: np.ndarray) -> None:
+    kinds = np.arange(90) * 7 % 5
+    values = np.array([0.1, 3.0, 0.5, 2.0, 1.0])
+    whole = bootstrap(mean_of(values[kinds]), clusters, seed=3)[0]
+    assert same(bootstrap(mean_of(values), clusters, seed=3, kinds=kinds)[0], whole)
+
+
+@pytest.mark.parametrize("clusters", [None, np.arange(120) // 4])
+def test_a_corpus_metric_of_few_kinds_of_samples_is_that_of_all(
+    clusters: np.ndarray | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = np.random.default_rng(5)
+    labels = drawn.integers(0, 3, 120)
+
+    def made(seeds: int) -> Corpus:
+        answers = np.where(drawn.random((seeds, 120)) < 0.6, labels, drawn.integers(0, 3, (seeds, 120)))
+        details = tuple(tuple([f"l{a}", f"l{b}"] for a, b in zip(labels, row, strict=True)) for row in answers)
+        scores = Scores(values=(answers == labels).astype(float), clusters=clusters, bounded=True)
+        return Corpus(name="f1", statistic=MacroF1().statistic, details=details, scores=scores)
+
+    tuned, baseline = made(2), made(1)
+    few = corpus_mean(baseline, seed=1), corpus_difference(tuned, baseline, seed=1)
+    monkeypatch.setattr(corpus_module, "_kinds", lambda *corpora: (np.arange(120), list(corpora)))
+    whole = corpus_mean(baseline, seed=1), corpus_difference(tuned, baseline, seed=1)
+    for found, expected in zip(few, whole, strict=True):
+        assert (found.method, found.notes, found.p_value) == (expected.method, expected.notes, expected.p_value)
+        assert (found.value, found.spread, found.interval.low, found.interval.high) == pytest.approx(
+            (expected.value, expected.spread, expected.interval.low, expected.interval.high), rel=1e-9
+        )

@@ -9,7 +9,7 @@ from harness.engine import adapters
 from harness.engine.branches import scored_branches
 from harness.engine.client import Client, Request, Result
 from harness.engine.echoes import PROMPT_LOGPROBS, Echoes, TokenScore, likelihood_of
-from harness.engine.vllm_environment import VERSION, executable
+from harness.engine.vllm_environment import executable, shown_version
 from harness.engine.vllm_server import BASE, Serving, VllmServer
 from harness.errors import StageFailed
 from harness.models import Endpoint, Model
@@ -61,7 +61,7 @@ class VllmEngine:
     def description(self) -> dict[str, str | int | float | bool | None]:
         return describe(self._device, self._dtype) | {
             "engine": "vllm",
-            "vllm": VERSION,
+            "vllm": shown_version(),
             "model": self._model.name,
             "adapter": None if self._adapter is None else self._adapter.name,
         }

@@ -43,6 +43,11 @@ def executable() -> Path:
     raise MissingPackage(f'engine="vllm" needs an environment of its own; make it with: {INSTALL} (some 4 GB)')
 
 
+def shown_version() -> str:
+    """Return the version that answers, or where it is where the user named one."""
+    return os.environ.get("HARNESS_VLLM") or VERSION
+
+
 def environment_folder(build: Build) -> Path:
     return cache_folder() / "engines" / f"vllm-{VERSION}-{build}"
 

@@ -114,8 +114,10 @@ def test_prompts_go_as_our_tokens_to_a_server_on_loopback(
     assert "--enable-prefix-caching" in command
     assert "--enable-lora" not in command
     assert {authorization for _, authorization, _ in sent} == {f"Bearer {environment['VLLM_API_KEY']}"}
+    assert environment["VLLM_CPU_NUM_OF_RESERVED_CPU"] == "0"
+    assert command[command.index("--block-size") + 1] == "32"
     assert (environment["VLLM_NO_USAGE_STATS"], environment["HF_HUB_OFFLINE"]) == ("1", "1")
-    assert engine.description["engine"] == "vllm"
+    assert (engine.description["engine"], engine.description["vllm"]) == ("vllm", "0.32.0")
     assert [line.partition(" after")[0] for line in said.lines] == [
         f"vLLM is starting with {tiny_model.name} (about a minute)",
         "vLLM is ready",

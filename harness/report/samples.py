@@ -168,7 +168,11 @@ def _runs(
     scores: Mapping[tuple[str, str, int, int], ScoreRow],
 ) -> tuple[_Run, ...]:
     """Return one system's answers to one sample with their scores, equal texts side by side."""
-    given = sorted(answers.get((system, sample_id), ()), key=lambda run: (run[0], run[1].repeat))
+    found = answers.get((system, sample_id), ())
+    if len(found) == 1:
+        (seed, row) = found[0]
+        return ((seed, row, scores.get((system, sample_id, seed, row.repeat))),)
+    given = sorted(found, key=lambda run: (run[0], run[1].repeat))
     by_text: dict[str, list[_Run]] = {}
     for seed, row in given:
         by_text.setdefault(row.text, []).append((seed, row, scores.get((system, sample_id, seed, row.repeat))))

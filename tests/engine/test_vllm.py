@@ -172,6 +172,15 @@ def test_an_adapter_is_loaded_beside_the_base(engine: VllmEngine, fake: Path, tm
     assert command[command.index("--max-lora-rank") + 1] == "16"
 
 
+def test_with_an_adapter_no_echo_is_asked_for(engine: VllmEngine, fake: Path, tmp_path: Path) -> None:
+    ((_, (plain,)),) = engine.likelihoods([(PROMPTS[0], "kitchen")])
+    engine.use(adapter(tmp_path / "one"))
+    before = len(requests(fake))
+    ((_, (tuned,)),) = engine.likelihoods([(PROMPTS[0], "kitchen")])
+    assert tuned.logprob == pytest.approx(plain.logprob)
+    assert [path for path, _, body in requests(fake)[before:] if "prompt_logprobs" in body] == []
+
+
 def test_a_whole_tuned_model_is_served_in_the_bases_place(
     engine: VllmEngine, fake: Path, tiny_model: Path, tmp_path: Path
 ) -> None:

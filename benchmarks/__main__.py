@@ -16,6 +16,8 @@ SECTIONS = (
     "llama_cpp",
     "training",
     "question",
+    "bertscore",
+    "store",
 )
 
 

@@ -23,6 +23,8 @@ _LOGITS = 1 << 26
 # By how much a log-likelihood may differ between the two ways: absolutely, and as a share of it.
 _ROUNDING = {"float32": (1e-2, 1e-4)}
 _ROUNDING_HALF = (0.3, 0.03)
+# The trial of both ways: so many rows, so many tokens of each after the prefix, as many of its answer.
+_TRIED_ROWS, _TRIED_TOKENS = 3, 64
 # What a model that takes no packed row may raise.
 _REFUSALS = (CannotShareError, TypeError, ValueError, AttributeError, IndexError)
 
@@ -55,8 +57,10 @@ class Scorer:
             yield positions, tuple(halving(partial(score, self._network, prefix=prefix, pad=self._pad), batch))
 
     def packs_right(self, rows: Sequence[Scored], prefix: Prefix) -> bool:
-        """Tell whether packed rows give this network's own numbers, on the first few of `rows`."""
-        few = rows[:3]
+        """Tell whether packed rows give this network's own numbers, on the beginnings of the first few of `rows`."""
+        if getattr(self._network.config.get_text_config(), "attention_chunk_size", None) is not None:
+            return False  # attention in chunks of positions: short trials would not show it
+        few = [_begun(row, prefix.tokens) for row in rows[:_TRIED_ROWS]]
         try:
             ((positions, found),) = self.packed(few, prefix, done=frozenset())
         except _REFUSALS:
@@ -67,6 +71,12 @@ class Scorer:
             abs(one.logprob - other.logprob) <= absolute + share * abs(other.logprob)
             for one, other in zip(found, expected, strict=True)
         )
+
+
+def _begun(row: Scored, shared: int) -> Scored:
+    """Return a row of the first tokens of `row`: enough to tell one attention from another."""
+    start = row.prompt[: shared + _TRIED_TOKENS]
+    return Scored(start, row.answer[:_TRIED_TOKENS], row.bytes)
 
 
 def _pairs(

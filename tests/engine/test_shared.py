@@ -73,3 +73,16 @@ def test_a_packed_pass_reads_each_distinct_token_once(tiny_model: Path, said) ->
     # Beginnings of fewer than eight tokens are computed again rather than shared.
     assert len(distinct) <= sum(read) <= len(distinct) + 8 * len(QUESTIONS)
     assert sum(map(len, rows)) > 8 * sum(read)
+
+
+def test_the_trial_of_both_ways_reads_the_beginning_of_three_rows(tiny_model: Path, said) -> None:  # type: ignore[no-untyped-def]
+    engine = open_engine(Model(str(tiny_model), dtype="float32"), progress=said)
+    read: list[int] = []
+    counting = engine._network.register_forward_pre_hook(
+        lambda model, args, kwargs: read.append(kwargs["input_ids"].numel()), with_kwargs=True
+    )
+    list(engine.likelihoods([((Message("user", "light " * 70 + str(number)),), "on " * 100) for number in range(9)]))
+    counting.remove()
+    prefix, packed, padded, *_ = read
+    assert prefix > 70
+    assert packed <= padded <= 3 * (64 + 64)

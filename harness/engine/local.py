@@ -3,6 +3,7 @@
 import gc
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -151,7 +152,13 @@ class LocalEngine:
 
         Raises StageFailed naming the position of a request that the model's context cannot hold.
         """
-        yield from self.likelihoods_of_tokens([self._scored(*request) for request in requests], done=done)
+        tokens_of_prompt = cache(lambda prompt: tuple(prompt_ids(self._tokenizer, prompt)))
+        tokens_of_answer = cache(lambda text: tuple(answer_ids(self._tokenizer, text, end=False)))
+        # A prompt comes once for each choice, and a choice once for each prompt.
+        rows = [
+            Scored(tokens_of_prompt(prompt), tokens_of_answer(text), len(text.encode())) for prompt, text in requests
+        ]
+        yield from self.likelihoods_of_tokens(rows, done=done)
 
     def likelihoods_of_tokens(
         self, rows: Sequence[Scored], *, done: frozenset[int] = frozenset()
@@ -254,13 +261,6 @@ class LocalEngine:
                 f"holds {context}; use fewer shots or passages, or shorter texts"
             )
         return min(wanted, left)
-
-    def _scored(self, prompt: Messages, answer: str) -> Scored:
-        return Scored(
-            tuple(prompt_ids(self._tokenizer, prompt)),
-            tuple(answer_ids(self._tokenizer, answer, end=False)),
-            len(answer.encode()),
-        )
 
     def _completion(self, prompt: Messages, request: Request, answer: Generated) -> Completion:
         return Completion(

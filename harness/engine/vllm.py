@@ -1,7 +1,9 @@
 """A local model that vLLM answers with: a server on 127.0.0.1, in an environment of its own."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -79,10 +81,12 @@ class VllmEngine:
             return
         server = self._opened()
         ends = [end_id(self._tokenizer)]
+        draws = _draws(prompts)
 
         def ask(place: int) -> Completion:
             ids = prompt_ids(self._tokenizer, prompts[place])
-            body = _body(server.name, ids, decoding, ends, room=server.context - len(ids))
+            drawn = replace(decoding, seed=decoding.seed + draws[place])
+            body = _body(server.name, ids, drawn, ends, room=server.context - len(ids))
             reply = server.client.post(
                 Request("/completions", body, f"prompt at position {place}"), _read, kind="completion"
             )
@@ -229,6 +233,16 @@ class _Open:
     def close(self) -> None:
         self.client.close()
         self._server.stop()
+
+
+def _draws(prompts: Sequence[Messages]) -> list[int]:
+    """Return how many equal prompts stand before each: several answers to one prompt are drawn apart."""
+    seen: Counter[Messages] = Counter()
+    draws = []
+    for prompt in prompts:
+        draws.append(seen[prompt])
+        seen[prompt] += 1
+    return draws
 
 
 def _body(name: str, ids: list[int], decoding: Decoding, ends: list[int], *, room: int) -> dict[str, Any]:

@@ -14,8 +14,10 @@ from harness.runner.resolve import missing_package
 from harness.store.rows import StageRow
 from harness.store.store import StageContent
 
-# A write opens the database anew, about 20 ms: nothing beside a batch of a model, much beside one of a table.
+# A write opens the database anew, 20 to 100 ms: batches are gathered for so long, and for so many times what the last
+# write took.
 _SECONDS_BETWEEN_WRITES = 1.0
+_WRITES_APART = 50
 
 
 @dataclass(frozen=True)
@@ -38,22 +40,24 @@ def stream(
 ) -> None:
     """Store batches of (rows, units of work) as they come; the last are stored together with the stage row.
 
-    Batches are gathered for up to _SECONDS_BETWEEN_WRITES, so that a kill costs no more work than that.
+    Batches are gathered for a second or a few, so that writing takes 2 % of the time and a kill costs little work.
     """
     started, began = run.clock(), time.monotonic()
     tokens_in, tokens_out = work.tokens_before
     pending: list[StageContent] = []
-    written = began
+    due = began + _SECONDS_BETWEEN_WRITES
     with (
         guarded(run, work.stage),
         run.progress.meter(work.stage.label, total=work.total, unit=work.unit, done=work.done) as meter,
     ):
         try:
             for rows, units in batches:
-                if pending and (not rows or time.monotonic() - written > _SECONDS_BETWEEN_WRITES):
+                if pending and (not rows or time.monotonic() > due):
+                    writing = time.monotonic()
                     whole, pending = pending, []
                     run.store.append(whole)
                     written = time.monotonic()
+                    due = written + max(_SECONDS_BETWEEN_WRITES, _WRITES_APART * (written - writing))
                 pending += rows
                 if units:  # rows that are no new work, such as the choices made, are counted already
                     tokens_in += sum(getattr(row, "tokens_in", 0) or getattr(row, "tokens", 0) for row in rows)

@@ -238,3 +238,16 @@ def test_bfloat16_ranks_like_float32(engine: LocalEngine, tiny_model: Path, said
     full, rough = weighed(engine, requests), weighed(half, requests)
     assert half.description["dtype"] == "bfloat16"
     assert [x.logprob for x in rough] == pytest.approx([x.logprob for x in full], rel=0.05)
+
+
+def test_a_prompt_with_many_choices_is_tokenised_once(engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Messages] = []
+
+    def counted(tokenizer: object, prompt: Messages) -> list[int]:
+        seen.append(prompt)
+        return prompt_ids(tokenizer, prompt)
+
+    monkeypatch.setattr("harness.engine.local.prompt_ids", counted)
+    prompts = asked("one", "two")
+    weighed(engine, [(prompt, text) for prompt in prompts for text in ("a", "b", "c")])
+    assert seen == prompts

@@ -251,3 +251,12 @@ def test_the_server_ends_with_a_harness_that_is_killed(fake: Path, tiny_model: P
     os.kill(harness.pid, signal.SIGKILL)
     harness.communicate()
     assert ended(fake)
+
+
+def test_repeats_of_a_prompt_are_drawn_apart(engine: VllmEngine, fake: Path) -> None:
+    repeated = [PROMPTS[0], PROMPTS[1], PROMPTS[0], PROMPTS[0]]
+    list(engine.generate(repeated, Decoding(max_tokens=2, temperature=1.0, seed=40)))
+    sent = [(tuple(body["prompt"]), body["seed"]) for _, _, body in requests(fake)]
+    first = max({prompt for prompt, _ in sent}, key=[prompt for prompt, _ in sent].count)
+    assert sorted(seed for prompt, seed in sent if prompt == first) == [40, 41, 42]
+    assert [seed for prompt, seed in sent if prompt != first] == [40]

@@ -21,9 +21,11 @@ _PASSES = (
     ("backward", "torch/autograd/graph.py:_engine_run_backward"),
     ("forward", "torch/nn/modules/module.py:_call_impl"),
 )
-_MODEL = tuple(share for share, _ in _PASSES)
+# The encoder of dense retrieval is a model too, in numpy.
+_MODEL = (*(share for share, _ in _PASSES), "encoder")
 # Share, then where its frames are: part of a file's path, or of it and a function's name.
 _RULES = (
+    ("encoder", "harness/prompting/encoder.py"),
     ("imports", "<frozen importlib"),
     ("loss", "torch/nn/functional.py:cross_entropy"),
     ("optimiser", "torch/optim/"),
@@ -135,7 +137,7 @@ def _print(sampler: Sampler, wall: float, *, lines: int) -> None:
     for share, seconds in sampler.shares.most_common():
         write(f"{share:12s} {seconds:9.1f} {seconds / wall:8.1%}\n")
     model = sum(sampler.shares[share] for share in _MODEL)
-    write(f"{'all':12s} {wall:9.1f}, of which {model / wall:.1%} in the model's forward and backward passes\n")
+    write(f"{'all':12s} {wall:9.1f}, of which {model / wall:.1%} in forward and backward passes\n")
     write("\noutside the model, by line:\n")
     for (share, line), seconds in sampler.lines.most_common(lines):
         write(f"{seconds:7.1f} s  {share:10s} {line}\n")

@@ -15,6 +15,7 @@ from harness.engine.growing import Generated, Request, Speaker
 from harness.engine.likelihood import Scored
 from harness.engine.memory import narrowing, rows_that_fit
 from harness.engine.prefix import Prefix, shared_prefix
+from harness.engine.prepacked import prepack
 from harness.engine.scorer import Scorer
 from harness.errors import HarnessError, StageFailed
 from harness.models import Model
@@ -212,7 +213,9 @@ class LocalEngine:
         return self._shares
 
     def _load_base(self) -> Any:
-        return load_model(self._model, dtype=self._dtype, progress=self._progress)
+        network = load_model(self._model, dtype=self._dtype, progress=self._progress)
+        prepack(network)
+        return network
 
     def _open(self) -> Any:
         """Return the network whose forward computes the present system."""
@@ -233,6 +236,7 @@ class LocalEngine:
         self._network = self._shares = None  # freed first: two whole models may not fit
         try:
             self._network = model_of(folder, device=self._device, dtype=self._dtype)
+            prepack(self._network)
             self._tokenizer = self._tokenizer_of(folder)
         except HarnessError:
             self._network = self._load_base()

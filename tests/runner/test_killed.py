@@ -105,8 +105,9 @@ def test_a_real_model_killed_in_its_baseline_says_the_same_in_the_end(
     until = Options(until="baseline")
     run(killable.experiment(str(tiny_model)), name="lamps", store=undisturbed, options=until)
 
-    kill_in("answer zero-shot on dev", at=2, store=store, model=str(tiny_model))
-    assert store.query("SELECT count(*) FROM answers")[1] == [(128,)]  # one batch
+    kill_in("answer zero-shot on dev", at=3, store=store, model=str(tiny_model))
+    ((kept,),) = store.query("SELECT count(*) FROM answers")[1]
+    assert 0 < kept < 3  # a part of one group, which is computed again as a whole
     run(killable.experiment(str(tiny_model)), name="lamps", store=store, options=until)
 
     assert tables(store) == tables(undisturbed)

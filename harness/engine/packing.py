@@ -76,14 +76,15 @@ class Pack:
     """Items laid out for one forward pass.
 
     tokens, depths: (1, tokens). spread: (items, longest item), the place of each item's tokens, 0 where it has no more.
-    mask: (items, 1, longest, longest), 0 where a token sees another, else -inf. gather: (tokens,), where a packed
+    mask: (items, 1, longest, longest), 0 where a token sees another, else -inf; None where no item branches, so that
+    every token sees all before it. gather: (tokens,), where a packed
     token lies in the flattened spread. paths: for each sequence of the pack, where its tokens lie.
     """
 
     tokens: torch.Tensor
     depths: torch.Tensor
     spread: torch.Tensor
-    mask: torch.Tensor
+    mask: torch.Tensor | None
     gather: torch.Tensor
     paths: dict[int, torch.Tensor]
 
@@ -109,7 +110,7 @@ def lay_out(
         tokens=torch.tensor([[token for tree in trees for token in tree.tokens]], device=device),
         depths=torch.tensor([[depth for tree in trees for depth in tree.depths]], device=device),
         spread=spread.to(device),
-        mask=_mask(trees, longest, dtype).to(device),
+        mask=_mask(trees, longest, dtype, device),
         gather=gather.to(device),
         paths={
             position: torch.tensor(path, dtype=torch.long) + start
@@ -119,9 +120,12 @@ def lay_out(
     )
 
 
-def _mask(trees: Sequence[TokenTree], longest: int, dtype: torch.dtype) -> torch.Tensor:
+def _mask(trees: Sequence[TokenTree], longest: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor | None:
+    if all(end == len(tree) for tree in trees for end in tree.ends):
+        return None
     # Padding ends behind itself: it sees itself alone, since a row that sees nothing has no softmax.
     ends = torch.arange(1, longest + 1).repeat(len(trees), 1)  # (items, longest)
     for row, tree in enumerate(trees):
         ends[row, : len(tree)] = torch.tensor(tree.ends)
-    return torch.zeros(len(trees), 1, longest, longest, dtype=dtype).masked_fill(~visible(ends)[:, None], float("-inf"))
+    unseen = ~visible(ends)[:, None]
+    return torch.zeros(unseen.shape, dtype=dtype).masked_fill(unseen, float("-inf")).to(device)

@@ -58,5 +58,17 @@ def test_a_laid_out_sequence_sees_itself_and_nothing_else(tokens: list[tuple[int
             assert tuple(pack.tokens[0, path].tolist()) == tokens[position]
             assert pack.depths[0, path].tolist() == list(range(len(path)))
             place = pack.gather[path[-1]] - number * pack.spread.shape[1]
-            seen = (pack.mask[number, 0, place] == 0).nonzero().flatten()
+            # Without a mask, a token sees all before it in its item.
+            seen = (
+                torch.arange(place + 1) if pack.mask is None else (pack.mask[number, 0, place] == 0).nonzero().flatten()
+            )
             assert pack.spread[number, seen].tolist() == path.tolist()
+
+
+def test_only_items_that_branch_need_a_mask() -> None:
+    apart, branching = [(1, 2, 3), (4, 5)], [(1,) * 9 + (2,), (1,) * 9 + (3,)]
+    for tokens, needed in ((apart, False), (branching, True)):
+        sequences = Sequences(tokens, [1, 1])
+        (items,) = plan_packs(sequences, Limits(tokens=100, item=100, scored=100))
+        pack = lay_out(items, sequences, device=CPU, dtype=torch.float32)
+        assert (pack.mask is not None) is needed

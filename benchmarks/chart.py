@@ -7,7 +7,8 @@ from html import escape
 from benchmarks.row import Row
 
 _WIDTH, _LABELS, _ROW, _TOP = 1000, 430, 26, 34
-_DECADES = (0.1, 1, 10, 100)
+_LONGEST = 56  # characters of a label
+_DECADES = (0.1, 1, 10, 100, 1000)
 
 
 def draw(rows: Sequence[Row]) -> str:
@@ -34,7 +35,7 @@ def draw(rows: Sequence[Row]) -> str:
 def _bar(row: Row, y: int) -> list[str]:
     start, end = sorted((_at(1), _at(row.ratio)))
     colour = "#b3541e" if row.met is False else "#2b6cb0"
-    label = row.work if len(row.work) <= 62 else row.work[:61] + "…"
+    label = row.work if len(row.work) <= _LONGEST else row.work[: _LONGEST - 1] + "…"
     drawn = [
         f'<text x="{_LABELS - 10}" y="{y + 15}" text-anchor="end" fill="#222">{escape(label)}</text>',
         f'<rect x="{start}" y="{y + 4}" width="{max(1, end - start):.1f}" height="{_ROW - 10}" fill="{colour}"/>',

@@ -81,7 +81,7 @@ def against_the_bound(work: Work, row: Row, pace: "DensePace") -> Row:
     tokens, scored = distinct(work.rows)
     least = tuple(tokens / pace.tokens_a_second(scored / tokens) / samples for _ in range(REPEATS))
     return Row(
-        work=f"the same, {len(work.labels)} labels",
+        work=f"choice among {len(work.labels)} labels, beside the bound",
         against=f"the bound: {tokens} distinct tokens at the network's best pace, the head at {scored / tokens:.0%}",
         ours=row.ours,
         theirs=least,

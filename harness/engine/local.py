@@ -4,6 +4,7 @@ import gc
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ _SCORE_TOKENS = {"cpu": 1 << 11, "cuda": 1 << 14}
 # Requests that are answered as one group, for each answer in the making at once. What is computed beside what changes
 # the last digits, so a group that a kill interrupted is computed again as a whole.
 _GROUP = 2
+# Answers are handed over when this part of those in the making is complete.
+_HANDED_OVER = 4
 
 
 def open_engine(model: Model, *, progress: Progress) -> "LocalEngine":
@@ -98,8 +101,14 @@ class LocalEngine:
             requests.append(Request(ids, decoding.max_tokens, draw=seen[ids]))
             seen[ids] += 1
         ends = self.end_tokens | {end_id(self._tokenizer)}
-        for position, answer in self.generate_from_tokens(requests, decoding, ends=ends, done=done):
-            yield (position,), (self._completion(prompts[position], requests[position], answer),)
+        # Many answers are in the making before the first is complete: handed over singly, the first would look slow.
+        size = max(1, min(len(requests), self._most_rows) // _HANDED_OVER)
+        answers = self.generate_from_tokens(requests, decoding, ends=ends, done=done)
+        while found := dict(islice(answers, size)):
+            yield (
+                tuple(found),
+                tuple(self._completion(prompts[place], requests[place], answer) for place, answer in found.items()),
+            )
 
     def generate_from_tokens(
         self,
@@ -131,6 +140,10 @@ class LocalEngine:
                 group = [requests[position] for position in positions]
                 yield from ((positions[place], found) for place, found in narrowing(answer, group, rows))
 
+    @property
+    def _most_rows(self) -> int:
+        return _DECODE_ROWS.get(self._device.type, _DECODE_ROWS["cpu"])
+
     def _groups(
         self, requests: Sequence[Request], prefix: Prefix, *, shares: bool
     ) -> Iterator[tuple[tuple[int, ...], int]]:
@@ -138,10 +151,9 @@ class LocalEngine:
         shared = prefix.tokens if shares else 0
         sizes = [len(request.prompt) - shared + request.room for request in requests]
         order = sorted(range(len(sizes)), key=lambda position: (-sizes[position], position))
-        most = _DECODE_ROWS.get(self._device.type, _DECODE_ROWS["cpu"])
         start = 0
         while start < len(order):
-            rows = rows_that_fit(self._open(), sizes[order[start]], most=most)
+            rows = rows_that_fit(self._open(), sizes[order[start]], most=self._most_rows)
             size = rows * _GROUP if shares else rows
             yield tuple(order[start : start + size]), rows
             start += size

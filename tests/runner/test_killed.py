@@ -107,7 +107,7 @@ def test_a_real_model_killed_in_its_baseline_says_the_same_in_the_end(
 
     kill_in("answer zero-shot on dev", at=3, store=store, model=str(tiny_model))
     ((kept,),) = store.query("SELECT count(*) FROM answers")[1]
-    assert 0 < kept < 3  # a part of one group, which is computed again as a whole
+    assert 0 < kept < 150  # a part of one group, which is computed again as a whole
     run(killable.experiment(str(tiny_model)), name="lamps", store=store, options=until)
 
     assert tables(store) == tables(undisturbed)

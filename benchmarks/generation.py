@@ -10,7 +10,6 @@ from harness.samples import Decoding, Messages
 from harness.weights.rendering import prompt_text
 
 NEW_TOKENS = 48
-# The fastest of 1, 8, 16, 32 and 64 for lm-eval on this work.
 _THEIR_BATCH = 16
 _THEIR_SAMPLES = 32
 

@@ -25,7 +25,7 @@ from tasks.home_commands import HomeCommands
 SIZES = {Split.TRAIN: 120, Split.DEV: 8, Split.HOLDOUT: 64}
 SYSTEM = "Home command to JSON."
 _ROOT = Path(__file__).parents[1]
-_THEIR_BATCH = 16  # the fastest for 8 shots, see generation.py
+_THEIR_BATCH = 16  # as in generation.py
 _EXPERIMENT = """
 from harness import SFT, DatasetTask, ExactMatch, Experiment, FewShot, Gain, LoRA, Model
 

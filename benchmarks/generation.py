@@ -10,6 +10,7 @@ from harness.samples import Decoding, Messages
 from harness.weights.rendering import prompt_text
 
 NEW_TOKENS = 48
+# Of 1, 8 and 16 the fastest for lm-eval: 2.4, 1.5 and 1.3 s a sample. Larger ones were not tried.
 _THEIR_BATCH = 16
 _THEIR_SAMPLES = 32
 

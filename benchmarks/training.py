@@ -13,7 +13,7 @@ from benchmarks.plain_trl import RECIPE, Trained, train_plainly
 from benchmarks.row import Row
 from benchmarks.setting import MODEL, version
 from harness import Model, Split, ZeroShot
-from harness.protocols import TuneJob
+from harness.jobs import TuneJob
 from harness.samples import Example
 from harness.tuning.rows import make_rows
 from harness.tuning.sft import fit

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.commands.adding import add_command
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
@@ -35,17 +36,20 @@ def _parser() -> argparse.ArgumentParser:
         description="Ask about experiments and their verdicts. Run experiments with: pytest experiments/",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    report = _add(commands, "report", _report, "draw the pages again from the store", "harness report")
+    report = add_command(
+        commands, "report", _report, "draw the pages again from the store", "harness report", store=True
+    )
     report.add_argument("experiment", nargs="?", help="print the path of this experiment's page")
-    verdict = _add(
+    verdict = add_command(
         commands,
         "verdict",
         _verdict,
         "print the verdict; exit 0 GO, 1 NO_GO, 3 INCONCLUSIVE, 4 INVALID or never measured",
         "harness verdict home_commands && deploy",
+        store=True,
     )
     verdict.add_argument("experiment", nargs="?", help="without it, all experiments; the worst gives the exit code")
-    verify = _add(
+    verify = add_command(
         commands,
         "verify",
         _verify,
@@ -53,12 +57,13 @@ def _parser() -> argparse.ArgumentParser:
         "harness verify reports/home_commands.html",
     )
     verify.add_argument("pages", nargs="+", type=Path, metavar="PAGE")
-    compare = _add(
+    compare = add_command(
         commands,
         "compare",
         _compare,
         "compare any two stored systems on the same samples",
         "harness compare zero-shot 8-shot --split dev",
+        store=True,
     )
     compare.add_argument("first", metavar="SYSTEM")
     compare.add_argument("second", metavar="SYSTEM")
@@ -67,25 +72,27 @@ def _parser() -> argparse.ArgumentParser:
         "--split", choices=("holdout", "dev"), help="without it, the holdout if both were measured there"
     )
     compare.add_argument("--metric", help="without it, every metric that both have")
-    plan = _add(
+    plan = add_command(
         commands,
         "plan",
         _plan,
         "show what is stored and what would run",
         "harness plan experiments/home_commands.py",
+        store=True,
     )
     plan.add_argument("file", type=Path)
-    new = _add(commands, "new", _new, "write a new experiment file to start from", "harness new tickets")
+    new = add_command(commands, "new", _new, "write a new experiment file to start from", "harness new tickets")
     new.add_argument("name")
-    sql = _add(
+    sql = add_command(
         commands,
         "sql",
         _sql,
         "ask the store a question; nothing is changed",
         'harness sql "SELECT * FROM scoreboard"',
+        store=True,
     )
     sql.add_argument("query")
-    data = _add(
+    data = add_command(
         commands,
         "data",
         _data,
@@ -94,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     data.add_argument("action", choices=("check",))
     data.add_argument("file", type=Path)
-    vllm = _add(
+    vllm = add_command(
         commands,
         "vllm",
         _vllm,
@@ -103,21 +110,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     vllm.add_argument("action", choices=("install",))
     vllm.add_argument("--build", choices=("cpu", "cuda"), help="without it, cuda where an NVIDIA driver runs")
-    _add(commands, "doctor", _doctor, "check the installation", "harness doctor")
-    return parser
-
-
-def _add(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
-    name: str,
-    command: Callable[[argparse.Namespace], int],
-    help_text: str,
-    example: str,
-) -> argparse.ArgumentParser:
-    parser = commands.add_parser(name, help=help_text, description=f"{help_text}.", epilog=f"example: {example}")
-    parser.set_defaults(command=command)
-    if name in ("report", "verdict", "compare", "plan", "sql"):
-        parser.add_argument("--store", type=Path, default=Path("reports/results.duckdb"), metavar="PATH")
+    add_command(commands, "doctor", _doctor, "check the installation", "harness doctor")
     return parser
 
 

@@ -1,8 +1,7 @@
 """What a user may implement. Members are read-only properties, so that frozen dataclasses satisfy them."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
@@ -12,10 +11,8 @@ from numpy.typing import NDArray
 from harness.models import AnyModel
 from harness.samples import (
     Answer,
-    Check,
     Completion,
     Decoding,
-    Example,
     Likelihood,
     Messages,
     Passage,
@@ -180,41 +177,6 @@ class Recipe(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TuneJob:
-    """One training run. folder: where checkpoints and the result go; it may hold those of an interrupted run."""
-
-    recipe: Recipe
-    model: AnyModel
-    train: tuple[Example, ...]
-    dev: tuple[Example, ...]
-    seed: int
-    folder: Path
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogPoint:
-    """One value of a training log: loss, dev_loss, learning_rate, grad_norm, tokens."""
-
-    step: int
-    epoch: float
-    name: str
-    value: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TuneResult:
-    """What a trainer returns. folder: what `Engine.use` loads. tokens: trained on, prompt included."""
-
-    folder: Path
-    log: tuple[LogPoint, ...]
-    checks: tuple[Check, ...]
-    tokens: int
-    trainable_parameters: int
-    total_parameters: int
-    environment: Mapping[str, str | int | float | bool | None]
-
-
 class Meter(Protocol):
     """One live progress line."""
 
@@ -288,7 +250,6 @@ __all__ = [
     "HasShots",
     "JudgedMetric",
     "LikelihoodBatch",
-    "LogPoint",
     "Meter",
     "Metric",
     "Named",
@@ -299,6 +260,4 @@ __all__ = [
     "Recipe",
     "Strategy",
     "Task",
-    "TuneJob",
-    "TuneResult",
 ]

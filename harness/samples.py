@@ -40,6 +40,7 @@ class Sample:
 
     input: the text that leakage checks and retrieval look at.
     reference: the gold answer, written as the model should write it.
+    rejected: a worse answer, where the data gave one; recipes that learn from preferences take it.
     messages: the conversation up to the answer, where the data gave one; empty where the task builds it.
     group: template, document or user; samples of one group never cross splits and are one cluster in intervals.
     expected: `task.read(reference)`; the runner fills it in.
@@ -52,6 +53,7 @@ class Sample:
     group: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     expected: object = None
+    rejected: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,11 +160,35 @@ class Completion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
-    """One training example: the prompt exactly as it will be served, and the answer to learn."""
+    """One training example: the prompt exactly as it will be served, and the answer to learn.
+
+    sample: where it came from, for graders and metrics.
+    """
 
     id: str
     prompt: Messages
     answer: str
+    sample: Sample | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """Two answers to one prompt, of which the first is preferred."""
+
+    id: str
+    prompt: Messages
+    chosen: str
+    rejected: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vote:
+    """One answer to one prompt, found good or bad."""
+
+    id: str
+    prompt: Messages
+    answer: str
+    good: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,8 @@ from typing import Any, ClassVar
 from harness import InvalidExperiment, Model, ZeroShot
 from harness.engine import scripted
 from harness.engine.scripted import ScriptedTuning
-from harness.protocols import Progress, Strategy, TuneJob, TuneResult
+from harness.jobs import TuneJob, TuneResult
+from harness.protocols import Progress, Strategy
 from harness.samples import Example
 
 _TOKENIZER = Model("smollm2-135m-instruct")

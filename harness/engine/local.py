@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 
-from harness.engine import adapters
 from harness.engine.generate import generate
 from harness.engine.growing import Generated, Request, Speaker
 from harness.engine.likelihood import Scored
@@ -18,10 +17,12 @@ from harness.engine.memory import narrowing, rows_that_fit
 from harness.engine.prefix import Prefix, shared_prefix
 from harness.engine.prepacked import prepack
 from harness.engine.scorer import Scorer
+from harness.engine.virtual import virtual_prefix
 from harness.errors import HarnessError, StageFailed
 from harness.models import Model
 from harness.protocols import Batch, LikelihoodBatch, Progress
 from harness.samples import Completion, Decoding, Messages
+from harness.weights import adapted
 from harness.weights.hardware import choose_device, choose_dtype, describe
 from harness.weights.loading import load_model, load_tokenizer, model_of, tokenizer_of
 from harness.weights.rendering import answer_ids, end_id, prompt_ids, prompt_text
@@ -195,10 +196,10 @@ class LocalEngine:
         self._back_to_base()
         if adapter is None:
             return
-        if adapters.is_adapter(adapter):
-            self._adapted = adapters.attach(self._open(), adapter)
-            if adapters.is_prompt_learning(self._adapted):
-                self._virtual = adapters.virtual_prefix(self._adapted)
+        if adapted.is_adapter(adapter):
+            self._adapted = adapted.attach(self._open(), adapter)
+            if adapted.is_prompt_learning(self._adapted):
+                self._virtual = virtual_prefix(self._adapted)
         else:
             self._replace(adapter)
         self._adapter = adapter
@@ -237,7 +238,7 @@ class LocalEngine:
 
     def _back_to_base(self) -> None:
         if self._adapted is not None:
-            self._network = adapters.detach(self._adapted)
+            self._network = adapted.detach(self._adapted)
         elif self._adapter is not None:
             self._network = self._shares = None
             self._network = self._load_base()

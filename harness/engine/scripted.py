@@ -9,16 +9,9 @@ from pathlib import Path
 from typing import ClassVar
 
 from harness.errors import InvalidExperiment, StageFailed
+from harness.jobs import LogPoint, TuneJob, TuneResult
 from harness.prompting.zero_shot import ZeroShot
-from harness.protocols import (
-    Batch,
-    LikelihoodBatch,
-    LogPoint,
-    Progress,
-    Strategy,
-    TuneJob,
-    TuneResult,
-)
+from harness.protocols import Batch, LikelihoodBatch, Progress, Strategy
 from harness.samples import Check, Completion, Decoding, Likelihood, Messages
 
 Pairs = tuple[tuple[str, str], ...]

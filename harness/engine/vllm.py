@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from harness.engine import adapters
 from harness.engine.branches import scored_branches
 from harness.engine.client import Client, Request, Result
 from harness.engine.echoes import PROMPT_LOGPROBS, Echoes, TokenScore, likelihood_of
@@ -17,6 +16,7 @@ from harness.errors import StageFailed
 from harness.models import Endpoint, Model
 from harness.protocols import Batch, LikelihoodBatch, Progress
 from harness.samples import Completion, Decoding, Likelihood, Messages
+from harness.weights import adapted
 from harness.weights.hardware import choose_device, choose_dtype, describe, dtype_name
 from harness.weights.loading import load_tokenizer, tokenizer_of, weights_folder
 from harness.weights.rendering import answer_ids, end_id, prompt_ids, prompt_text
@@ -129,7 +129,7 @@ class VllmEngine:
         """
         if adapter == self._adapter:
             return
-        if adapter is None or adapters.is_adapter(adapter):
+        if adapter is None or adapted.is_adapter(adapter):
             wanted, tokenizer = self._base, self._base_tokenizer
             rank = self._rank if adapter is None else max(self._rank, _rank_of(adapter))
         else:

@@ -2,5 +2,6 @@
 
 from harness.recipes.adapters import Adapter, Full, LoRA, LowRank, QLoRA
 from harness.recipes.sft import SFT
+from harness.recipes.trained import Trained
 
-__all__ = ["SFT", "Adapter", "Full", "LoRA", "LowRank", "QLoRA"]
+__all__ = ["SFT", "Adapter", "Full", "LoRA", "LowRank", "QLoRA", "Trained"]

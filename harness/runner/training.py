@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from harness.errors import StageFailed
-from harness.protocols import TuneJob, TuneResult
+from harness.jobs import TuneJob, TuneResult
 from harness.runner.context import Run, bound
 from harness.runner.resolve import resolve
 from harness.runner.streaming import guarded, machine, stage_row

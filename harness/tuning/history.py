@@ -1,9 +1,11 @@
 """The trainer's log history, which a checkpoint carries, as values of a training log."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
-from harness.protocols import LogPoint
+from harness.jobs import LogPoint
 
 _NAMES = {
     "loss": "loss",
@@ -16,15 +18,19 @@ _NAMES = {
 History = Sequence[dict[str, Any]]
 
 
-def log_points(history: History) -> tuple[LogPoint, ...]:
-    """Return the values of each step in order; tokens are counted from the start of training, padding left out."""
+def log_points(history: History, also: Mapping[str, str] = MappingProxyType({})) -> tuple[LogPoint, ...]:
+    """Return the values of each step in order; tokens are counted from the start of training, padding left out.
+
+    also: what a method logs besides, key of the trainer -> name in the training log.
+    """
+    known = {**_NAMES, **also}
     points = []
     for entry in history:
         if "loss" not in entry and "eval_loss" not in entry:
             continue  # the trainer's closing summary
-        names = {"eval_loss": "dev_loss"} if "eval_loss" in entry else _NAMES
-        for key, name in names.items():
-            if key in entry:
+        evaluated = "eval_loss" in entry
+        for key, name in known.items():
+            if key in entry and key.startswith("eval_") == evaluated:
                 points.append(
                     LogPoint(step=entry["step"], epoch=float(entry["epoch"]), name=name, value=float(entry[key]))
                 )
@@ -36,9 +42,32 @@ def train_losses(history: History) -> list[float]:
     return [float(entry["loss"]) for entry in history if "loss" in entry]
 
 
-def dev_losses(history: History) -> list[tuple[int, float]]:
-    """Return (step, dev loss) of each evaluation."""
-    return [(int(entry["step"]), float(entry["eval_loss"])) for entry in history if "eval_loss" in entry]
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What chooses the checkpoint: a value of the evaluations, and whether a higher one is better."""
+
+    key: str = "eval_loss"
+    higher: bool = False
+
+    def points(self, history: History) -> list[tuple[int, float]]:
+        """Return (step, value) of each evaluation."""
+        return [(int(entry["step"]), float(entry[self.key])) for entry in history if self.key in entry]
+
+    def best(self, history: History) -> tuple[int, float] | None:
+        """Return (step, value) of the best evaluation, the first of equal ones; None where there was none."""
+        points = self.points(history)
+        sign = -1 if self.higher else 1
+        return min(points, key=lambda point: sign * point[1]) if points else None
+
+    def out_of_patience(self, history: History, patience: int | None) -> bool:
+        """Tell whether the last `patience` evaluations brought nothing better.
+
+        Read from the stored history, so that a resumed run stops where an undisturbed one does.
+        """
+        best = self.best(history)
+        if patience is None or best is None:
+            return False
+        return sum(step > best[0] for step, _ in self.points(history)) >= patience
 
 
 def last_tokens(history: History) -> int:

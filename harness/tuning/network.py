@@ -1,6 +1,5 @@
 """The network that is trained: a base with the weights of an adapter switched on."""
 
-import json
 import os
 import shutil
 from pathlib import Path
@@ -8,33 +7,41 @@ from typing import Any
 
 import torch
 from bitsandbytes.nn import Linear4bit
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import LoraConfig, get_peft_model
 
 from harness.errors import StageFailed
-from harness.models import Model
 from harness.protocols import Progress
 from harness.recipes import Full, LoRA, LowRank, QLoRA
 from harness.recipes.adapters import Adapter
+from harness.tuning.ground import Ground, write_facts
 from harness.tuning.precision import Precision
+from harness.weights.adapted import attach, is_adapted, merge, save_adapter
 from harness.weights.loading import load_model
 
 # Up to this many tokens a row, plain attention is the faster one to train on a CPU.
 _SHORT = 512
 
 
-def trainable(model: Model, adapter: Adapter, precision: Precision, *, progress: Progress) -> Any:
-    """Return `model` ready to be trained: what `adapter` trains is float32 and wants gradients, the rest is frozen.
+def trainable(ground: Ground, adapter: Adapter, precision: Precision, *, progress: Progress) -> Any:
+    """Return the ground's model ready to be trained: what `adapter` trains is float32 and wants gradients.
 
-    Raises StageFailed where the adapter is none of Full, LoRA and QLoRA, or finds no module to adapt.
+    The rest is frozen. Raises StageFailed where the adapter is of no known kind, or finds no module to adapt.
     """
-    if not isinstance(adapter, Full | LoRA | QLoRA):
-        raise StageFailed(f"SFT does not know how to train {type(adapter).__name__}; give Full, LoRA or QLoRA")
     quantize = adapter.quantization if isinstance(adapter, QLoRA) else None
-    base = load_model(model, dtype=precision.weights, quantize=quantize, progress=progress)
+    base = load_model(ground.model, dtype=precision.weights, quantize=quantize, progress=progress)
     if isinstance(adapter, Full):
         return base.requires_grad_(True)
     keep_gradients(base)
-    return _adapted(base, adapter)
+    if ground.adapter is not None:
+        return attach(base, ground.adapter, trainable=True).train()
+    return put_on(base, adapter)
+
+
+def put_on(base: Any, adapter: Adapter) -> Any:
+    """Return `base` with new weights of `adapter` on it."""
+    if isinstance(adapter, LoRA | QLoRA):
+        return _low_rank(base, adapter)
+    raise StageFailed(f"{type(adapter).__name__} is no adapter that can be trained here; give LoRA, QLoRA or Full")
 
 
 def keep_gradients(base: Any) -> None:
@@ -64,37 +71,35 @@ def attend_fast(model: Any, precision: Precision, *, longest: int) -> None:
         model.set_attn_implementation("eager")
 
 
-def count_parameters(model: Any) -> tuple[int, int]:
-    """Return how many parameters are trained, and how many there are; a 4-bit layer counts its unpacked weights."""
-    if isinstance(model, PeftModel):
-        trained, total = model.get_nb_trainable_parameters()
-        return int(trained), int(total)
-    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
-    return sum(size for size, wanted in sizes if wanted), sum(size for size, _ in sizes)
-
-
-def save(model: Any, tokenizer: Any, folder: Path, *, facts: dict[str, str | int | None], base: str) -> None:
+def save(
+    model: Any, tokenizer: Any, folder: Path, *, about: dict[str, str | int | None], ground: Ground, base: str
+) -> None:
     """Write the tuned system to `folder`, whole or not at all: an adapter, or a full model with its tokenizer.
 
-    facts: what harness.json says about it. base: the name that the adapter gives its base model.
+    about: what harness.json says of it. base: the name that an adapter gives its base model. An adapter on a base
+    that earlier steps moved is merged into it, in float32.
     """
     unfinished = folder.with_name(f"{folder.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
-    if isinstance(model, PeftModel):
-        for config in model.peft_config.values():
-            config.base_model_name_or_path = base
-        # "auto" would ask the hub whether the vocabulary has grown.
-        model.save_pretrained(unfinished, save_embedding_layers=False)
-        (unfinished / "README.md").unlink(missing_ok=True)  # an empty card
+    if is_adapted(model):
+        save_adapter(model, unfinished, base=base)
+        if ground.moved:
+            whole = merge(attach(load_model(ground.model, dtype=torch.float32), unfinished))
+            shutil.rmtree(unfinished)
+            _save_whole(whole, tokenizer, unfinished)
     else:
-        model.save_pretrained(unfinished)
-        tokenizer.save_pretrained(unfinished)
-    (unfinished / "harness.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+        _save_whole(model, tokenizer, unfinished)
+    write_facts(unfinished, about)
     shutil.rmtree(folder, ignore_errors=True)
     os.replace(unfinished, folder)
 
 
-def _adapted(base: Any, adapter: LowRank) -> Any:
+def _save_whole(model: Any, tokenizer: Any, folder: Path) -> None:
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def _low_rank(base: Any, adapter: LowRank) -> Any:
     config = LoraConfig(
         r=adapter.rank,
         lora_alpha=adapter.scale,

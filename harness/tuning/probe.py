@@ -5,15 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import PeftModel
 from torch.nn.functional import cross_entropy
 
-from harness.models import Model
 from harness.recipes import QLoRA
 from harness.recipes.adapters import Adapter
 from harness.samples import Check
+from harness.tuning.ground import Ground
 from harness.tuning.precision import Precision
 from harness.tuning.rows import Row
+from harness.weights.adapted import attach, detach, is_adapter
 from harness.weights.loading import load_model, model_of
 
 _ROWS = 4
@@ -31,7 +31,7 @@ def in_memory(network: Any, rows: Sequence[Row]) -> list[torch.Tensor]:
 
 
 def probe(
-    model: Model,
+    ground: Ground,
     folder: Path,
     adapter: Adapter,
     precision: Precision,
@@ -41,19 +41,24 @@ def probe(
 ) -> tuple[Check, ...]:
     """Return the checks on the saved system: it changes logits, it is the one that was trained, its base is served.
 
-    trained: what `in_memory` gave. Base and saved system are computed in float32 from the files on disk, so that a
-    difference is the training's and no rounding.
+    trained: what `in_memory` gave. What training started from and what it saved are computed in float32 from the
+    files on disk, so that a difference is the training's and no rounding.
     """
     asked = rows[:_ROWS]
-    base = load_model(model, dtype=torch.float32)
-    before = [_logits(base, row) for row in asked]
-    tuned = _tuned(base, folder, device=precision.device)
+    base = load_model(ground.model, dtype=torch.float32)
+    started = base if ground.adapter is None else attach(base, ground.adapter)
+    before = [_logits(started, row) for row in asked]
+    if ground.adapter is not None:
+        base = detach(started)
+    tuned = attach(base, folder) if is_adapter(folder) else _whole(folder, device=precision.device)
     after = [_logits(tuned, row) for row in asked]
     changed = change_check(before, after)
     if not isinstance(adapter, QLoRA):
         return changed, saved_check(trained, after, exact=precision.weights is torch.float32)
-    quantised = load_model(model, dtype=precision.weights, quantize=adapter.quantization)
-    reloaded = PeftModel.from_pretrained(quantised, str(folder)).eval()
+    if not is_adapter(folder):
+        return changed, _base_check(asked, trained_on=trained, served=after)
+    quantised = load_model(ground.model, dtype=precision.weights, quantize=adapter.quantization)
+    reloaded = attach(quantised, folder)
     on_four_bits = [_logits(reloaded, row) for row in asked]
     saved = saved_check(trained, on_four_bits, exact=False)  # evaluation may use a coarser 4-bit kernel
     return changed, saved, _base_check(asked, trained_on=on_four_bits, served=after)
@@ -94,9 +99,7 @@ def change_check(before: Sequence[torch.Tensor], after: Sequence[torch.Tensor]) 
     return Check(name=_NAME, status="ok", detail=detail)
 
 
-def _tuned(base: Any, folder: Path, *, device: torch.device) -> Any:
-    if (folder / "adapter_config.json").is_file():
-        return PeftModel.from_pretrained(base, str(folder)).eval()
+def _whole(folder: Path, *, device: torch.device) -> Any:
     return model_of(folder, device=device, dtype=torch.float32)
 
 

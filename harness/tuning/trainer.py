@@ -12,8 +12,8 @@ from trl import SFTConfig, SFTTrainer
 from harness.recipes import SFT
 from harness.tuning.packing import Batch, packed, padded
 from harness.tuning.precision import Precision
+from harness.tuning.settings import shared_settings
 
-_SCHEDULES = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
 # Batches whose rows are sorted together: enough for like lengths, few enough to stay a shuffle.
 _BATCHES_SORTED = 16
 # A token's loss in a packed and in a padded row may differ by this much on average; rows that saw each other differ by
@@ -23,36 +23,9 @@ _ROUNDING, _ROUNDING_BF16 = 1e-3, 0.05
 
 def trainer_config(recipe: SFT, *, folder: Path, seed: int, steps: int, every: int, precision: Precision) -> SFTConfig:
     """Return TRL's settings of `recipe`; `every` is the number of steps between evaluations and checkpoints."""
-    micro = recipe.micro_batch_size or recipe.batch_size
     return SFTConfig(
-        output_dir=str(folder),
-        num_train_epochs=recipe.epochs,
-        per_device_train_batch_size=micro,
-        gradient_accumulation_steps=recipe.batch_size // micro,
-        learning_rate=recipe.rate,
-        lr_scheduler_type=_SCHEDULES[recipe.schedule],
-        warmup_steps=round(recipe.warmup * steps),
-        weight_decay=recipe.weight_decay,
-        max_grad_norm=recipe.max_grad_norm,
-        optim="adamw_torch_fused",
-        logging_steps=1,
-        logging_nan_inf_filter=False,  # it would replace a NaN by the mean of earlier losses
+        **shared_settings(recipe, folder=folder, seed=seed, steps=steps, every=every, precision=precision),
         include_num_input_tokens_seen="non_padding",
-        eval_strategy="no",  # the pacer callback asks for evaluations, also at the last step
-        save_strategy="steps",
-        save_steps=every,
-        save_total_limit=3,  # the best one and the last two
-        metric_for_best_model="eval_loss",
-        greater_is_better=False,
-        seed=seed,
-        data_seed=seed,
-        use_cpu=precision.device.type == "cpu",
-        bf16=False,  # AnswerTrainer opens autocast itself
-        gradient_checkpointing=False,
-        dataloader_num_workers=0,
-        dataloader_pin_memory=precision.device.type == "cuda",
-        report_to="none",
-        disable_tqdm=True,
         max_length=None,
         packing=False,
         dataset_kwargs={"skip_prepare_dataset": True},

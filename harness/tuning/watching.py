@@ -9,7 +9,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from harness.errors import StageFailed
 from harness.protocols import Meter
 from harness.tuning.checkpoints import last_whole, seal
-from harness.tuning.history import dev_losses, train_losses
+from harness.tuning.history import Goal, train_losses
 
 # One bad batch is no divergence.
 _WINDOW = 3
@@ -22,8 +22,8 @@ _LEARNED = 0.01
 class Pacer(TrainerCallback):  # type: ignore[misc]
     """Evaluates every so many steps and at the last one, and ends the run when patience is exhausted."""
 
-    def __init__(self, *, every: int, patience: int | None) -> None:
-        self._every, self._patience = every, patience
+    def __init__(self, *, every: int, patience: int | None, goal: Goal) -> None:
+        self._every, self._patience, self._goal = every, patience, goal
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
@@ -34,7 +34,7 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
     def on_evaluate(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> TrainerControl:
-        if out_of_patience(state.log_history, self._patience):
+        if self._goal.out_of_patience(state.log_history, self._patience):
             control.should_training_stop = True
             control.should_save = True
         return control
@@ -43,8 +43,8 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
 class Watch(TrainerCallback):  # type: ignore[misc]
     """Stops the run at the first value that is not finite, and where the loss has left for good."""
 
-    def __init__(self, *, folder: Path, vocabulary: int, learning_rate: float) -> None:
-        self._folder, self._rate = folder, learning_rate
+    def __init__(self, *, folder: Path, vocabulary: int, learning_rate: float, likelihood: bool) -> None:
+        self._folder, self._rate, self._likelihood = folder, learning_rate, likelihood
         # A model that knows nothing guesses each token at this loss.
         self._guessing = math.log(vocabulary)
 
@@ -54,6 +54,8 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         for key, called in (("loss", "loss"), ("grad_norm", "gradient norm"), ("eval_loss", "dev loss")):
             if key in logs and not math.isfinite(logs[key]):
                 raise StageFailed(self._said(state, f"the {called} is {logs[key]}"))
+        if not self._likelihood:
+            return
         if "loss" in logs and (fact := self._divergence(train_losses(state.log_history), logs)) is not None:
             raise StageFailed(self._said(state, fact))
 
@@ -92,7 +94,7 @@ class Line(TrainerCallback):  # type: ignore[misc]
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, Any], **_: Any
     ) -> None:
         if "loss" in logs:
-            dev = dev_losses(state.log_history)
+            dev = Goal().points(state.log_history)
             note = f"loss {logs['loss']:.3f}" + (f", dev {dev[-1][1]:.3f}" if dev else "")
             self._meter.advance(1, note=note)
 
@@ -105,12 +107,3 @@ class Sealer(TrainerCallback):  # type: ignore[misc]
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         seal(self._folder / f"checkpoint-{state.global_step}")
-
-
-def out_of_patience(history: list[dict[str, Any]], patience: int | None) -> bool:
-    """Tell whether the last `patience` evaluations brought no lower dev loss.
-
-    Read from the stored history, so that a resumed run stops where an undisturbed one does.
-    """
-    losses = [loss for _, loss in dev_losses(history)]
-    return bool(patience and losses) and len(losses) - 1 - losses.index(min(losses)) >= int(patience or 0)

@@ -9,7 +9,8 @@ import pytest
 from harness.engine.scripted import Scripted, ScriptedTuning, fit, open_engine
 from harness.errors import InvalidExperiment, StageFailed
 from harness.fingerprint import fingerprint
-from harness.protocols import AnyModel, Recipe, TuneJob
+from harness.jobs import TuneJob
+from harness.protocols import AnyModel, Recipe
 from harness.samples import Completion, Decoding, Example, Likelihood, Message
 
 ROWS = tuple(

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.jobs import TuneJob
 from harness.models import Model
-from harness.protocols import TuneJob
 from harness.recipes import SFT
 from harness.samples import Example, Message
 

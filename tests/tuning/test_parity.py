@@ -5,8 +5,8 @@ import pytest
 from transformers import DataCollatorForLanguageModeling as PlainCollator
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
+from harness.jobs import TuneJob
 from harness.models import Model
-from harness.protocols import TuneJob
 from harness.recipes import SFT
 from harness.samples import Example, Message
 from harness.tuning.parity import Collated, check_parity, collated_rows

@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import Sampler
 
 from benchmarks.plain_trl import train_plainly
-from harness.protocols import TuneJob
+from harness.jobs import TuneJob
 from harness.recipes import SFT, LoRA
 from harness.tuning.rows import make_rows
 from harness.tuning.sft import fit

@@ -5,11 +5,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from harness.engine.local import open_engine
+from harness.jobs import TuneJob
 from harness.models import Model
-from harness.protocols import TuneJob
 from harness.recipes import SFT, Full, LoRA, QLoRA
 from harness.samples import Decoding
-from harness.tuning import sft
+from harness.tuning import course
 from harness.tuning.probe import saved_check
 from harness.tuning.sft import fit
 
@@ -30,7 +30,7 @@ def test_the_saved_system_answers_as_the_trained_one(job: Jobs, heard, adapter: 
 def test_a_saved_file_with_other_weights_is_invalid(
     job: Jobs, heard, monkeypatch: pytest.MonkeyPatch, adapter: LoRA | Full, file: str
 ) -> None:
-    save = sft.save
+    save = course.save
 
     def save_otherwise(network, tokenizer, folder, **facts) -> None:  # type: ignore[no-untyped-def]
         save(network, tokenizer, folder, **facts)
@@ -39,7 +39,7 @@ def test_a_saved_file_with_other_weights_is_invalid(
         last = max(weights)
         save_file(weights | {last: weights[last] + 0.05}, path, metadata={"format": "pt"})
 
-    monkeypatch.setattr(sft, "save", save_otherwise)
+    monkeypatch.setattr(course, "save", save_otherwise)
     result = fit(job(SFT(adapter=adapter, epochs=2, learning_rate=1e-2)), progress=heard)
 
     check = {check.name: check for check in result.checks}[SAVED]

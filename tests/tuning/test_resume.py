@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from harness.fingerprint import file_sha256
-from harness.protocols import TuneJob
+from harness.jobs import TuneJob
 from harness.recipes import SFT, LoRA
 from harness.tuning.sft import fit
 
@@ -20,7 +20,7 @@ from pathlib import Path
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from conftest import Heard, colours
 from harness.models import Model
-from harness.protocols import TuneJob
+from harness.jobs import TuneJob
 from harness.recipes import SFT, LoRA
 from harness.tuning.sft import fit
 

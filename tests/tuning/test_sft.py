@@ -11,8 +11,8 @@ from peft import PeftModel
 from safetensors.torch import load_file
 
 from harness.errors import StageFailed
+from harness.jobs import TuneJob, TuneResult
 from harness.models import Model
-from harness.protocols import TuneJob, TuneResult
 from harness.recipes import SFT, Full, LoRA, QLoRA
 from harness.samples import Example, Message
 from harness.tuning import packing

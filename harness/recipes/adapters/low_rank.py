@@ -1,33 +1,13 @@
-"""Adapters: which weights a recipe trains."""
+"""Low-rank updates beside frozen layers."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Literal
 
 from harness.errors import InvalidExperiment
 
 # Best LoRA rate is about ten times full fine-tuning's, on all linear layers (Thinking Machines, LoRA Without Regret).
-_LORA_LEARNING_RATE = 3e-4
-_FULL_LEARNING_RATE = 2e-5
-
-
-class Adapter(Protocol):
-    """What a recipe asks of an adapter: how it is called, and the rate it learns at where none is given."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def learning_rate(self) -> float: ...
-
-
-@dataclass(frozen=True)
-class Full:
-    """Every weight is trained, kept in float32."""
-
-    learning_rate: ClassVar[float] = _FULL_LEARNING_RATE
-
-    @property
-    def name(self) -> str:
-        return "full"
+_LEARNING_RATE = 3e-4
+_RATES = (1e-4, 2e-3)
 
 
 @dataclass(frozen=True)
@@ -43,7 +23,9 @@ class LoRA:
     dropout: float = 0.0
     targets: Literal["all-linear"] | tuple[str, ...] = "all-linear"
 
-    learning_rate: ClassVar[float] = _LORA_LEARNING_RATE
+    learning_rate: ClassVar[float] = _LEARNING_RATE
+    rates: ClassVar[tuple[float, float]] = _RATES
+    merges: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         _check_low_rank(self)
@@ -71,7 +53,9 @@ class QLoRA:
     dropout: float = 0.0
     targets: Literal["all-linear"] | tuple[str, ...] = "all-linear"
 
-    learning_rate: ClassVar[float] = _LORA_LEARNING_RATE
+    learning_rate: ClassVar[float] = _LEARNING_RATE
+    rates: ClassVar[tuple[float, float]] = _RATES
+    merges: ClassVar[bool] = True
     quantization: ClassVar[Literal["nf4"]] = "nf4"
 
     def __post_init__(self) -> None:

@@ -1,0 +1,113 @@
+"""A base model with the trained weights of an adapter on it: loaded, taken off, switched off, merged, saved.
+
+Weights that PEFT carries are handled here; training, serving and checks come through this one door.
+"""
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from harness.errors import StageFailed
+from harness.weights.bars import errors_only
+from harness.weights.hardware import dtype_name
+
+
+def is_adapter(folder: Path) -> bool:
+    """Tell an adapter folder from a whole model.
+
+    Raises StageFailed where `folder` is neither.
+    """
+    if (folder / "adapter_config.json").is_file():
+        return True
+    if (folder / "config.json").is_file():
+        return False
+    raise StageFailed(
+        f"{folder} holds neither an adapter (adapter_config.json) nor a model (config.json); "
+        "delete the folder and run again to tune anew"
+    )
+
+
+def attach(base: Any, folder: Path, *, trainable: bool = False) -> Any:
+    """Return `base` with the adapter of `folder` switched on, in evaluation mode.
+
+    The adapter keeps the base's dtype: PEFT's default of float32 casts every activation twice. trainable: the adapter
+    is float32 and wants gradients, for training that goes on.
+
+    Raises StageFailed where the adapter does not fit the base.
+    """
+    # Imported here because it takes 3 to 6 s, which a run of baselines need not pay. On the way it loads
+    # bitsandbytes, which warns about an optional kernel that nothing here uses.
+    with errors_only("bitsandbytes"):
+        from peft import PeftModel
+
+    try:
+        adapted = PeftModel.from_pretrained(base, str(folder), is_trainable=trainable, autocast_adapter_dtype=trainable)
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+        raise StageFailed(
+            f"the adapter in {folder} does not load onto the base model ({dtype_name(base.dtype)}): "
+            f"{str(error).splitlines()[0]}; delete the folder and run again to tune anew"
+        ) from error
+    return adapted.eval()
+
+
+def is_adapted(network: Any) -> bool:
+    """Tell whether `network` is a base with an adapter on it, by type and without importing PEFT."""
+    return hasattr(network, "peft_config") and hasattr(network, "active_adapter")
+
+
+def is_prompt_learning(adapted: Any) -> bool:
+    """Tell whether the adapter is a set of virtual tokens that every text starts from."""
+    return bool(adapted.peft_config[adapted.active_adapter].is_prompt_learning)
+
+
+def detach(adapted: Any) -> Any:
+    """Return the base model as it was before `attach`."""
+    return adapted.base_model if is_prompt_learning(adapted) else adapted.unload()
+
+
+@contextmanager
+def switched_off(adapted: Any) -> Iterator[None]:
+    """Let `adapted` compute what its base computes, for a while."""
+    with adapted.disable_adapter():
+        yield
+
+
+def merge(adapted: Any) -> Any:
+    """Return the base with the adapter's update as part of its weights; `adapted` is used up.
+
+    Merge in float32: in half precision a small update is rounded away.
+
+    Raises StageFailed saying why, where the method has no update of weights.
+    """
+    kind = adapted.peft_config[adapted.active_adapter].peft_type.value
+    if is_prompt_learning(adapted):
+        raise StageFailed(f"{kind} cannot be merged: its virtual tokens are read by the model, no weight changes")
+    try:
+        return adapted.merge_and_unload(safe_merge=True)
+    except (AttributeError, NotImplementedError, RuntimeError, ValueError) as error:
+        raise StageFailed(f"{kind} cannot be merged: {str(error).splitlines()[0]}") from error
+
+
+def save_adapter(adapted: Any, folder: Path, *, base: str) -> None:
+    """Write the adapter's weights as safetensors and its config to `folder`. base: the name it gives its base model."""
+    for config in adapted.peft_config.values():
+        config.base_model_name_or_path = base
+    # "auto" would ask the hub whether the vocabulary has grown.
+    adapted.save_pretrained(folder, save_embedding_layers=False)
+    (folder / "README.md").unlink(missing_ok=True)  # an empty card
+
+
+def count_parameters(network: Any) -> tuple[int, int]:
+    """Return how many parameters are trained, and how many there are; a 4-bit layer counts its unpacked weights."""
+    if is_adapted(network):
+        trained, total = network.get_nb_trainable_parameters()
+        return int(trained), int(total)
+    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in network.parameters()]
+    return sum(size for size, wanted in sizes if wanted), sum(size for size, _ in sizes)
+
+
+def collect() -> None:
+    """Give back the memory of networks that nothing refers to any more."""
+    gc.collect()

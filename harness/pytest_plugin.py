@@ -44,6 +44,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--executor") == "ray":
         raise pytest.UsageError("--executor ray is not available yet; use --executor local")
+    config.addinivalue_line("markers", "long: an experiment that runs only when its file or `-m long` asks for it")
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> "ExperimentFile | None":
@@ -220,6 +221,21 @@ def _terminal(config: pytest.Config) -> UncapturedStream | None:
     """Return the terminal's stream; None in an xdist worker, which has none."""
     reporter = config.pluginmanager.get_plugin("terminalreporter")
     return UncapturedStream(config, reporter._tw._file) if reporter else None
+
+
+def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out experiments marked `long`, unless the file is named on the command line or -m is given."""
+    if config.option.markexpr:
+        return
+    left = [item for item in items if item.get_closest_marker("long") and isinstance(item, ExperimentItem)]
+    left = [item for item in left if not session.isinitpath(item.path)]
+    if left:
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if item not in left]
+        reporter = config.pluginmanager.get_plugin("terminalreporter")
+        names = ", ".join(str(_shown(config, item.path)) for item in left)
+        if reporter:
+            reporter.write_line(f"long experiments are left out: {names} (name the file, or give -m long)")
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

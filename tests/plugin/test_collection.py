@@ -133,3 +133,27 @@ def test_a_holdout_too_small_is_said_before_anything_runs(pytester, lamps):
 
     said = "lamps: 100 holdout samples show a true difference in exact_match of about 14.0 pts with 80 % power*"
     result.stdout.fnmatch_lines([said])
+
+
+_LONG = "import pytest\npytestmark = pytest.mark.long"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["experiments"], [ITEM]),
+        (["experiments", "-m", "long"], ["experiments/ladder.py::experiment"]),
+        (["experiments", "-m", "long or not long"], ["experiments/ladder.py::experiment", ITEM]),
+        (["experiments/ladder.py"], ["experiments/ladder.py::experiment"]),
+        (["experiments/ladder.py::experiment"], ["experiments/ladder.py::experiment"]),
+    ],
+)
+def test_a_long_experiment_runs_only_when_it_is_asked_for(pytester, lamps, arguments, expected):
+    lamps()
+    lamps("ladder", before=_LONG)
+    result = pytester.runpytest("--collect-only", "-q", "--strict-markers", *arguments)
+
+    assert result.ret == 0
+    assert collected(result) == expected
+    said = "long experiments are left out: experiments/ladder.py (name the file, or give -m long)"
+    assert (said in result.outlines) == (expected == [ITEM])

@@ -1,13 +1,14 @@
 """What all recipes that train weights by gradient have in common: optimiser, schedule, evaluation, and their checks."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import MISSING, dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from typing import ClassVar, Literal
 
 from harness.errors import InvalidExperiment
-from harness.protocols import Strategy
+from harness.protocols import AnyMetric, Strategy
 from harness.recipes.adapters import Adapter, LoRA
+from harness.recipes.looking import DEFAULT_TRIALS, Space, check_watch, read_space
 
 Schedule = Literal["cosine", "linear", "constant"]
 
@@ -18,7 +19,7 @@ class Trained:
 
     adapter: which weights are trained. epochs: passes over the examples; a fraction is allowed.
     learning_rate: None is the adapter's own (LoRA 3e-4, full 2e-5) times the method's `rate_factor`; 0 is a control
-    that must end as INVALID.
+    that must end as INVALID; "find" is what a range test on a copy suggests.
     batch_size: examples a step. micro_batch_size: how many of them are in memory at once; None is all.
     max_length: tokens of prompt and answer; None is the model's context. A longer row is left out and counted,
     never cut: a cut answer would teach the model not to stop.
@@ -26,6 +27,11 @@ class Trained:
     after which training ends; None trains to the end. The weights of the best dev loss are kept in any case.
     evaluate_every: steps between evaluations (and checkpoints); None is about ten a run.
     evaluate_on: dev examples in an evaluation, drawn once by the seed; None is all.
+    watch: a metric of single answers; at each evaluation the dev examples are answered and scored, and the score, not
+    the loss, chooses the checkpoint and exhausts patience.
+    search: fields of the recipe or its adapter -> what to try: (lowest, highest) is a range, on a log scale where it
+    spans ten times or more; any other sequence is a choice. `trials` recipes are trained, the worse half is stopped
+    early, and the best on DEV is kept. trials: None is 8.
     limit: train examples, drawn by the seed; None is all.
     prompt: how the tuned model is prompted, in training and in serving; None is the plain zero-shot prompt.
     label: the system's name on pages and in tables, in place of the one made from the fields.
@@ -33,7 +39,7 @@ class Trained:
 
     adapter: Adapter = field(default_factory=LoRA)
     epochs: float = 3
-    learning_rate: float | None = None
+    learning_rate: float | Literal["find"] | None = None
     batch_size: int = 8
     micro_batch_size: int | None = None
     max_length: int | None = None
@@ -44,6 +50,9 @@ class Trained:
     patience: int | None = 3
     evaluate_every: int | None = None
     evaluate_on: int | None = 100
+    watch: AnyMetric | None = None
+    search: Mapping[str, Sequence[object]] | Space | None = None
+    trials: int | None = None
     limit: int | None = None
     prompt: Strategy | None = None
     label: str | None = field(default=None, metadata={"key": False})
@@ -65,6 +74,7 @@ class Trained:
             ("batch_size", "micro_batch_size", "max_length", "patience", "evaluate_every", "evaluate_on", "limit")
         )
         _check_numbers(self)
+        self._check_looking()
 
     @property
     def name(self) -> str:
@@ -75,8 +85,21 @@ class Trained:
 
     @property
     def rate(self) -> float:
-        """The learning rate, with the default filled in."""
-        return self.adapter.learning_rate * self.rate_factor if self.learning_rate is None else self.learning_rate
+        """The learning rate, with the default filled in; where it is yet to be found, the default."""
+        if self.learning_rate is None or self.learning_rate == "find":
+            return self.adapter.learning_rate * self.rate_factor
+        return self.learning_rate
+
+    @property
+    def rates(self) -> tuple[float, float]:
+        """Lowest and highest learning rate that is worth a trial with this method and adapter."""
+        low, high = self.adapter.rates
+        return low * self.rate_factor, high * self.rate_factor
+
+    @property
+    def space(self) -> Space:
+        """What `search` tries, as (field, values); empty where there is nothing to search."""
+        return self.search if isinstance(self.search, tuple) else ()
 
     def refused(self, field: str, fact: str) -> InvalidExperiment:
         """Return the error that names the field as its author wrote it: "field=value", or several of them."""
@@ -89,7 +112,31 @@ class Trained:
             if value is not None and value < 1:
                 raise self.refused(f"{name}={value}", f"give 1 or more, or leave {name} out")
 
+    def _check_looking(self) -> None:
+        if self.watch is not None and (fault := check_watch(self.watch)) is not None:
+            raise self.refused(f"watch={getattr(self.watch, 'name', self.watch)}", fault)
+        if self.search is None:
+            if self.trials is not None:
+                raise self.refused(
+                    f"trials={self.trials}", 'there is nothing to try; give search={"learning_rate": ...}'
+                )
+            return
+        if self.learning_rate == "find":
+            raise self.refused('learning_rate="find", search', "give one of the two: a search can try rates as well")
+        own = {declared.name for declared in fields(self)} - _NOT_TRIED
+        adapter = {declared.name for declared in fields(self.adapter)} if is_dataclass(self.adapter) else set()
+        found = read_space(self.search, known=own, adapter=adapter)
+        if isinstance(found, str):
+            raise self.refused("search", found)
+        # A dict would pass every other check and fail only when the declaration is hashed.
+        object.__setattr__(self, "search", found)
+        if self.trials is None:
+            object.__setattr__(self, "trials", DEFAULT_TRIALS)
+        elif self.trials < 2:
+            raise self.refused(f"trials={self.trials}", "one trial compares nothing; give 2 or more")
 
+
+_NOT_TRIED = {"adapter", "label", "prompt", "watch", "search", "trials"}
 _SHORT = {"learning_rate": "lr", "batch_size": "batch", "evaluate_every": "every", "weight_decay": "decay"}
 
 
@@ -99,7 +146,9 @@ def _said_fields(recipe: Trained) -> list[str]:
         if declared.name in ("adapter", "label", "prompt") or declared.default is MISSING:
             continue
         value = getattr(recipe, declared.name)
-        if value != declared.default:
+        if declared.name == "search" and value:
+            said.append("search=" + ",".join(f"{at}:{_shown(tried)}" for at, tried in recipe.space))
+        elif value != declared.default:
             said.append(f"{_SHORT.get(declared.name, declared.name)}={_shown(value)}")
     return said if recipe.prompt is None else [*said, f"({recipe.prompt.name})"]
 
@@ -120,6 +169,8 @@ def _check_numbers(recipe: Trained) -> None:
         )
     if not (math.isfinite(recipe.epochs) and recipe.epochs > 0):
         raise recipe.refused(f"epochs={recipe.epochs}", "trains nothing; give a number above 0, such as 3")
+    if isinstance(recipe.learning_rate, str) and recipe.learning_rate != "find":
+        raise recipe.refused(f"learning_rate={recipe.learning_rate!r}", 'give a number, "find", or leave it out')
     if not (math.isfinite(recipe.rate) and recipe.rate >= 0):
         raise recipe.refused(
             f"learning_rate={recipe.rate}", "give a number of 0 or more; leave it out for the adapter's own"

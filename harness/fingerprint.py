@@ -18,7 +18,8 @@ def fingerprint(value: object) -> str:
 
     Accepted: None, bool, int, finite float, str, Enum, tuple, list, mapping with str keys, frozen dataclass.
     Fields of a dataclass that are declared with `metadata={"key": False}` are left out: they name things
-    that do not change what is computed.
+    that do not change what is computed. Those with `metadata={"key": "changed"}` count where they are not their
+    default: a class that learns to do more keeps the keys of what it did before.
 
     Raises NotFingerprintable naming the path to anything else, since a silent constant would be a stale hit.
     """
@@ -77,6 +78,11 @@ def _canonical_dataclass(value: object, path: str) -> object:
     fields = [
         [field.name, _canonical(getattr(value, field.name), f"{path}.{field.name}")]
         for field in dataclasses.fields(value)  # type: ignore[arg-type]
-        if field.metadata.get("key", True)
+        if _counts(field, getattr(value, field.name))
     ]
     return {"dataclass": kind.__qualname__, "fields": fields}
+
+
+def _counts(field: "dataclasses.Field[object]", value: object) -> bool:
+    rule = field.metadata.get("key", True)
+    return bool(value != field.default) if rule == "changed" else bool(rule)

@@ -89,6 +89,21 @@ def test_a_field_that_is_no_key_is_left_out():
     assert fingerprint(Point(1, label="left")) == fingerprint(Point(1, label="right"))
 
 
+def test_a_field_that_came_later_counts_where_it_is_not_its_default():
+    @dataclass(frozen=True)
+    class Grown:
+        size: int
+        later: int | None = field(default=None, metadata={"key": "changed"})
+
+    @dataclass(frozen=True)
+    class Early:
+        size: int
+
+    Early.__qualname__ = Grown.__qualname__
+    assert fingerprint(Grown(3)) == fingerprint(Early(3))
+    assert fingerprint(Grown(3, later=1)) not in (fingerprint(Early(3)), fingerprint(Grown(3, later=2)))
+
+
 def test_a_key_is_the_same_in_another_process():
     code = "from harness.fingerprint import fingerprint as f; print(f({'b': [1, 2.5, None], 'a': 'é'}))"
     there = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()

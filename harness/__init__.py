@@ -33,11 +33,14 @@ from harness.metrics import (
 )
 from harness.models import Costs, Endpoint, Model
 from harness.prompting import RAG, FewShot, ZeroShot
-from harness.recipes import SFT, Full, LoRA, QLoRA
+from harness.recipes import DPO, KTO, ORPO, SFT, Full, LoRA, QLoRA, RewardModel
 from harness.samples import Answer, Message, Passage, Sample, Sampling, Score, Split
 from harness.verdicts import Inconclusive, NoGo
 
 __all__ = [
+    "DPO",
+    "KTO",
+    "ORPO",
     "RAG",
     "SFT",
     "Accuracy",
@@ -76,6 +79,7 @@ __all__ = [
     "Perplexity",
     "Preference",
     "QLoRA",
+    "RewardModel",
     "SafetyRules",
     "Sample",
     "Sampling",

@@ -10,6 +10,9 @@ import harness
 
 HEAVY = ("torch", "transformers", "duckdb", "datasets", "scipy", "trl", "peft", "bitsandbytes", "pyarrow")
 NAMES = [
+    "DPO",
+    "KTO",
+    "ORPO",
     "RAG",
     "SFT",
     "Accuracy",
@@ -48,6 +51,7 @@ NAMES = [
     "Perplexity",
     "Preference",
     "QLoRA",
+    "RewardModel",
     "SafetyRules",
     "Sample",
     "Sampling",

@@ -27,7 +27,9 @@ class TextTask:
     sentence or word, and each is scored from its beginning: 1,200 are about 300 tokens of English and 1,000 of
     Chinese. Give fewer where a window does not fit into the model's context. limit: most windows, the first ones.
 
-    Every window is a holdout sample, and those of one document are one group, so that intervals count documents.
+    dev: share of the windows, the first ones, on which several recipes are compared for what they forget.
+
+    Every other window is a holdout sample, and those of one document are one group, so that intervals count documents.
     Nothing is generated: the metric has to be one that needs likelihoods, such as Perplexity.
 
     Raises InvalidData when the samples are first asked for and there is no text, or a file cannot be read.
@@ -39,6 +41,7 @@ class TextTask:
     letters: int = 1200
     column: str = "text"
     limit: int | None = None
+    dev: float = 0.0
 
     only_weighed: ClassVar[bool] = True
 
@@ -49,12 +52,15 @@ class TextTask:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InvalidExperiment(f"TextTask({self.name!r}, {name}={value}): give 1 or more")
+        if not 0 <= self.dev < 1:
+            raise InvalidExperiment(f"TextTask({self.name!r}, dev={self.dev}): a share of 0 or more, below 1")
         if not isinstance(self.texts, str | Path):
             object.__setattr__(self, "texts", tuple(self.texts))
 
     def samples(self, split: Split) -> Sequence[Sample]:
-        """Return the windows as holdout samples; there is nothing to train on or to choose by."""
-        return self._windows if split is Split.HOLDOUT else ()
+        """Return the windows of the split; there is nothing to train on."""
+        first = round(self.dev * len(self._windows))
+        return {Split.TRAIN: (), Split.DEV: self._windows[:first], Split.HOLDOUT: self._windows[first:]}[split]
 
     def prompt(self, sample: Sample) -> Messages:
         """Return an empty text: a window is scored from its first token on."""

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from harness.compare import DEFAULT_LEVEL, Comparison, SystemScores, standing
+from harness.compare import DEFAULT_LEVEL, Comparison, SystemScores, compare, standing
 from harness.errors import Incomparable
 from harness.insights.estimate import Estimate
 from harness.protocols import Direction, Named
@@ -15,11 +15,31 @@ _EQUAL = 1.1  # budgets that differ by at most a tenth
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Forgot:
+    """What one recipe did to one guard on its DEV samples: the untuned model's mean, and tuned minus untuned."""
+
+    guard: str
+    better: Direction
+    unit: str
+    untuned: float
+    difference: Estimate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rung:
-    """One recipe. examples (with repeats), tokens and seconds: of training, the sum over its seeds."""
+    """One recipe. examples (with repeats), tokens and seconds: of training, the sum over its seeds.
+
+    gain: tuned minus the best baseline, paired; None without one. trainable, total: parameters; memory: peak of the
+    training process in bytes; None where it was not measured.
+    """
 
     system: str
     mean: Estimate
+    gain: Estimate | None
+    trainable: int | None
+    total: int | None
+    memory: int | None
+    forgot: tuple[Forgot, ...]
     seeds: int
     examples: int
     tokens: int
@@ -31,6 +51,7 @@ class Rung:
 class Ladder:
     """Recipes, best first, by their mean on DEV.
 
+    baseline: what the gains are measured against.
     equal_budget: examples seen differ by at most 10 % between the recipes; budget_ratio: most over fewest.
     choosing_seconds, choosing_tokens: what was spent on the recipes that were not chosen.
     optimism: DEV mean minus holdout mean of the chosen recipe in the metric's good direction, since the winner of
@@ -42,6 +63,7 @@ class Ladder:
     unit: str
     level: float
     samples: int
+    baseline: str | None
     rungs: tuple[Rung, ...]
     equal_budget: bool
     budget_ratio: float
@@ -54,12 +76,19 @@ class Ladder:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Trained:
-    """One recipe's DEV scores and what its training took over all seeds; examples: seen, epochs counted."""
+    """One recipe's DEV scores and what its training took over all seeds; examples: seen, epochs counted.
+
+    trainable, total, memory, forgot: as in Rung.
+    """
 
     scores: SystemScores
     examples: int
     tokens: int
     seconds: float
+    trainable: int | None = None
+    total: int | None = None
+    memory: int | None = None
+    forgot: tuple[Forgot, ...] = ()
 
 
 def ladder(
@@ -67,12 +96,14 @@ def ladder(
     *,
     recipes: Sequence[Trained],
     chosen: str,
+    baseline: SystemScores | None = None,
     holdout: SystemScores | None = None,
     level: float = DEFAULT_LEVEL,
 ) -> Ladder:
     """Set the recipes beside one another.
 
-    chosen: the name of the system that went to the holdout; holdout: its scores there.
+    chosen: the name of the system that went to the holdout; holdout: its scores there. baseline: DEV scores of the
+    best baseline.
 
     Raises Incomparable where `chosen` is none of the recipes, or they were scored on different samples.
     """
@@ -83,7 +114,16 @@ def ladder(
     }
     sign = 1 if metric.better == "higher" else -1
     ranked = sorted(recipes, key=lambda recipe: -sign * found[recipe.scores.system].tuned_mean)
-    rungs = tuple(_rung(recipe, found[recipe.scores.system], chosen) for recipe in ranked)
+    gains = {
+        recipe.scores.system: compare(
+            metric, split=Split.DEV.value, baseline=baseline, tuned=recipe.scores, level=level
+        )
+        for recipe in recipes
+        if baseline is not None
+    }
+    rungs = tuple(
+        _rung(recipe, found[recipe.scores.system], gains.get(recipe.scores.system), chosen) for recipe in ranked
+    )
     after = holdout and standing(metric, split=Split.HOLDOUT.value, system=holdout, level=level)
     others = [rung for rung in rungs if not rung.chosen]
     fewest, most = min(rung.examples for rung in rungs), max(rung.examples for rung in rungs)
@@ -94,6 +134,7 @@ def ladder(
         unit=found[chosen].unit,
         level=level,
         samples=found[chosen].samples,
+        baseline=None if baseline is None else baseline.system,
         rungs=rungs,
         equal_budget=ratio <= _EQUAL,
         budget_ratio=ratio,
@@ -118,10 +159,15 @@ def _check(metric: Named, recipes: Sequence[Trained], chosen: str) -> None:
             )
 
 
-def _rung(recipe: Trained, found: Comparison, chosen: str) -> Rung:
+def _rung(recipe: Trained, found: Comparison, gain: Comparison | None, chosen: str) -> Rung:
     return Rung(
         system=recipe.scores.system,
         mean=_mean(found),
+        gain=None if gain is None else Estimate(gain.difference, gain.low, gain.high),
+        trainable=recipe.trainable,
+        total=recipe.total,
+        memory=recipe.memory,
+        forgot=recipe.forgot,
         seeds=found.seeds,
         examples=recipe.examples,
         tokens=recipe.tokens,

@@ -135,6 +135,13 @@ def duration(seconds: float | None) -> str:
     return f"{rounded // _HOUR} h {rounded % _HOUR // _MINUTE:02d} min"
 
 
+def size(value: int | None) -> str:
+    """Return "512 MB" or "1.42 GB", in powers of ten."""
+    if value is None:
+        return UNKNOWN
+    return f"{value / 1e9:.2f} GB" if value >= 1e9 else f"{value / 1e6:.0f} MB"
+
+
 def money(value: float | None) -> str:
     if value is None:
         return UNKNOWN
@@ -225,6 +232,7 @@ FILTERS: dict[str, Callable[..., str]] = {
     "reach": reach,
     "score": score,
     "shift": shift,
+    "size": size,
     "whole": whole,
 }
 

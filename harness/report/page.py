@@ -28,6 +28,7 @@ from harness.report.reading import (
     primary_comparison,
     primary_metric,
 )
+from harness.report.rungs import ladder_view
 from harness.report.samples import sample_list
 from harness.report.scoreboard import score_tables
 from harness.report.spending import all_tokens, serving_chart, spendings, training_seconds
@@ -63,6 +64,7 @@ def render_page(evidence: Evidence) -> str:
         insights=stored,
         insight_sections=sections_of(evidence),
         slice_tables=slice_tables(evidence),
+        ladder_view=ladder_view(stored["ladder"]),
         level=level_text(evidence),
         levels_note=levels_note(evidence),
         comparisons=sorted(evidence.comparisons, key=lambda row: (row.split != "holdout", is_guard(row.metric))),

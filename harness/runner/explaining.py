@@ -5,11 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from harness.compare import Comparison
+from harness.compare import Comparison, compare
 from harness.criteria import Gain
 from harness.insights.curve import CurveStep, LearningCurve, learning_curve
+from harness.insights.estimate import Estimate
 from harness.insights.four_way import FourWay, four_way
-from harness.insights.ladder import Ladder, Trained, ladder
+from harness.insights.ladder import Forgot, Ladder, Trained, ladder
 from harness.insights.payback import Payback, Requests, payback
 from harness.insights.preference import Preferences, preferences
 from harness.insights.retention import Retention, retention
@@ -21,6 +22,7 @@ from harness.models import Endpoint
 from harness.protocols import AnyMetric, CorpusMetric, JudgedMetric, PairMetric
 from harness.runner.answering import BySeed
 from harness.runner.context import Run
+from harness.runner.exploring import Guarded
 from harness.runner.gathering import Gathered, primary_metric
 from harness.runner.preparing import asked_gain
 from harness.runner.scoring import can_measure, preferred, scored
@@ -131,12 +133,47 @@ def _ladder(run: Run, seen: Gathered) -> Iterator[Ladder]:
     for system in run.plan.tuned:
         tokens, seconds = _training(run, system)
         examples = run.plan.examples(system) * getattr(system.recipe, "epochs", 1) * len(run.plan.experiment.seeds)
-        scores = scored(run, metric, seen.of(system)).for_comparison()
-        recipes.append(Trained(scores=scores, examples=round(examples), tokens=tokens, seconds=seconds))
+        recipes.append(
+            Trained(
+                scores=scored(run, metric, seen.of(system)).for_comparison(),
+                examples=round(examples),
+                tokens=tokens,
+                seconds=seconds,
+                trainable=_most(run, system, "trainable_parameters"),
+                total=_most(run, system, "total_parameters"),
+                memory=_most(run, system, "peak_memory_bytes"),
+                forgot=tuple(
+                    _forgot(run, guarded) for guarded in seen.forgot if guarded.tuned[0].system.name == system.name
+                ),
+            )
+        )
     holdout = None
     if seen.holdout is not None:
         holdout = scored(run, metric, seen.holdout.tuned).for_comparison(without=seen.left_out)
-    yield ladder(metric, recipes=recipes, chosen=seen.tuned.name, holdout=holdout)
+    baseline = scored(run, metric, seen.of(seen.baseline)).for_comparison()
+    yield ladder(metric, recipes=recipes, chosen=seen.tuned.name, baseline=baseline, holdout=holdout)
+
+
+def _most(run: Run, system: System, fact: str) -> int | None:
+    """Return the largest value that the trainings of a system recorded under `fact`."""
+    keys = [run.plan.tune(system, seed).key for seed in run.plan.experiment.seeds]
+    found = [
+        stage.environment.get(fact) for stage in run.store.stages(keys).values() if isinstance(stage.environment, dict)
+    ]
+    return max((value for value in found if isinstance(value, int)), default=None)
+
+
+def _forgot(run: Run, guarded: Guarded) -> Forgot:
+    metric = guarded.guard.metric
+    untuned, tuned = (scored(run, metric, side).for_comparison() for side in (guarded.untuned, guarded.tuned))
+    found = compare(metric, split=Split.DEV.value, baseline=untuned, tuned=tuned)
+    return Forgot(
+        guard=guarded.guard.comparison_name,
+        better=metric.better,
+        unit=found.unit,
+        untuned=found.baseline_mean,
+        difference=Estimate(found.difference, found.low, found.high),
+    )
 
 
 def _retention(run: Run, seen: Gathered, comparisons: Sequence[Comparison]) -> Iterator[Retention]:

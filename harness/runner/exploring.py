@@ -1,8 +1,9 @@
 """What is asked on DEV beyond the choice: how much data helps, and whether tuning and retrieval add up."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from harness.compare import standing
+from harness.criteria import Guard
 from harness.decide import better_of
 from harness.prompting import RAG
 from harness.protocols import AnyMetric, Strategy
@@ -31,6 +32,32 @@ def learning_points(run: Run, tuned: System) -> tuple[BySeed, ...]:
         for seed in run.plan.experiment.seeds:
             ensure_tuned(run, part, seed)
     return tuple(answered_by_seed(run, part, run.plan.experiment.task, Split.DEV) for part in parts)
+
+
+@dataclass(frozen=True)
+class Guarded:
+    """What the untuned and the tuned model answered to a guard's task."""
+
+    guard: Guard
+    untuned: BySeed
+    tuned: BySeed
+
+
+def forgetting(run: Run) -> tuple[Guarded, ...]:
+    """Return what each of several recipes answered to the DEV samples of the guards that have some."""
+    plan = run.plan
+    guards = [guard for guard in plan.experiment.guards if guard.task.samples(Split.DEV)]
+    if len(plan.tuned) < 2:
+        return ()
+    return tuple(
+        Guarded(
+            guard=guard,
+            untuned=answered_by_seed(run, plan.untuned, guard.task, Split.DEV),
+            tuned=answered_by_seed(run, plan.guarded(system), guard.task, Split.DEV),
+        )
+        for guard in guards
+        for system in plan.tuned
+    )
 
 
 def four_ways(run: Run, metric: AnyMetric, dev: tuple[BySeed, ...]) -> tuple[BySeed, BySeed, BySeed, BySeed] | None:

@@ -13,7 +13,7 @@ from harness.insights.power import EnoughEvidence
 from harness.protocols import AnyMetric, HasCorpus, JudgedMetric, PairMetric
 from harness.runner.answering import BySeed, answered_by_seed
 from harness.runner.context import Run
-from harness.runner.exploring import best_of, four_ways, learning_points
+from harness.runner.exploring import Guarded, best_of, forgetting, four_ways, learning_points
 from harness.runner.holdout import Opened, open_holdout
 from harness.runner.noise import noise_floor
 from harness.runner.parity import evaluation_parity
@@ -29,20 +29,12 @@ Until = Literal["baseline", "tuning"]
 
 
 @dataclass(frozen=True)
-class Guarded:
-    """What the untuned and the tuned model answered to a guard's task."""
-
-    guard: Guard
-    untuned: BySeed
-    tuned: BySeed
-
-
-@dataclass(frozen=True)
 class Gathered:
     """The evidence so far. dev: every system measured, baselines first. holdout: the chosen pair, if it came to that.
 
     left_out: ids of holdout samples that the verdict leaves out, and leaked: of those a leakage check names.
-    parts: the chosen recipe tuned on parts of the data; four: base and tuned, each without and with retrieval; on DEV.
+    parts: the chosen recipe tuned on parts of the data; four: base and tuned, each without and with retrieval;
+    forgot: guards asked of each of several recipes; all on DEV.
     stopped: the decision of `stop_if`, with which nothing was tuned.
     """
 
@@ -56,6 +48,7 @@ class Gathered:
     noise: tuple[NoiseFloor, ...] = ()
     parts: tuple[BySeed, ...] = ()
     four: tuple[BySeed, BySeed, BySeed, BySeed] | None = None
+    forgot: tuple[Guarded, ...] = ()
     holdout: Opened | None = None
     guards: tuple[Guarded, ...] = ()
     stopped: Decision | None = None
@@ -216,7 +209,7 @@ def _explore(run: Run, seen: Gathered) -> Gathered:
     """Ask on DEV what no verdict needs and its readers do."""
     assert seen.tuned is not None
     four = four_ways(run, primary_metric(run), seen.dev)
-    return replace(seen, four=four, parts=learning_points(run, seen.tuned))
+    return replace(seen, four=four, parts=learning_points(run, seen.tuned), forgot=forgetting(run))
 
 
 def _open_holdout(run: Run, seen: Gathered) -> Gathered:

@@ -9,7 +9,8 @@ from harness.insights.slices import Slice, clean_subset, slices
 from harness.protocols import JudgedMetric, Named, PairMetric
 from harness.runner.context import Run
 from harness.runner.explaining import Insights, explain, paid_back
-from harness.runner.gathering import Gathered, Guarded
+from harness.runner.exploring import Guarded
+from harness.runner.gathering import Gathered
 from harness.runner.holdout import Opened, rule_changed
 from harness.runner.rows import (
     check_rows,

@@ -89,3 +89,12 @@ def test_declarations_that_mean_nothing_are_refused() -> None:
     with pytest.raises(InvalidExperiment, match="give a metric of likelihoods"):
         Guard(TextTask("general", ["a"]), ExactMatch(), by_at_most=0.1)
     assert Guard(TextTask("general", ["a"]), Perplexity(), by_at_most=0.1).comparison_name == "general: perplexity"
+
+
+def test_a_share_of_the_windows_is_there_to_compare_recipes_on() -> None:
+    task = TextTask("general", [f"text {number}" for number in range(5)], dev=0.4)
+
+    assert [sample.input for sample in task.samples(Split.DEV)] == ["text 0", "text 1"]
+    assert [sample.input for sample in task.samples(Split.HOLDOUT)] == ["text 2", "text 3", "text 4"]
+    with pytest.raises(InvalidExperiment, match="dev=1.5"):
+        TextTask("general", "texts", dev=1.5)

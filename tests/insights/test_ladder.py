@@ -83,3 +83,14 @@ def test_unknown_winner_and_other_samples_are_refused():
     short = Trained(scores=scored("b", [1.0]), examples=1, tokens=1, seconds=1.0)
     with pytest.raises(Incomparable, match="a and b were scored on different samples"):
         ladder(Right(), recipes=[recipe("a", 0.5), short], chosen="a")
+
+
+def test_each_recipe_has_its_own_gain_over_the_best_baseline():
+    baseline = scored("8-shot", (np.arange(200) < 100).astype(float))
+    found = ladder(Right(), recipes=[recipe("a", 0.6), recipe("b", 0.5)], chosen="a", baseline=baseline)
+
+    gains = [rung.gain for rung in found.rungs]
+    assert found.baseline == "8-shot"
+    assert [gain and round(gain.value, 6) for gain in gains] == [0.1, 0.0]
+    assert gains[0] is not None
+    assert 0 < gains[0].low < 0.1 < gains[0].high < 0.16

@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from harness.insights.curve import CurveDrawn, CurvePoint, LearningCurve
 from harness.insights.estimate import Estimate
 from harness.insights.four_way import Cell, FourWay
-from harness.insights.ladder import Ladder, Rung
+from harness.insights.ladder import Forgot, Ladder, Rung
 from harness.insights.ledger import HoldoutLedger
 from harness.insights.noise import noise_of
 from harness.insights.payback import Payback
@@ -216,11 +216,22 @@ def _safety() -> SafetyTable:
     )
 
 
+def _forgot(value: float, low: float, high: float) -> Forgot:
+    return Forgot(
+        guard="general: Perplexity", better="lower", unit="", untuned=24.0, difference=Estimate(value, low, high)
+    )
+
+
 def _ladder() -> Ladder:
     rungs = (
         Rung(
             system=TUNED,
             mean=Estimate(0.81, 0.75, 0.86),
+            gain=Estimate(0.31, 0.22, 0.4),
+            trainable=4_884_480,
+            total=139_399_488,
+            memory=1_420_000_000,
+            forgot=(_forgot(0.8, 0.1, 1.5),),
             seeds=3,
             examples=6000,
             tokens=184_320,
@@ -230,6 +241,11 @@ def _ladder() -> Ladder:
         Rung(
             system="sft-full",
             mean=Estimate(0.79, 0.73, 0.84),
+            gain=Estimate(0.29, 0.2, 0.38),
+            trainable=134_515_008,
+            total=134_515_008,
+            memory=None,
+            forgot=(_forgot(4.2, 2.0, 6.4),),
             seeds=3,
             examples=6000,
             tokens=184_320,
@@ -243,6 +259,7 @@ def _ladder() -> Ladder:
         unit="%",
         level=0.95,
         samples=200,
+        baseline="few-shot-8",
         rungs=rungs,
         equal_budget=True,
         budget_ratio=1.0,

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from harness import SFT, Experiment, Full, Guard, Model, Perplexity, Split, TextTask
+from harness.engine.scripted import ScriptedTuning
 from harness.plan import Plan
 from harness.runner.answering import answered_by_seed
 from harness.runner.context import Engines, Run
@@ -79,3 +80,28 @@ def test_the_perplexity_is_that_of_the_text_alone_and_forgetting_is_seen(
         assert -answer.likelihood.logprob == pytest.approx(nats, rel=1e-4)
     assert (untuned.stage.kind, untuned.answers[0].text) == ("likelihood", "")
     assert [a.likelihood for a in tuned.answers] != [a.likelihood for a in untuned.answers]
+
+
+def test_several_recipes_are_compared_by_what_they_forget_on_the_guards_dev_part(
+    make_experiment: Maker, store: Store
+) -> None:
+    recipes = [ScriptedTuning(name="weak", learn=0.3), ScriptedTuning(name="strong")]
+    guard = Guard(TextTask("general", TEXTS, letters=80, dev=0.5), Perplexity(), by_at_most=0.5)
+    run(make_experiment(recipes=recipes, guards=[guard]), name="raced", store=store)
+
+    (ladder,) = [row.content for row in store.evidence("raced").insights if row.kind == "ladder"]
+    assert ladder["baseline"] == "zero-shot"
+    assert [rung["system"] for rung in ladder["rungs"]] == ["strong", "weak"]
+    assert [rung["gain"]["value"] > 0 for rung in ladder["rungs"]] == [True, True]
+    forgot = [rung["forgot"] for rung in ladder["rungs"]]
+    assert [(one["guard"], one["difference"]["value"]) for (one,) in forgot] == [("general: perplexity", 0.0)] * 2
+    weighed = store.query(
+        "SELECT system, split FROM stages WHERE kind = 'likelihood' AND experiment = 'raced' ORDER BY split, system"
+    )[1]
+    assert weighed == [
+        ("strong", "dev"),
+        ("untuned", "dev"),
+        ("weak", "dev"),
+        ("strong", "holdout"),
+        ("untuned", "holdout"),
+    ]

@@ -3,9 +3,12 @@
 from harness.metrics.bertscore import BERTScore
 from harness.metrics.exact import Accuracy, ExactMatch
 from harness.metrics.hf_metric import HFMetric
+from harness.metrics.json_fields import JsonFields
 from harness.metrics.macro_f1 import MacroF1
+from harness.metrics.numeric import Numeric
 from harness.metrics.perplexity import Perplexity
 from harness.metrics.preference import Preference
+from harness.metrics.regex import Regex
 from harness.metrics.safety_rules import SafetyRules
 from harness.metrics.usage import Latency, TokensIn, TokensOut
 
@@ -14,10 +17,13 @@ __all__ = [
     "BERTScore",
     "ExactMatch",
     "HFMetric",
+    "JsonFields",
     "Latency",
     "MacroF1",
+    "Numeric",
     "Perplexity",
     "Preference",
+    "Regex",
     "SafetyRules",
     "TokensIn",
     "TokensOut",

@@ -1,14 +1,37 @@
 """Supervised fine-tuning: learn the reference answers, given the prompts as they will be served."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
+from harness.recipes.carriers import Backend, Strategy, check_carrier
 from harness.recipes.trained import Trained
+
+_CHANGED = {"key": "changed"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class SFT(Trained):
-    """Train on (prompt, reference answer) pairs; the loss counts the answer's tokens and its end token only."""
+    """Train on (prompt, reference answer) pairs; the loss counts the answer's tokens and its end token only.
+
+    backend: another tuner that trains in this one's place, in the environment that `harness tuner install` makes;
+    its adapter is brought back and judged as any other. None is this package's own trainer.
+    devices: processes that share each batch, one a device. strategy: what they share besides the batch; None is
+    "ddp" where there are several. "ddp" shares nothing else; "zero2" (DeepSpeed) shares gradients and optimiser state,
+    "zero3" and "fsdp2" the weights as well.
+    """
+
+    backend: Backend | None = field(default=None, metadata=_CHANGED)
+    devices: int = field(default=1, metadata=_CHANGED)
+    strategy: Strategy | None = field(default=None, metadata=_CHANGED)
 
     trainer: ClassVar[str] = "harness.tuning.sft:fit"
     method: ClassVar[str] = "sft"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_carrier(self)
+
+    @property
+    def sharing(self) -> Strategy:
+        """The strategy, with its default filled in."""
+        return self.strategy or "ddp"

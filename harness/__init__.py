@@ -36,13 +36,14 @@ from harness.metrics import (
 )
 from harness.models import Costs, Endpoint, Model
 from harness.prompting import RAG, FewShot, ZeroShot
-from harness.recipes import DPO, KTO, ORPO, SFT, Full, LoRA, QLoRA, RewardModel
+from harness.recipes import DPO, KTO, MAM, ORPO, SFT, BitFit, Bottleneck, Full, LoRA, QLoRA, RewardModel, Steps, UniPELT
 from harness.samples import Answer, Message, Passage, Sample, Sampling, Score, Split
 from harness.verdicts import Inconclusive, NoGo
 
 __all__ = [
     "DPO",
     "KTO",
+    "MAM",
     "ORPO",
     "RAG",
     "SFT",
@@ -51,6 +52,8 @@ __all__ = [
     "AtLeast",
     "AtMost",
     "BERTScore",
+    "BitFit",
+    "Bottleneck",
     "BreakEven",
     "Costs",
     "DatasetTask",
@@ -92,8 +95,10 @@ __all__ = [
     "Score",
     "Split",
     "StageFailed",
+    "Steps",
     "TextTask",
     "TokensIn",
     "TokensOut",
+    "UniPELT",
     "ZeroShot",
 ]

@@ -37,7 +37,7 @@ class System:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """One piece of work, finished when the store has its key."""
+    """One piece of work, finished when the store has its key. part: which step of a recipe of several it trains."""
 
     key: str
     kind: Kind
@@ -46,10 +46,12 @@ class Stage:
     seed: int
     task: str
     repeat: int = 0
+    part: str = ""
 
     @property
     def label(self) -> str:
         where = f" on {self.split.value}" if self.split else ""
         seed = f", seed {self.seed}" if self.seed else ""
         repeat = f", answer {self.repeat + 1}" if self.repeat else ""
-        return f"{self.kind} {self.system}{where}{seed}{repeat}"
+        part = f", {self.part}" if self.part else ""
+        return f"{self.kind} {self.system}{part}{where}{seed}{repeat}"

@@ -61,6 +61,7 @@ NAMES = [
     "Score",
     "Split",
     "StageFailed",
+    "Steps",
     "TextTask",
     "TokensIn",
     "TokensOut",

@@ -1,29 +1,24 @@
-"""Experiment -> Plan: systems, and stages with content keys; nothing runs.
-
-A key hashes what goes in: rendered prompts, model content, adapter key, decoding, seed. Rendered messages stand for
-token ids, since the model's content key covers its tokenizer and chat template.
-"""
+"""The systems of one experiment, and every stage that may run for them."""
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cached_property
-from importlib import metadata
 
 from harness.errors import NotFingerprintable
 from harness.experiment import Experiment
 from harness.fingerprint import fingerprint
-from harness.model_files import content_key
-from harness.models import ENGINES, AnyModel, Endpoint, Model, as_model
+from harness.models import AnyModel, as_model
+from harness.plan.contents import Contents, choices_of, model_key, plain_messages
+from harness.plan.tuning import TuneStep, budgeted, rows_of, tune_steps
 from harness.prompting import ZeroShot
-from harness.protocols import AsksItself, Executed, HasChoices, HasCorpus, OnlyWeighed, Recipe, Strategy, Task
-from harness.samples import Decoding, Messages, Passage, Split
+from harness.protocols import AsksItself, Executed, OnlyWeighed, Strategy, Task
+from harness.recipes.steps import Steps, makes_policy, tasks_of
+from harness.samples import Decoding, Messages, Split
 from harness.systems import Kind, Stage, System
 
 DEFAULT_ANSWER_TOKENS = 256
-# What decides the numbers of a training run besides its inputs.
-TRAINING_STACK = ("torch", "transformers", "peft", "trl", "accelerate", "bitsandbytes")
 
 
 @dataclass(frozen=True)
@@ -32,7 +27,7 @@ class Plan:
 
     experiment: Experiment
     name: str
-    _memo: dict[tuple[object, ...], object] = field(default_factory=dict, repr=False, compare=False)
+    contents: Contents = field(default_factory=Contents, repr=False, compare=False)
 
     @cached_property
     def model(self) -> AnyModel:
@@ -48,7 +43,13 @@ class Plan:
     @cached_property
     def tuned(self) -> tuple[System, ...]:
         return tuple(
-            System(recipe.name, "tuned", recipe.prompt or self.plain_prompt, self.model, self._budgeted(recipe))
+            System(
+                recipe.name,
+                "tuned",
+                recipe.prompt or self.plain_prompt,
+                self.model,
+                budgeted(recipe, self.experiment.task, self.experiment.budget),
+            )
             for recipe in self.experiment.recipes
         )
 
@@ -93,8 +94,7 @@ class Plan:
 
     def kept(self, tasks: tuple[Task, ...]) -> tuple[Task, ...]:
         """Return `tasks`, kept as long as the plan: memoised keys go by identity, which a later object may have."""
-        self._memo[("kept", *map(id, tasks))] = tasks
-        return tasks
+        return self.contents.kept(tasks)
 
     def candidate_key(self, stages: Sequence[Stage]) -> str:
         """Identify the pair of systems that answers the holdout in these stages."""
@@ -105,10 +105,12 @@ class Plan:
         task, seeds = self.experiment.task, self.experiment.seeds
         stages = [self.audit()]
         stages += [stage for system in self.baselines for stage in self.answering(system, task, Split.DEV, 0)]
-        stages += [self.tune(system, seed) for system in self.tuned for seed in seeds]
+        stages += [step.stage for system in self.tuned for seed in seeds for step in self.steps(system, seed)]
         tuned = [(system, seed) for system in self.tuned for seed in seeds]
         stages += [stage for system, seed in tuned for stage in self.answering(system, task, Split.DEV, seed)]
-        stages += [self.tune(part, seed) for system in self.tuned[:1] for part in self.parts(system) for seed in seeds]
+        stages += self._between(seeds)
+        parts = [(part, seed) for system in self.tuned[:1] for part in self.parts(system) for seed in seeds]
+        stages += [step.stage for part, seed in parts for step in self.steps(part, seed)]
         stages += [stage for system in self.baselines for stage in self.answering(system, task, Split.HOLDOUT, 0)]
         stages += [stage for system, seed in tuned for stage in self.answering(system, task, Split.HOLDOUT, seed)]
         for guard in self.experiment.guards:
@@ -140,42 +142,66 @@ class Plan:
 
     def audit(self) -> Stage:
         task = self.experiment.task
-        key = fingerprint(["audit", [self._data_key(task, split) for split in Split], self._corpus_key(task)])
+        key = fingerprint(
+            ["audit", [self.contents.of_data(task, split) for split in Split], self.contents.of_corpus(task)]
+        )
         return self._stage(key, "audit", "data", None, 0, task)
 
     def answer(self, system: System, task: Task, split: Split, seed: int, repeat: int = 0) -> Stage:
-        prompts = self._prompts_key(system.asked, task, split)
+        prompts = self.contents.of_prompts(system.asked, task, split)
         asked = [self.decoding(task, repeat), prompts, choices_of(task)]
         asked += [task.content_key(split)] if isinstance(task, AsksItself) else []
-        key = fingerprint(["answer", self._answerer(system, seed), *asked])
+        key = fingerprint(["answer", self._answerer(system, task, seed), *asked])
         return replace(self._stage(key, "answer", system.name, split, seed, task), repeat=repeat)
 
     def likelihood(self, system: System, task: Task, split: Split, seed: int) -> Stage:
-        prompts, data = self._prompts_key(system.asked, task, split), self._data_key(task, split)
-        key = fingerprint(["likelihood", self._answerer(system, seed), prompts, data])
+        prompts, data = self.contents.of_prompts(system.asked, task, split), self.contents.of_data(task, split)
+        key = fingerprint(["likelihood", self._answerer(system, task, seed), prompts, data])
         return self._stage(key, "likelihood", system.name, split, seed, task)
 
+    def steps(self, system: System, seed: int) -> tuple[TuneStep, ...]:
+        """Return the steps in which the system's recipe is trained, in order; none for a baseline."""
+        return tune_steps(self.contents, self.experiment.task, system, seed)
+
     def tune(self, system: System, seed: int) -> Stage:
-        task, recipe = self.experiment.task, system.recipe
-        examples = [
-            [self._prompts_key(system.strategy, task, split), self._data_key(task, split)]
-            for split in (Split.TRAIN, Split.DEV)
-        ]
-        weights = self._trained_key(system.model)
-        share = [] if system.share == 1 else [system.share]
-        key = fingerprint(["tune", examples, recipe, weights, seed, self._training_stack, *share])
-        return self._stage(key, "tune", system.name, None, seed, task)
+        """Return the stage whose artifact answers the experiment's own task."""
+        found = self.serving(system, self.experiment.task, seed)
+        assert found is not None  # an isolated recipe without a step for the task is refused when it is declared
+        return found
+
+    def serving(self, system: System, task: Task, seed: int) -> Stage | None:
+        """Return the stage whose artifact answers `task`; None where the model as it is does."""
+        policies = [step for step in self.steps(system, seed) if makes_policy(step.recipe)]
+        if isinstance(system.recipe, Steps) and system.recipe.isolated:
+            policies = [step for step in policies if step.task.name == task.name]
+        return policies[-1].stage if policies else None
+
+    def after_steps(self, system: System) -> tuple[System, ...]:
+        """Return the system as it is after each step that makes a policy, in order: itself after the last one."""
+        if not isinstance(system.recipe, Steps):
+            return (system,)
+        recipe = system.recipe
+        earlier = tuple(
+            replace(system, name=f"{system.name} after step {number} ({step.name})", recipe=recipe.first(number))
+            for number, step in enumerate(recipe.steps[:-1], start=1)
+            if makes_policy(step)
+        )
+        return (*earlier, system)
+
+    def step_tasks(self, system: System) -> tuple[Task, ...]:
+        """Return the tasks that the recipe trains on, each once, in order."""
+        return tasks_of(system.recipe, self.experiment.task) if system.recipe is not None else ()
 
     def measure(self, metric: Executed, answers: Stage) -> Stage:
         """A metric that runs a model: a stage of its own for each set of answers."""
         content = getattr(metric, "content_key", None)  # of the files and packages that the metric runs
         task = self._task(answers.task)
-        data = self._data_key(task, answers.split)
+        data = self.contents.of_data(task, answers.split)
         key = fingerprint(["measure", metric, content, answers.key, data])
         return self._stage(key, "measure", answers.system, answers.split, answers.seed, task)
 
     def judge(self, judge: AnyModel, prompts: Sequence[Messages], seed: int, system: str) -> Stage:
-        key = fingerprint(["judge", model_key(judge), [_plain(messages) for messages in prompts]])
+        key = fingerprint(["judge", model_key(judge), [plain_messages(messages) for messages in prompts]])
         return self._stage(key, "judge", system, Split.HOLDOUT, seed, self.experiment.task)
 
     def decoding(self, task: Task, repeat: int = 0) -> Decoding:
@@ -191,24 +217,38 @@ class Plan:
         return 1 if drawn is None or choices_of(task) or isinstance(task, AsksItself | OnlyWeighed) else drawn.repeats
 
     def examples(self, system: System) -> int:
-        """How many training examples the system is tuned on."""
-        rows = len(self.experiment.task.samples(Split.TRAIN))
-        return max(1, round(system.share * min(rows, getattr(system.recipe, "limit", None) or rows)))
+        """How many training examples the system is tuned on, those of each task counted once."""
+        most: dict[str, int] = {}
+        for step in self.steps(system, 0):
+            rows = rows_of(step.recipe, step.task, system.share)
+            most[step.task.name] = max(rows, most.get(step.task.name, 0))
+        return sum(most.values())
 
-    def _budgeted(self, recipe: Recipe) -> Recipe:
-        """Return the recipe with the epochs that the experiment's budget leaves it."""
-        budget = self.experiment.budget
-        if budget is None or not hasattr(recipe, "epochs"):
-            return recipe
-        rows = len(self.experiment.task.samples(Split.TRAIN))
-        return replace(recipe, epochs=budget / min(rows, getattr(recipe, "limit", None) or rows))  # type: ignore[type-var]
+    def examples_seen(self, system: System) -> float:
+        """How many training examples one training of the system sees, over all steps, repeats counted."""
+        return sum(
+            rows_of(step.recipe, step.task, system.share) * float(getattr(step.recipe, "epochs", 1))
+            for step in self.steps(system, 0)
+        )
 
     def _contents(self, split: Split) -> tuple[str, ...]:
         samples = self.experiment.task.samples(split)
         return tuple(hashlib.sha256(json.dumps([s.input, s.reference]).encode()).hexdigest() for s in samples)
 
-    def _answerer(self, system: System, seed: int) -> list[str | None]:
-        return [self._model_key(system.model), self.tune(system, seed).key if system.recipe else None]
+    def _between(self, seeds: Sequence[int]) -> list[Stage]:
+        """Return the answers on DEV of what earlier steps left, where they are asked for."""
+        return [
+            stage
+            for system in self.tuned
+            if isinstance(system.recipe, Steps) and system.recipe.evaluate_each
+            for one in self.after_steps(system)[:-1]
+            for seed in seeds
+            for stage in self.answering(one, self.experiment.task, Split.DEV, seed)
+        ]
+
+    def _answerer(self, system: System, task: Task, seed: int) -> list[str | None]:
+        tuned = self.serving(system, task, seed) if system.recipe is not None else None
+        return [self.contents.of_model(system.model), tuned.key if tuned else None]
 
     def _weighs(self, task: Task) -> bool:
         """Tell whether a metric of this task needs the likelihood of its references."""
@@ -218,74 +258,12 @@ class Plan:
         )
 
     def _task(self, name: str) -> Task:
-        tasks = (self.experiment.task, *(guard.task for guard in self.experiment.guards))
+        of_steps = [task for system in self.tuned for task in self.step_tasks(system)]
+        tasks = (self.experiment.task, *(guard.task for guard in self.experiment.guards), *of_steps)
         return next(task for task in tasks if task.name == name)
-
-    def _trained_key(self, model: AnyModel) -> str:
-        """Training runs in transformers whatever answers: another engine trains nothing anew."""
-        plain = replace(model, engine=ENGINES["transformers"]) if isinstance(model, Model) else model
-        return self._remember(("trained", id(model)), lambda: model_key(plain))
-
-    def _model_key(self, model: AnyModel) -> str:
-        return self._remember(("model", id(model)), lambda: model_key(model))
-
-    @cached_property
-    def _training_stack(self) -> list[list[str]]:
-        return [[package, _version(package)] for package in TRAINING_STACK]
-
-    def _data_key(self, task: Task, split: Split | None) -> str:
-        """Hash ids, inputs, rendered prompts, references and groups of one split."""
-
-        def content() -> object:
-            samples = task.samples(split) if split else ()
-            return [[s.id, s.input, _plain(task.prompt(s)), s.reference, s.group] for s in samples]
-
-        return self._remember(("data", task.name, id(task), split), content)
-
-    def _corpus_key(self, task: Task) -> str:
-        def content() -> object:
-            passages: Sequence[Passage] = task.corpus() if isinstance(task, HasCorpus) else ()
-            return [[p.id, p.text, p.sample_id, p.group] for p in passages]
-
-        return self._remember(("corpus", task.name, id(task)), content)
-
-    def _prompts_key(self, strategy: Strategy, task: Task, split: Split) -> str:
-        def content() -> object:
-            reads = getattr(strategy, "reads", None)
-            if reads is not None:
-                return [fingerprint(reads(task)), self._data_key(task, split)]
-            return [[s.id, _plain(strategy.messages(task, s))] for s in task.samples(split)]
-
-        return self._remember(("prompts", id(strategy), id(task), split), content)
-
-    def _remember(self, name: tuple[object, ...], content: Callable[[], object]) -> str:
-        if name not in self._memo:
-            text = json.dumps(content(), ensure_ascii=True, separators=(",", ":"))
-            self._memo[name] = hashlib.sha256(text.encode()).hexdigest()
-        return str(self._memo[name])
 
     def _stage(self, key: str, kind: Kind, system: str, split: Split | None, seed: int, task: Task) -> Stage:
         return Stage(key=key, kind=kind, system=system, split=split, seed=seed, task=task.name)
-
-
-def choices_of(task: Task) -> tuple[str, ...]:
-    """Return the only possible answers of a task; none where answers are free."""
-    return tuple(task.choices) if isinstance(task, HasChoices) else ()
-
-
-def model_key(model: AnyModel) -> str:
-    """Return what identifies the model's content: files of a local model, declared fields of any other."""
-    if isinstance(model, Model):
-        # The engines' answers differ where two tokens are nearly as likely; transformers' keys are those of old.
-        other = [] if model.engine == ENGINES["transformers"] else [model.engine]
-        return fingerprint([content_key(model), model.dtype, model.trust_remote_code, *other])
-    if isinstance(model, Endpoint) and model.tokenizer is not None:
-        return fingerprint([model, model_key(as_model(model.tokenizer))])
-    return fingerprint(model)
-
-
-def _plain(messages: Messages) -> list[list[str]]:
-    return [[message.role, message.content, *(["verbatim"] if message.verbatim else [])] for message in messages]
 
 
 def _rule(item: object) -> object:
@@ -296,10 +274,3 @@ def _rule(item: object) -> object:
         if is_dataclass(item) and not isinstance(item, type):
             return [type(item).__qualname__, {f.name: repr(getattr(item, f.name)) for f in fields(item)}]
         return [type(item).__qualname__, getattr(item, "name", "")]
-
-
-def _version(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "absent"

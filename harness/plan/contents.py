@@ -1,0 +1,109 @@
+"""What goes into a key: samples, rendered prompts, models, the packages that training runs on.
+
+Rendered messages stand for token ids, since the model's content key covers its tokenizer and chat template.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from importlib import metadata
+
+from harness.fingerprint import fingerprint
+from harness.model_files import content_key
+from harness.models import ENGINES, AnyModel, Endpoint, Model, as_model
+from harness.protocols import HasChoices, HasCorpus, Strategy, Task
+from harness.samples import Messages, Passage, Split
+
+# What decides the numbers of a training run besides its inputs.
+TRAINING_STACK = ("torch", "transformers", "peft", "trl", "accelerate", "bitsandbytes")
+
+
+@dataclass(frozen=True)
+class Contents:
+    """Keys of contents, each made once: by identity, so that what they are of must live as long as they do."""
+
+    _memo: dict[tuple[object, ...], object] = field(default_factory=dict, repr=False, compare=False)
+
+    def kept(self, tasks: tuple[Task, ...]) -> tuple[Task, ...]:
+        """Return `tasks`, kept alive: a later object may have the identity of one that is gone."""
+        self._memo[("kept", *map(id, tasks))] = tasks
+        return tasks
+
+    def of_data(self, task: Task, split: Split | None) -> str:
+        """Hash ids, inputs, rendered prompts, references and groups of one split."""
+
+        def content() -> object:
+            samples = task.samples(split) if split else ()
+            return [[s.id, s.input, plain_messages(task.prompt(s)), s.reference, s.group] for s in samples]
+
+        return self._remember(("data", task.name, id(task), split), content)
+
+    def of_rejected(self, task: Task, split: Split) -> str:
+        """Hash the worse answers of one split: a part of the key of what learns from them alone."""
+        return self._remember(
+            ("rejected", task.name, id(task), split), lambda: [[s.id, s.rejected] for s in task.samples(split)]
+        )
+
+    def of_corpus(self, task: Task) -> str:
+        def content() -> object:
+            passages: Sequence[Passage] = task.corpus() if isinstance(task, HasCorpus) else ()
+            return [[p.id, p.text, p.sample_id, p.group] for p in passages]
+
+        return self._remember(("corpus", task.name, id(task)), content)
+
+    def of_prompts(self, strategy: Strategy, task: Task, split: Split) -> str:
+        def content() -> object:
+            reads = getattr(strategy, "reads", None)
+            if reads is not None:
+                return [fingerprint(reads(task)), self.of_data(task, split)]
+            return [[s.id, plain_messages(strategy.messages(task, s))] for s in task.samples(split)]
+
+        return self._remember(("prompts", id(strategy), id(task), split), content)
+
+    def of_model(self, model: AnyModel) -> str:
+        return self._remember(("model", id(model)), lambda: model_key(model))
+
+    def of_trained(self, model: AnyModel) -> str:
+        """Training runs in transformers whatever answers: another engine trains nothing anew."""
+        plain = replace(model, engine=ENGINES["transformers"]) if isinstance(model, Model) else model
+        return self._remember(("trained", id(model)), lambda: model_key(plain))
+
+    @cached_property
+    def training_stack(self) -> list[list[str]]:
+        return [[package, _version(package)] for package in TRAINING_STACK]
+
+    def _remember(self, name: tuple[object, ...], content: Callable[[], object]) -> str:
+        if name not in self._memo:
+            text = json.dumps(content(), ensure_ascii=True, separators=(",", ":"))
+            self._memo[name] = hashlib.sha256(text.encode()).hexdigest()
+        return str(self._memo[name])
+
+
+def choices_of(task: Task) -> tuple[str, ...]:
+    """Return the only possible answers of a task; none where answers are free."""
+    return tuple(task.choices) if isinstance(task, HasChoices) else ()
+
+
+def model_key(model: AnyModel) -> str:
+    """Return what identifies the model's content: files of a local model, declared fields of any other."""
+    if isinstance(model, Model):
+        # The engines' answers differ where two tokens are nearly as likely; transformers' keys are those of old.
+        other = [] if model.engine == ENGINES["transformers"] else [model.engine]
+        return fingerprint([content_key(model), model.dtype, model.trust_remote_code, *other])
+    if isinstance(model, Endpoint) and model.tokenizer is not None:
+        return fingerprint([model, model_key(as_model(model.tokenizer))])
+    return fingerprint(model)
+
+
+def plain_messages(messages: Messages) -> list[list[str]]:
+    """Return messages as JSON values."""
+    return [[message.role, message.content, *(["verbatim"] if message.verbatim else [])] for message in messages]
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "absent"

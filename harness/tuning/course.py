@@ -58,7 +58,7 @@ class Course:
     rows: training rows on which base, trained and saved system are compared. evaluates: whether there is anything to
     evaluate on. goal: what chooses the checkpoint. likelihood: the loss is a mean over tokens of a log-likelihood, so
     that its size tells when training diverges. logged: what the method logs besides, trainer's key -> name.
-    environment: what the stage's record says besides.
+    environment: what the stage's record says besides. later: checks that only the end of training can make.
     """
 
     trainer: Any
@@ -70,6 +70,7 @@ class Course:
     likelihood: bool = True
     logged: Mapping[str, str] = field(default_factory=dict)
     environment: Callable[[], Mapping[str, str | int | float | bool | None]] = dict
+    later: Callable[[], tuple[Check, ...]] = tuple
 
 
 def carry_out(
@@ -152,7 +153,7 @@ def _finish(begun: Begun, course: Course, recipe: Trained, model: Model, progres
     return TuneResult(
         folder=folder,
         log=log_points(state.log_history, course.logged),
-        checks=(*course.checks, *begun.checks, *found),
+        checks=(*course.checks, *course.later(), *begun.checks, *found),
         tokens=last_tokens(state.log_history),
         trainable_parameters=trained,
         total_parameters=total,

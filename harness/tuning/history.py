@@ -26,9 +26,9 @@ def log_points(history: History, also: Mapping[str, str] = MappingProxyType({}))
     known = {**_NAMES, **also}
     points = []
     for entry in history:
-        if "loss" not in entry and "eval_loss" not in entry:
+        evaluated = any(key.startswith("eval_") for key in entry)
+        if "loss" not in entry and not evaluated:
             continue  # the trainer's closing summary
-        evaluated = "eval_loss" in entry
         for key, name in known.items():
             if key in entry and key.startswith("eval_") == evaluated:
                 points.append(

@@ -36,18 +36,43 @@ from harness.metrics import (
 )
 from harness.models import Costs, Endpoint, Model
 from harness.prompting import RAG, FewShot, ZeroShot
-from harness.recipes import DPO, KTO, MAM, ORPO, SFT, BitFit, Bottleneck, Full, LoRA, QLoRA, RewardModel, Steps, UniPELT
+from harness.recipes import (
+    DPO,
+    IA3,
+    KTO,
+    MAM,
+    ORPO,
+    PEFT,
+    SFT,
+    AdaLoRA,
+    BitFit,
+    Bottleneck,
+    DoRA,
+    Full,
+    LoRA,
+    PrefixTuning,
+    PromptTuning,
+    PTuning,
+    PTuningV2,
+    QLoRA,
+    RewardModel,
+    Steps,
+    UniPELT,
+)
 from harness.samples import Answer, Message, Passage, Sample, Sampling, Score, Split
 from harness.verdicts import Inconclusive, NoGo
 
 __all__ = [
     "DPO",
+    "IA3",
     "KTO",
     "MAM",
     "ORPO",
+    "PEFT",
     "RAG",
     "SFT",
     "Accuracy",
+    "AdaLoRA",
     "Answer",
     "AtLeast",
     "AtMost",
@@ -57,6 +82,7 @@ __all__ = [
     "BreakEven",
     "Costs",
     "DatasetTask",
+    "DoRA",
     "Endpoint",
     "ExactMatch",
     "Experiment",
@@ -83,9 +109,13 @@ __all__ = [
     "NoWorse",
     "NotFingerprintable",
     "Numeric",
+    "PTuning",
+    "PTuningV2",
     "Passage",
     "Perplexity",
     "Preference",
+    "PrefixTuning",
+    "PromptTuning",
     "QLoRA",
     "Regex",
     "RewardModel",

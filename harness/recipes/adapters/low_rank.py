@@ -1,6 +1,7 @@
 """Low-rank updates beside frozen layers."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from harness.errors import InvalidExperiment
@@ -9,6 +10,10 @@ from harness.errors import InvalidExperiment
 _LEARNING_RATE = 3e-4
 _RATES = (1e-4, 2e-3)
 
+Targets = Literal["all-linear"] | tuple[str, ...]
+Init = Literal["default", "pissa", "olora", "loftq", "eva"]
+_INITS = ("default", "pissa", "olora", "loftq", "eva")
+
 
 @dataclass(frozen=True)
 class LoRA:
@@ -16,12 +21,24 @@ class LoRA:
 
     rank: width of the update. alpha: its scale is alpha / rank; None is 2 * rank.
     targets: "all-linear" is every linear layer but the output head, or names of modules such as ("q_proj", "v_proj").
+    rslora: the scale is alpha / sqrt(rank), and alpha's default 2 * sqrt(rank): the same update at any rank
+    (Kalajdzievski 2023).
+    dora: a layer's length and direction are trained apart (Liu et al. 2024); vLLM serves it only when merged.
+    init: where the update starts. "default" is an update of zero. "pissa" (Meng et al. 2024) and "olora" (Buyukakyuz
+    2024) move the leading singular or orthonormal directions of a weight into the update, and "eva" (Paischer et al.
+    2024) starts from the directions of what the training rows make each layer see, and gives ranks to the layers where
+    they explain most. "loftq" (Li et al. 2023) trains on weights as they are after 4-bit quantisation, with the update
+    starting from what that lost. Whatever the start, the saved update fits the model as it was declared; after pissa,
+    olora and loftq it is twice as wide, since the start is taken out of it again.
     """
 
     rank: int = 16
     alpha: float | None = None
     dropout: float = 0.0
-    targets: Literal["all-linear"] | tuple[str, ...] = "all-linear"
+    targets: Targets = "all-linear"
+    rslora: bool = field(default=False, metadata={"key": "changed"})
+    dora: bool = field(default=False, metadata={"key": "changed"})
+    init: Init = field(default="default", metadata={"key": "changed"})
 
     learning_rate: ClassVar[float] = _LEARNING_RATE
     rates: ClassVar[tuple[float, float]] = _RATES
@@ -29,15 +46,30 @@ class LoRA:
 
     def __post_init__(self) -> None:
         _check_low_rank(self)
+        if self.init not in _INITS:
+            raise InvalidExperiment(f"LoRA(init={self.init!r}): give one of {', '.join(_INITS)}")
+        if self.dora and self.init != "default":
+            raise InvalidExperiment(
+                f"LoRA(dora=True, init={self.init!r}): both change how an update starts; give one of them"
+            )
 
     @property
     def scale(self) -> float:
         """alpha, with its default filled in."""
-        return 2.0 * self.rank if self.alpha is None else self.alpha
+        return _usual_scale(self) if self.alpha is None else self.alpha
 
     @property
     def name(self) -> str:
-        return _low_rank_name("lora", self)
+        kind = "dora" if self.dora else "lora"
+        options = [*(["rslora"] if self.rslora else []), *([self.init] if self.init != "default" else [])]
+        return "-".join([_low_rank_name(kind, self), *options])
+
+
+def DoRA(  # noqa: N802 - a noun of the declarations, as LoRA is
+    rank: int = 16, alpha: float | None = None, dropout: float = 0.0, targets: Targets = "all-linear"
+) -> LoRA:
+    """Return the LoRA that trains a layer's length and direction apart (Liu et al. 2024)."""
+    return LoRA(rank=rank, alpha=alpha, dropout=dropout, targets=targets, dora=True)
 
 
 @dataclass(frozen=True)
@@ -51,7 +83,7 @@ class QLoRA:
     rank: int = 16
     alpha: float | None = None
     dropout: float = 0.0
-    targets: Literal["all-linear"] | tuple[str, ...] = "all-linear"
+    targets: Targets = "all-linear"
 
     learning_rate: ClassVar[float] = _LEARNING_RATE
     rates: ClassVar[tuple[float, float]] = _RATES
@@ -64,7 +96,7 @@ class QLoRA:
     @property
     def scale(self) -> float:
         """alpha, with its default filled in."""
-        return 2.0 * self.rank if self.alpha is None else self.alpha
+        return _usual_scale(self) if self.alpha is None else self.alpha
 
     @property
     def name(self) -> str:
@@ -74,29 +106,45 @@ class QLoRA:
 LowRank = LoRA | QLoRA
 
 
+def check_targets(kind: str, targets: Targets) -> Targets:
+    """Return the module names as they are kept.
+
+    Raises InvalidExperiment where they name nothing.
+    """
+    if isinstance(targets, str) and targets != "all-linear":
+        raise InvalidExperiment(
+            f'{kind}(targets={targets!r}): give "all-linear" or a tuple of module names: targets=({targets!r},)'
+        )
+    if not targets:
+        raise InvalidExperiment(f'{kind}(targets=()) trains nothing; give "all-linear" or module names')
+    # A list would pass every other check and fail only when the declaration is hashed.
+    return targets if isinstance(targets, str) else tuple(targets)
+
+
+def check_dropout(kind: str, dropout: float) -> None:
+    """Raise InvalidExperiment where `dropout` is no fraction."""
+    if not 0 <= dropout < 1:
+        raise InvalidExperiment(f"{kind}(dropout={dropout}) is no fraction; give 0 <= dropout < 1")
+
+
 def _check_low_rank(adapter: LowRank) -> None:
     kind = type(adapter).__name__
     if adapter.rank < 1:
         raise InvalidExperiment(f"{kind}(rank={adapter.rank}) trains nothing; give a rank of 1 or more, such as 16")
     if adapter.alpha is not None and adapter.alpha <= 0:
         raise InvalidExperiment(f"{kind}(alpha={adapter.alpha}) switches the update off; leave it out for 2 * rank")
-    if not 0 <= adapter.dropout < 1:
-        raise InvalidExperiment(f"{kind}(dropout={adapter.dropout}) is no fraction; give 0 <= dropout < 1")
-    if isinstance(adapter.targets, str) and adapter.targets != "all-linear":
-        raise InvalidExperiment(
-            f'{kind}(targets={adapter.targets!r}): give "all-linear" or a tuple of module names: '
-            f"targets=({adapter.targets!r},)"
-        )
-    if not adapter.targets:
-        raise InvalidExperiment(f'{kind}(targets=()) trains nothing; give "all-linear" or module names')
-    if not isinstance(adapter.targets, str):
-        # A list would pass every other check and fail only when the declaration is hashed.
-        object.__setattr__(adapter, "targets", tuple(adapter.targets))
+    check_dropout(kind, adapter.dropout)
+    object.__setattr__(adapter, "targets", check_targets(kind, adapter.targets))
+
+
+def _usual_scale(adapter: LowRank) -> float:
+    rank_stabilised = isinstance(adapter, LoRA) and adapter.rslora
+    return 2 * math.sqrt(adapter.rank) if rank_stabilised else 2.0 * adapter.rank
 
 
 def _low_rank_name(kind: str, adapter: LowRank) -> str:
     parts = [f"{kind}-r{adapter.rank}"]
-    if adapter.scale != 2 * adapter.rank:
+    if adapter.alpha is not None and adapter.scale != _usual_scale(adapter):
         parts.append(f"alpha{adapter.scale:g}")
     if adapter.dropout:
         parts.append(f"dropout{adapter.dropout:g}")

@@ -38,17 +38,22 @@ from harness.models import Costs, Endpoint, Model
 from harness.prompting import RAG, FewShot, ZeroShot
 from harness.recipes import (
     DPO,
+    GRPO,
     IA3,
     KTO,
     MAM,
     ORPO,
     PEFT,
+    PPO,
+    RLOO,
     SFT,
     AdaLoRA,
     BitFit,
     Bottleneck,
     DoRA,
     Full,
+    Grader,
+    JudgeGrade,
     LoRA,
     PrefixTuning,
     PromptTuning,
@@ -58,18 +63,22 @@ from harness.recipes import (
     RewardModel,
     Steps,
     UniPELT,
+    Weighted,
 )
 from harness.samples import Answer, Message, Passage, Sample, Sampling, Score, Split
 from harness.verdicts import Inconclusive, NoGo
 
 __all__ = [
     "DPO",
+    "GRPO",
     "IA3",
     "KTO",
     "MAM",
     "ORPO",
     "PEFT",
+    "PPO",
     "RAG",
+    "RLOO",
     "SFT",
     "Accuracy",
     "AdaLoRA",
@@ -89,6 +98,7 @@ __all__ = [
     "FewShot",
     "Full",
     "Gain",
+    "Grader",
     "Guard",
     "HFMetric",
     "HarnessError",
@@ -98,6 +108,7 @@ __all__ = [
     "InvalidEvidence",
     "InvalidExperiment",
     "JsonFields",
+    "JudgeGrade",
     "Latency",
     "LmEvalTask",
     "LoRA",
@@ -130,5 +141,6 @@ __all__ = [
     "TokensIn",
     "TokensOut",
     "UniPELT",
+    "Weighted",
     "ZeroShot",
 ]

@@ -11,12 +11,15 @@ import harness
 HEAVY = ("torch", "transformers", "duckdb", "datasets", "scipy", "trl", "peft", "bitsandbytes", "pyarrow")
 NAMES = [
     "DPO",
+    "GRPO",
     "IA3",
     "KTO",
     "MAM",
     "ORPO",
     "PEFT",
+    "PPO",
     "RAG",
+    "RLOO",
     "SFT",
     "Accuracy",
     "AdaLoRA",
@@ -36,6 +39,7 @@ NAMES = [
     "FewShot",
     "Full",
     "Gain",
+    "Grader",
     "Guard",
     "HFMetric",
     "HarnessError",
@@ -45,6 +49,7 @@ NAMES = [
     "InvalidEvidence",
     "InvalidExperiment",
     "JsonFields",
+    "JudgeGrade",
     "Latency",
     "LmEvalTask",
     "LoRA",
@@ -77,6 +82,7 @@ NAMES = [
     "TokensIn",
     "TokensOut",
     "UniPELT",
+    "Weighted",
     "ZeroShot",
 ]
 

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from harness.recipes.sft import SFT
 
 Backend = Literal["llamafactory", "axolotl", "unsloth"]
-Strategy = Literal["ddp", "zero2", "zero3", "fsdp2"]
+Sharing = Literal["ddp", "zero2", "zero3", "fsdp2"]
 
 
 def check_carrier(recipe: "SFT") -> None:
@@ -18,8 +18,8 @@ def check_carrier(recipe: "SFT") -> None:
         raise recipe.refused(
             f"backend={recipe.backend!r}", f"give one of {_listed(get_args(Backend))}, or leave it out"
         )
-    if recipe.strategy is not None and recipe.strategy not in get_args(Strategy):
-        raise recipe.refused(f"strategy={recipe.strategy!r}", f"give one of {_listed(get_args(Strategy))}")
+    if recipe.strategy is not None and recipe.strategy not in get_args(Sharing):
+        raise recipe.refused(f"strategy={recipe.strategy!r}", f"give one of {_listed(get_args(Sharing))}")
     if recipe.strategy is not None and recipe.devices == 1:
         raise recipe.refused(f"strategy={recipe.strategy!r}", "shares among several devices; give devices=2 or more")
     if recipe.backend is not None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from harness.recipes.carriers import Backend, Strategy, check_carrier
+from harness.recipes.carriers import Backend, Sharing, check_carrier
 from harness.recipes.trained import Trained
 
 _CHANGED = {"key": "changed"}
@@ -22,7 +22,7 @@ class SFT(Trained):
 
     backend: Backend | None = field(default=None, metadata=_CHANGED)
     devices: int = field(default=1, metadata=_CHANGED)
-    strategy: Strategy | None = field(default=None, metadata=_CHANGED)
+    strategy: Sharing | None = field(default=None, metadata=_CHANGED)
 
     trainer: ClassVar[str] = "harness.tuning.sft:fit"
     method: ClassVar[str] = "sft"
@@ -32,6 +32,6 @@ class SFT(Trained):
         check_carrier(self)
 
     @property
-    def sharing(self) -> Strategy:
+    def sharing(self) -> Sharing:
         """The strategy, with its default filled in."""
         return self.strategy or "ddp"

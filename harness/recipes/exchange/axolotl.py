@@ -1,0 +1,201 @@
+"""SFT <-> the YAML of `axolotl train`.
+
+Source: the configuration schema of Axolotl 0.19 (axolotl/utils/schemas) and what its trainer builder fills in.
+"""
+
+from collections.abc import Mapping
+
+from harness.errors import InvalidExperiment
+from harness.recipes.adapters import Full, LoRA, QLoRA
+from harness.recipes.exchange.translation import (
+    Config,
+    Exported,
+    Imported,
+    Settings,
+    Unmapped,
+    low_rank,
+    scale_of,
+    switched_on,
+    switches,
+    unmapped_fields,
+)
+from harness.recipes.sft import SFT
+
+_SCHEDULES = {"cosine": "cosine", "linear": "linear", "constant_with_warmup": "constant", "constant": "constant"}
+_OPTIONS = {"rslora": "peft_use_rslora", "dora": "peft_use_dora"}
+_TENTH = 0.1
+# What the trainer builder takes where neither warmup_ratio nor warmup_steps is given.
+_WARMUP = 0.03
+_MAPPED = (
+    "epochs", "learning_rate", "batch_size", "micro_batch_size", "max_length", "warmup", "schedule", "weight_decay",
+    "max_grad_norm", "patience", "evaluate_every", "backend",
+    "adapter.rank", "adapter.alpha", "adapter.dropout", "adapter.targets",
+    *(f"adapter.{name}" for name in _OPTIONS),
+)  # fmt: skip
+_EXPORT_REASONS = {
+    "limit": "give a data set with fewer rows",
+    "evaluate_on": "give fewer rows under test_datasets",
+    "prompt": 'write the prompts into the data set; `backend="axolotl"` does that',
+    "watch": "only the loss chooses a checkpoint there",
+    "devices": "run it with --launcher torchrun",
+    "strategy": "name a DeepSpeed file under deepspeed:, or an fsdp_config",
+}
+_IMPORT_REASONS = {
+    "base_model": "is the experiment's model",
+    "datasets": "is the experiment's task",
+    "test_datasets": "is the task's Split.DEV",
+    "val_set_size": "is the task's Split.DEV",
+    "chat_template": "prompts are rendered by the tokenizer's own template",
+    "seed": "is the experiment's seeds",
+    "bf16": "is the model's dtype",
+    "fp16": "is the model's dtype",
+    "deepspeed": 'is SFT(devices=n, strategy="zero2" or "zero3")',
+    "fsdp": 'is SFT(devices=n, strategy="fsdp2")',
+    "fsdp_config": 'is SFT(devices=n, strategy="fsdp2")',
+    "warmup_steps": "is a number of steps; a recipe has a fraction: warmup_ratio",
+    "output_dir": "is made by the harness",
+    "max_steps": "a recipe counts passes over the examples: epochs",
+    "evals_per_epoch": "is given in steps: eval_steps",
+}
+
+
+def to_config(recipe: SFT) -> Exported:
+    """Return the settings that train as `recipe` does. Model, data and output folder are left to the caller.
+
+    Raises InvalidExperiment where Axolotl has no such adapter.
+    """
+    adapter, missed = recipe.adapter, []
+    config: Config = {}
+    if isinstance(adapter, LoRA | QLoRA):
+        alpha = scale_of(adapter)
+        if isinstance(alpha, float):
+            missed.append(Unmapped(f"adapter.alpha={alpha}", "lora_alpha is a whole number; it was rounded"))
+        quantised = isinstance(adapter, QLoRA)
+        config |= {
+            "adapter": "qlora" if quantised else "lora",
+            "load_in_4bit": quantised,
+            "lora_r": adapter.rank,
+            "lora_alpha": max(1, round(alpha)),
+            "lora_dropout": adapter.dropout,
+            **(
+                {"lora_target_linear": True}
+                if isinstance(adapter.targets, str)
+                else {"lora_target_modules": list(adapter.targets)}
+            ),
+            **switches(adapter, _OPTIONS),
+        }
+    elif not isinstance(adapter, Full):
+        raise InvalidExperiment(f"Axolotl trains LoRA, QLoRA and Full here, not {adapter.name}")
+    if recipe.max_length is None:
+        missed.append(
+            Unmapped("max_length=None", "there is no such thing there: sequence_len is 512 where it is left out")
+        )
+    return Exported(config | _schedule(recipe), (*missed, *unmapped_fields(recipe, _MAPPED, _EXPORT_REASONS)))
+
+
+def _schedule(recipe: SFT) -> Config:
+    micro = recipe.micro_batch_size or recipe.batch_size
+    every = recipe.evaluate_every or _TENTH
+    config: Config = {
+        "num_epochs": recipe.epochs,
+        "learning_rate": recipe.rate,
+        "micro_batch_size": micro,
+        "gradient_accumulation_steps": recipe.batch_size // micro,
+        "lr_scheduler": "constant_with_warmup" if recipe.schedule == "constant" else recipe.schedule,
+        "warmup_ratio": recipe.warmup,
+        "weight_decay": recipe.weight_decay,
+        "max_grad_norm": recipe.max_grad_norm,
+        "optimizer": "adamw_torch_fused",
+        "train_on_inputs": False,
+        "eval_steps": every,
+        "save_steps": every,
+        "load_best_model_at_end": True,
+    }
+    if recipe.patience is not None:
+        config["early_stopping_patience"] = recipe.patience
+    if recipe.max_length is not None:
+        config["sequence_len"] = recipe.max_length
+    return config
+
+
+def from_config(config: Mapping[str, object]) -> Imported:
+    """Return the recipe that trains as these settings do, with Axolotl's defaults where they leave one out.
+
+    Raises InvalidExperiment where the adapter has no counterpart, or a value is of no use.
+    """
+    settings = Settings(config, tool="Axolotl")
+    if "rl" in settings:
+        raise settings.refused("rl", settings.value("rl"), "only supervised fine-tuning can be read")
+    micro = settings.count("micro_batch_size", 1)
+    batch = micro * settings.count("gradient_accumulation_steps", 1)
+    schedule = settings.text("lr_scheduler", "cosine")
+    if schedule not in _SCHEDULES:
+        settings.put_back("lr_scheduler")
+    recipe = SFT(
+        adapter=_adapter(settings),
+        epochs=settings.number("num_epochs", 1.0),
+        learning_rate=settings.number("learning_rate", 5e-5),
+        batch_size=batch,
+        micro_batch_size=None if micro == batch else micro,
+        max_length=settings.count("sequence_len", 512),
+        warmup=0.0 if schedule == "constant" else settings.number("warmup_ratio", _WARMUP),
+        schedule=_SCHEDULES.get(schedule, "cosine"),  # type: ignore[arg-type]
+        weight_decay=settings.number("weight_decay", 0.0),
+        max_grad_norm=settings.number("max_grad_norm", 1.0),
+        patience=settings.count("early_stopping_patience", 1) if "early_stopping_patience" in settings else None,
+        evaluate_every=_every(settings),
+    )
+    for key, usual in _AS_HERE.items():
+        if settings.value(key) not in (None, *usual):
+            settings.put_back(key)
+    return Imported(recipe, settings.left(_IMPORT_REASONS))
+
+
+# Settings that a recipe does not have because this package does no other.
+_AS_HERE: dict[str, tuple[object, ...]] = {
+    "optimizer": ("adamw_torch", "adamw_torch_fused"),
+    "train_on_inputs": (False,),
+    "sample_packing": (False,),
+    "load_best_model_at_end": (True,),
+    "load_in_8bit": (False,),
+    "bnb_4bit_quant_type": ("nf4",),
+    "bnb_4bit_use_double_quant": (True,),
+}
+
+
+def _adapter(settings: Settings) -> Full | LoRA | QLoRA:
+    kind = settings.text("adapter", "")
+    quantised = settings.flag("load_in_4bit", kind == "qlora")
+    if not kind:
+        if quantised:
+            settings.put_back("load_in_4bit")
+        return Full()
+    if kind not in ("lora", "qlora"):
+        raise settings.refused("adapter", kind, 'has no counterpart; give "lora" or "qlora", or leave it out')
+    targets = settings.names("lora_target_modules")
+    if settings.flag("lora_target_linear", False):
+        targets = ()
+    elif not targets:
+        raise settings.refused("lora_target_linear", False, "give true, or lora_target_modules")
+    adapter = QLoRA if quantised else LoRA
+    return low_rank(
+        adapter,
+        rank=settings.count("lora_r", 8),
+        alpha=settings.number("lora_alpha", 16),
+        dropout=settings.number("lora_dropout", 0.0),
+        targets=() if targets == ("all-linear",) else targets,
+        extra=switched_on(settings, adapter, _OPTIONS),
+    )
+
+
+def _every(settings: Settings) -> int | None:
+    """Return the steps between evaluations, None where it is the tenth of a run that is the default here."""
+    saving = settings.value("save_steps")
+    every = settings.number("eval_steps", _TENTH)
+    if saving not in (None, every):
+        settings.put_back("save_steps")
+    if every >= 1:
+        return int(every)
+    if every != _TENTH:
+        settings.put_back("eval_steps")
+    return None

@@ -1,0 +1,203 @@
+"""SFT <-> the YAML of `llamafactory-cli train`.
+
+Source: the argument classes of LLaMA-Factory 0.9.5 (llamafactory/hparams) and of transformers 5.6.
+"""
+
+from collections.abc import Mapping
+
+from harness.errors import InvalidExperiment
+from harness.recipes.adapters import Full, LoRA, QLoRA
+from harness.recipes.exchange.translation import (
+    Config,
+    Exported,
+    Imported,
+    Settings,
+    Unmapped,
+    low_rank,
+    scale_of,
+    switched_on,
+    switches,
+    unmapped_fields,
+)
+from harness.recipes.sft import SFT
+
+_SCHEDULES = {"cosine": "cosine", "linear": "linear", "constant_with_warmup": "constant", "constant": "constant"}
+_OPTIONS = {"rslora": "use_rslora", "dora": "use_dora", "pissa": "pissa_init"}
+# A fraction of the run: about as often as the harness evaluates where the recipe says nothing.
+_TENTH = 0.1
+_MAPPED = (
+    "epochs", "learning_rate", "batch_size", "micro_batch_size", "max_length", "warmup", "schedule", "weight_decay",
+    "max_grad_norm", "patience", "evaluate_every", "limit", "backend",
+    "adapter.rank", "adapter.alpha", "adapter.dropout", "adapter.targets",
+    *(f"adapter.{name}" for name in _OPTIONS),
+)  # fmt: skip
+_EXPORT_REASONS = {
+    "evaluate_on": "max_samples would limit the training examples too; give a smaller eval_dataset",
+    "prompt": 'write the prompts into the data set; `backend="llamafactory"` does that',
+    "watch": "only the loss chooses a checkpoint there",
+    "devices": "run it with FORCE_TORCHRUN=1 and NPROC_PER_NODE",
+    "strategy": "name a DeepSpeed file under deepspeed:",
+}
+_IMPORT_REASONS = {
+    "model_name_or_path": "is the experiment's model",
+    "dataset": "is the experiment's task",
+    "eval_dataset": "is the task's Split.DEV",
+    "val_size": "is the task's Split.DEV",
+    "template": "prompts are rendered by the tokenizer's own template",
+    "seed": "is the experiment's seeds",
+    "bf16": "is the model's dtype",
+    "fp16": "is the model's dtype",
+    "pure_bf16": "trained weights stay float32",
+    "deepspeed": 'is SFT(devices=n, strategy="zero2" or "zero3")',
+    "warmup_steps": "is a number of steps; a recipe has a fraction: warmup_ratio",
+    "output_dir": "is made by the harness",
+    "max_steps": "a recipe counts passes over the examples: epochs",
+}
+
+
+def to_config(recipe: SFT) -> Exported:
+    """Return the settings that train as `recipe` does. Model, data and output folder are left to the caller.
+
+    Raises InvalidExperiment where LLaMA-Factory has no such adapter.
+    """
+    adapter, missed = recipe.adapter, []
+    config: Config = {"stage": "sft", "do_train": True}
+    if isinstance(adapter, Full):
+        config["finetuning_type"] = "full"
+    elif isinstance(adapter, LoRA | QLoRA):
+        alpha = scale_of(adapter)
+        if isinstance(alpha, float):
+            missed.append(Unmapped(f"adapter.alpha={alpha}", "lora_alpha is a whole number; it was rounded"))
+        config |= {
+            "finetuning_type": "lora",
+            "lora_rank": adapter.rank,
+            "lora_alpha": max(1, round(alpha)),
+            "lora_dropout": adapter.dropout,
+            "lora_target": "all" if isinstance(adapter.targets, str) else ",".join(adapter.targets),
+            **switches(adapter, _OPTIONS),
+        }
+        if isinstance(adapter, QLoRA):
+            config |= {"quantization_bit": 4, "quantization_type": "nf4", "double_quantization": True}
+    else:
+        raise InvalidExperiment(f"LLaMA-Factory trains LoRA, QLoRA and Full, not {adapter.name}")
+    if recipe.max_length is None:
+        missed.append(Unmapped("max_length=None", "there is no such thing there: rows are cut at 2,048 tokens"))
+    return Exported(config | _schedule(recipe), (*missed, *unmapped_fields(recipe, _MAPPED, _EXPORT_REASONS)))
+
+
+def _schedule(recipe: SFT) -> Config:
+    micro = recipe.micro_batch_size or recipe.batch_size
+    every = recipe.evaluate_every or _TENTH
+    config: Config = {
+        "num_train_epochs": recipe.epochs,
+        "learning_rate": recipe.rate,
+        "per_device_train_batch_size": micro,
+        "gradient_accumulation_steps": recipe.batch_size // micro,
+        "lr_scheduler_type": "constant_with_warmup" if recipe.schedule == "constant" else recipe.schedule,
+        "warmup_ratio": recipe.warmup,
+        "weight_decay": recipe.weight_decay,
+        "max_grad_norm": recipe.max_grad_norm,
+        "optim": "adamw_torch_fused",
+        "eval_strategy": "steps",
+        "eval_steps": every,
+        "save_strategy": "steps",
+        "save_steps": every,
+        "load_best_model_at_end": True,
+    }
+    if recipe.patience is not None:
+        config["early_stopping_steps"] = recipe.patience
+    if recipe.max_length is not None:
+        config["cutoff_len"] = recipe.max_length
+    if recipe.limit is not None:
+        config["max_samples"] = recipe.limit
+    return config
+
+
+def from_config(config: Mapping[str, object]) -> Imported:
+    """Return the recipe that trains as these settings do, with LLaMA-Factory's defaults where they leave one out.
+
+    Raises InvalidExperiment where stage or adapter have no counterpart, or a value is of no use.
+    """
+    settings = Settings(config, tool="LLaMA-Factory")
+    _expect(settings, "stage", "sft", "only supervised fine-tuning can be read")
+    _expect(settings, "do_train", "True", "it does not train")
+    micro = settings.count("per_device_train_batch_size", 8)
+    batch = micro * settings.count("gradient_accumulation_steps", 1)
+    schedule = settings.text("lr_scheduler_type", "linear")
+    if schedule not in _SCHEDULES:
+        settings.put_back("lr_scheduler_type")
+    recipe = SFT(
+        adapter=_adapter(settings),
+        epochs=settings.number("num_train_epochs", 3.0),
+        learning_rate=settings.number("learning_rate", 5e-5),
+        batch_size=batch,
+        micro_batch_size=None if micro == batch else micro,
+        max_length=settings.count("cutoff_len", 2048),
+        warmup=0.0 if schedule == "constant" else settings.number("warmup_ratio", 0.0),
+        schedule=_SCHEDULES.get(schedule, "cosine"),  # type: ignore[arg-type]
+        weight_decay=settings.number("weight_decay", 0.0),
+        max_grad_norm=settings.number("max_grad_norm", 1.0),
+        patience=settings.count("early_stopping_steps", 1) if "early_stopping_steps" in settings else None,
+        evaluate_every=_every(settings),
+        limit=settings.count("max_samples", 1) if "max_samples" in settings else None,
+    )
+    for key, usual in _AS_HERE.items():
+        if settings.value(key) not in (None, *usual):
+            settings.put_back(key)
+    return Imported(recipe, settings.left(_IMPORT_REASONS))
+
+
+# Settings that a recipe does not have because this package does no other.
+_AS_HERE: dict[str, tuple[object, ...]] = {
+    "optim": ("adamw_torch", "adamw_torch_fused"),
+    "train_on_prompt": (False,),
+    "packing": (False,),
+    "eval_strategy": ("steps",),
+    "save_strategy": ("steps",),
+    "load_best_model_at_end": (True,),
+    "report_to": ("none",),
+    "quantization_type": ("nf4",),
+    "quantization_method": ("bnb", "bitsandbytes"),
+    "double_quantization": (True,),
+}
+
+
+def _expect(settings: Settings, key: str, wanted: str, way_out: str) -> None:
+    found = settings.text(key, wanted)
+    if found != wanted:
+        raise settings.refused(key, found, way_out)
+
+
+def _adapter(settings: Settings) -> Full | LoRA | QLoRA:
+    kind = settings.text("finetuning_type", "lora")
+    if kind == "full":
+        return Full()
+    if kind != "lora":
+        raise settings.refused("finetuning_type", kind, 'has no counterpart; give "lora" or "full"')
+    bits = settings.count("quantization_bit", 16)
+    if bits not in (4, 16):
+        raise settings.refused("quantization_bit", bits, "has no counterpart; give 4, or leave it out")
+    rank = settings.count("lora_rank", 8)
+    targets = settings.names("lora_target")
+    adapter = QLoRA if bits == 4 else LoRA
+    return low_rank(
+        adapter,
+        rank=rank,
+        alpha=settings.number("lora_alpha", 2 * rank),
+        dropout=settings.number("lora_dropout", 0.0),
+        targets=() if targets == ("all",) else targets,
+        extra=switched_on(settings, adapter, _OPTIONS),
+    )
+
+
+def _every(settings: Settings) -> int | None:
+    """Return the steps between evaluations, None where it is the tenth of a run that is the default here."""
+    saving = settings.value("save_steps")
+    every = settings.number("eval_steps", _TENTH)
+    if saving not in (None, every):
+        settings.put_back("save_steps")
+    if every >= 1:
+        return int(every)
+    if every != _TENTH:
+        settings.put_back("eval_steps")
+    return None

@@ -17,6 +17,7 @@ from harness.tuning.ground import Ground, write_facts
 from harness.tuning.precision import Precision
 from harness.weights.adapted import attach, is_adapted, merge, save_adapter
 from harness.weights.loading import load_model
+from harness.weights.own import adapters as own
 
 # Up to this many tokens a row, plain attention is the faster one to train on a CPU.
 _SHORT = 512
@@ -41,6 +42,8 @@ def put_on(base: Any, adapter: Adapter) -> Any:
     """Return `base` with new weights of `adapter` on it."""
     if isinstance(adapter, LoRA | QLoRA):
         return _low_rank(base, adapter)
+    if own.carries(adapter):
+        return own.put_on(base, adapter)
     raise StageFailed(f"{type(adapter).__name__} is no adapter that can be trained here; give LoRA, QLoRA or Full")
 
 

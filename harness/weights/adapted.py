@@ -1,6 +1,6 @@
 """A base model with the trained weights of an adapter on it: loaded, taken off, switched off, merged, saved.
 
-Weights that PEFT carries are handled here; training, serving and checks come through this one door.
+PEFT carries most methods, `harness.weights.own` the rest; training, serving and checks come through this one door.
 """
 
 import gc
@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import StageFailed
+from harness.samples import Check
 from harness.weights.bars import errors_only
 from harness.weights.hardware import dtype_name
+from harness.weights.own import adapters as own
 
 
 def is_adapter(folder: Path) -> bool:
@@ -19,7 +21,7 @@ def is_adapter(folder: Path) -> bool:
 
     Raises StageFailed where `folder` is neither.
     """
-    if (folder / "adapter_config.json").is_file():
+    if is_own(folder) or (folder / "adapter_config.json").is_file():
         return True
     if (folder / "config.json").is_file():
         return False
@@ -27,6 +29,11 @@ def is_adapter(folder: Path) -> bool:
         f"{folder} holds neither an adapter (adapter_config.json) nor a model (config.json); "
         "delete the folder and run again to tune anew"
     )
+
+
+def is_own(folder: Path) -> bool:
+    """Tell whether `folder` holds an adapter of the harness's own modules, which no other program loads."""
+    return (folder / own.CONFIG).is_file()
 
 
 def attach(base: Any, folder: Path, *, trainable: bool = False) -> Any:
@@ -37,6 +44,8 @@ def attach(base: Any, folder: Path, *, trainable: bool = False) -> Any:
 
     Raises StageFailed where the adapter does not fit the base.
     """
+    if is_own(folder):
+        return own.attach(base, folder, trainable=trainable).eval()
     # Imported here because it takes 3 to 6 s, which a run of baselines need not pay. On the way it loads
     # bitsandbytes, which warns about an optional kernel that nothing here uses.
     with errors_only("bitsandbytes"):
@@ -54,23 +63,42 @@ def attach(base: Any, folder: Path, *, trainable: bool = False) -> Any:
 
 def is_adapted(network: Any) -> bool:
     """Tell whether `network` is a base with an adapter on it, by type and without importing PEFT."""
-    return hasattr(network, "peft_config") and hasattr(network, "active_adapter")
+    return own.on(network) is not None or (hasattr(network, "peft_config") and hasattr(network, "active_adapter"))
 
 
 def is_prompt_learning(adapted: Any) -> bool:
-    """Tell whether the adapter is a set of virtual tokens that every text starts from."""
+    """Tell whether the adapter is a set of virtual tokens that every text starts from.
+
+    Not so a prefix of the harness's own, which each layer sees by itself and no text starts from.
+    """
+    if own.on(adapted) is not None:
+        return False
     return bool(adapted.peft_config[adapted.active_adapter].is_prompt_learning)
+
+
+def changes_attention(network: Any) -> bool:
+    """Tell whether an adapter changes attention itself, so that no other attention function may take its place."""
+    hung = own.on(network)
+    return hung is not None and hung.attends
+
+
+def remarks(network: Any) -> tuple[Check, ...]:
+    """Return what a run's record should say of the adapter as it lies on this model."""
+    hung = own.on(network)
+    return () if hung is None else hung.remarks
 
 
 def detach(adapted: Any) -> Any:
     """Return the base model as it was before `attach`."""
+    if own.on(adapted) is not None:
+        return own.detach(adapted)
     return adapted.base_model if is_prompt_learning(adapted) else adapted.unload()
 
 
 @contextmanager
 def switched_off(adapted: Any) -> Iterator[None]:
     """Let `adapted` compute what its base computes, for a while."""
-    with adapted.disable_adapter():
+    with own.switched_off(adapted) if own.on(adapted) is not None else adapted.disable_adapter():
         yield
 
 
@@ -81,6 +109,8 @@ def merge(adapted: Any) -> Any:
 
     Raises StageFailed saying why, where the method has no update of weights.
     """
+    if own.on(adapted) is not None:
+        return own.merge(adapted)
     kind = adapted.peft_config[adapted.active_adapter].peft_type.value
     if is_prompt_learning(adapted):
         raise StageFailed(f"{kind} cannot be merged: its virtual tokens are read by the model, no weight changes")
@@ -92,6 +122,9 @@ def merge(adapted: Any) -> Any:
 
 def save_adapter(adapted: Any, folder: Path, *, base: str) -> None:
     """Write the adapter's weights as safetensors and its config to `folder`. base: the name it gives its base model."""
+    if own.on(adapted) is not None:
+        own.save(adapted, folder, name=base)
+        return
     for config in adapted.peft_config.values():
         config.base_model_name_or_path = base
     # "auto" would ask the hub whether the vocabulary has grown.
@@ -101,7 +134,7 @@ def save_adapter(adapted: Any, folder: Path, *, base: str) -> None:
 
 def count_parameters(network: Any) -> tuple[int, int]:
     """Return how many parameters are trained, and how many there are; a 4-bit layer counts its unpacked weights."""
-    if is_adapted(network):
+    if is_adapted(network) and own.on(network) is None:
         trained, total = network.get_nb_trainable_parameters()
         return int(trained), int(total)
     sizes = [(parameter.numel(), parameter.requires_grad) for parameter in network.parameters()]

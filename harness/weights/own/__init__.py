@@ -1,0 +1,1 @@
+"""Adapters whose modules are the harness's own, hung into a transformers decoder that stays as it is."""

@@ -1,0 +1,116 @@
+"""Where in a decoder own modules can hang: its layers, their attention and feed-forward network, their projections."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import DynamicCache
+
+from harness.errors import StageFailed
+
+# How transformers' decoders call the two sublayers.
+_ATTENTION = ("self_attn", "attn", "attention", "self_attention")
+_FEED_FORWARD = ("mlp", "feed_forward", "ffn")
+_INSTEAD = "use LoRA() or BitFit() on it"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One decoder layer. number: as the model counts its layers."""
+
+    number: int
+    attention: nn.Module
+    feed_forward: nn.Module
+
+
+@dataclass(frozen=True, slots=True)
+class Projection:
+    """Part of a linear layer's output. start, stop: its columns. reads, writes: width of the layer's input, output."""
+
+    module: nn.Module
+    reads: int
+    start: int
+    stop: int
+    writes: int
+
+
+def places(base: Any) -> tuple[Place, ...]:
+    """Return the decoder layers of `base`, first to last.
+
+    Raises StageFailed where the architecture is not understood: no list of layers that have an attention and a
+    feed-forward module, or attention of the model's own making, which may add the residual itself.
+    """
+    kind = type(base).__name__
+    if not getattr(base, "_supports_attention_backend", False):
+        raise StageFailed(f"{kind} has attention of its own making, into which no module can be hung; {_INSTEAD}")
+    lists = [module for module in base.modules() if isinstance(module, nn.ModuleList) and len(module) > 0]
+    layers = max((found for found in lists if all(map(_sublayers, found))), key=len, default=None)
+    if layers is None:
+        children = sorted({name for found in lists for layer in found for name, _ in layer.named_children()})
+        raise StageFailed(
+            f"{kind} has no list of decoder layers with an attention ({', '.join(_ATTENTION)}) and a feed-forward "
+            f"module ({', '.join(_FEED_FORWARD)}); its layers hold {', '.join(children) or 'nothing'}; {_INSTEAD}"
+        )
+    return tuple(Place(number, *_pair(layer)) for number, layer in enumerate(layers))
+
+
+def hidden_size(base: Any) -> int:
+    """Return the width of the states between the layers."""
+    return int(base.config.get_text_config().hidden_size)
+
+
+@torch.no_grad()
+def key_shapes(base: Any) -> tuple[tuple[int, int], ...]:
+    """Return (key heads, width) of each layer, read from the cache of one token: right whatever the config calls it."""
+    cache = DynamicCache()
+    base(input_ids=torch.zeros(1, 1, dtype=torch.long, device=base.device), past_key_values=cache, use_cache=True)
+    return tuple((int(layer.keys.shape[1]), int(layer.keys.shape[3])) for layer in cache.layers)
+
+
+def projections(base: Any, place: Place, shape: tuple[int, int]) -> tuple[Projection, Projection]:
+    """Return the projections to queries and to values of a layer. shape: its (key heads, width).
+
+    Raises StageFailed where they cannot be told apart.
+    """
+    attention = place.attention
+    query, value = getattr(attention, "q_proj", None), getattr(attention, "v_proj", None)
+    if isinstance(query, nn.Linear) and isinstance(value, nn.Linear):
+        return _whole(query), _whole(value)
+    keys = shape[0] * shape[1]
+    for name in ("c_attn", "qkv_proj"):  # GPT-2's and Phi-3's: all queries, then all keys, then all values
+        fused = getattr(attention, name, None)
+        if fused is not None:
+            reads, writes = _widths(fused)
+            return (
+                Projection(fused, reads, 0, writes - 2 * keys, writes),
+                Projection(fused, reads, writes - keys, writes, writes),
+            )
+    children = ", ".join(name for name, _ in attention.named_children())
+    raise StageFailed(
+        f"{type(base).__name__}: in {type(attention).__name__} ({children}) the projections to queries and values "
+        "cannot be told apart; use MAM(), Bottleneck() or LoRA() on it"
+    )
+
+
+def _sublayers(layer: nn.Module) -> bool:
+    children = {name for name, _ in layer.named_children()}
+    return bool(children.intersection(_ATTENTION)) and bool(children.intersection(_FEED_FORWARD))
+
+
+def _pair(layer: nn.Module) -> tuple[nn.Module, nn.Module]:
+    children = dict(layer.named_children())
+    attention = next(children[name] for name in _ATTENTION if name in children)
+    return attention, next(children[name] for name in _FEED_FORWARD if name in children)
+
+
+def _whole(linear: nn.Linear) -> Projection:
+    return Projection(linear, linear.in_features, 0, linear.out_features, linear.out_features)
+
+
+def _widths(fused: nn.Module) -> tuple[int, int]:
+    if isinstance(fused, nn.Linear):
+        return fused.in_features, fused.out_features
+    weight = fused.weight  # GPT-2's Conv1D holds it as (in, out)
+    assert isinstance(weight, torch.Tensor)
+    return int(weight.shape[0]), int(weight.shape[1])

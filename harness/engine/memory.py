@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import torch
 
 from harness.errors import StageFailed
+from harness.weights.hardware import is_out_of_memory
 
 Row = TypeVar("Row")
 Result = TypeVar("Result")
@@ -90,9 +91,3 @@ def _give_up_unless_halved(error: RuntimeError, count: int) -> None:
 def _free() -> None:
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-
-
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """Tell an allocation that failed from every other RuntimeError: on a CPU torch has no class for it."""
-    text = str(error)
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in text or "not enough memory" in text

@@ -25,7 +25,9 @@ def check_watch(metric: object) -> str | None:
     return None
 
 
-def read_space(search: Mapping[str, Sequence[object]] | Space, *, known: set[str], adapter: set[str]) -> Space | str:
+def read_space(
+    search: Mapping[str, Sequence[object]] | Space, *, known: frozenset[str], adapter: frozenset[str]
+) -> Space | str:
     """Return the space that `search` declares, or what is wrong with it. known, adapter: names of fields."""
     pairs = tuple(search.items()) if isinstance(search, Mapping) else search
     named = known | adapter

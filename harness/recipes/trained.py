@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, dataclass, field, fields
 from typing import ClassVar, Literal
 
 from harness.errors import InvalidExperiment
@@ -50,9 +50,9 @@ class Trained:
     patience: int | None = 3
     evaluate_every: int | None = None
     evaluate_on: int | None = 100
-    watch: AnyMetric | None = None
-    search: Mapping[str, Sequence[object]] | Space | None = None
-    trials: int | None = None
+    watch: AnyMetric | None = field(default=None, metadata={"key": "changed"})
+    search: Mapping[str, Sequence[object]] | Space | None = field(default=None, metadata={"key": "changed"})
+    trials: int | None = field(default=None, metadata={"key": "changed"})
     limit: int | None = None
     prompt: Strategy | None = None
     label: str | None = field(default=None, metadata={"key": False})
@@ -123,8 +123,8 @@ class Trained:
             return
         if self.learning_rate == "find":
             raise self.refused('learning_rate="find", search', "give one of the two: a search can try rates as well")
-        own = {declared.name for declared in fields(self)} - _NOT_TRIED
-        adapter = {declared.name for declared in fields(self.adapter)} if is_dataclass(self.adapter) else set()
+        own = frozenset(declared.name for declared in fields(self)) - _NOT_TRIED
+        adapter = frozenset(getattr(self.adapter, "__dataclass_fields__", ()))
         found = read_space(self.search, known=own, adapter=adapter)
         if isinstance(found, str):
             raise self.refused("search", found)
@@ -136,7 +136,7 @@ class Trained:
             raise self.refused(f"trials={self.trials}", "one trial compares nothing; give 2 or more")
 
 
-_NOT_TRIED = {"adapter", "label", "prompt", "watch", "search", "trials"}
+_NOT_TRIED = frozenset({"adapter", "label", "prompt", "watch", "search", "trials"})
 _SHORT = {"learning_rate": "lr", "batch_size": "batch", "evaluate_every": "every", "weight_decay": "decay"}
 
 

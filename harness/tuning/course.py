@@ -4,7 +4,7 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,14 +18,18 @@ from harness.protocols import Progress
 from harness.recipes import QLoRA, Trained
 from harness.samples import Check
 from harness.tuning import checkpoints
+from harness.tuning.allocation import within_memory
+from harness.tuning.exam import make_exam
 from harness.tuning.fused import fuse_lora
 from harness.tuning.ground import Ground, adapter_key, ground
 from harness.tuning.history import Goal, last_tokens, log_points
 from harness.tuning.network import save, train_in_float32, trainable
 from harness.tuning.precision import Precision, choose_precision, seeded
 from harness.tuning.probe import in_memory, probe
-from harness.tuning.rows import Row
-from harness.tuning.watching import Line, Pacer, Sealer, Watch
+from harness.tuning.rate_finder import RateCurve, range_test, remembered
+from harness.tuning.rows import Row, draw
+from harness.tuning.searching import Judge, search
+from harness.tuning.watching import Gauge, Line, Pacer, Sealer, Watch, Watched
 from harness.weights.adapted import collect, count_parameters
 from harness.weights.bars import no_bars
 from harness.weights.hardware import describe, dtype_name
@@ -79,7 +83,9 @@ def carry_out(
     """Train `job.recipe`, a `kind`, as the course that `prepare` makes of what was begun.
 
     An interrupted run in `job.folder` goes on from its newest whole checkpoint, and ends with the weights of an
-    undisturbed one. The result lies in `job.folder / "adapter"`; checkpoints are deleted then.
+    undisturbed one. The result lies in `job.folder / "adapter"`; checkpoints are deleted then. What a recipe asks for
+    besides is done on the way: a search over its fields, a learning rate to be found, a metric to be watched; where the
+    memory does not hold a batch, training goes on with smaller parts of it.
 
     Raises StageFailed where nothing can be trained, or a value is not finite, or the loss diverges.
     """
@@ -88,13 +94,11 @@ def carry_out(
         raise StageFailed(f"{kind.trainer} trains {kind.__name__}, not {type(recipe).__name__}; name its own trainer")
     if not isinstance(model, Model):
         raise StageFailed(f"{model.name} is no local model, so its weights cannot be tuned; give a Model(...)")
-    with seeded(job.seed), no_bars():
-        begun = _begin(job, recipe, model, progress)
-        course = prepare(begun)
-        course.trainer.remove_callback(PrinterCallback)  # it prints every logged step
-        train_in_float32(course.trainer.model)
-        fuse_lora(course.trainer.model)
-        return _finish(begun, course, recipe, model, progress)
+
+    def once(one: TuneJob, judge: Judge | None = None) -> TuneResult:
+        return within_memory(one, lambda fits: _once(fits, model, prepare, judge, progress), progress=progress)
+
+    return search(job, once, progress=progress) if recipe.space else once(job)
 
 
 def steps_of(recipe: Trained, rows: int) -> int:
@@ -102,6 +106,68 @@ def steps_of(recipe: Trained, rows: int) -> int:
     micro = recipe.micro_batch_size or recipe.batch_size
     updates = math.ceil(math.ceil(rows / micro) / (recipe.batch_size // micro))
     return math.ceil(recipe.epochs * updates)
+
+
+def _once(
+    job: TuneJob, model: Model, prepare: Callable[[Begun], Course], judge: Judge | None, progress: Progress
+) -> TuneResult:
+    """Train one recipe, with the rate that a range test finds where it asks for one."""
+    recipe = job.recipe
+    assert isinstance(recipe, Trained)
+    curve = None
+    with seeded(job.seed), no_bars():
+        if recipe.learning_rate == "find":
+            curve = remembered(job.folder) or _tested(job, recipe, model, prepare, progress)
+            recipe = replace(recipe, learning_rate=curve.suggested)
+    with seeded(job.seed), no_bars():
+        begun = _begin(replace(job, recipe=recipe), recipe, model, progress)
+        course = _watched(begun, _ready(prepare(begun)), recipe)
+        if judge is not None:
+            judge.goal = course.goal
+        result = _finish(begun, course, recipe, model, progress, judge)
+    return result if curve is None else replace(result, checks=(*result.checks, curve.check()))
+
+
+def _ready(course: Course) -> Course:
+    course.trainer.remove_callback(PrinterCallback)  # it prints every logged step
+    train_in_float32(course.trainer.model)
+    fuse_lora(course.trainer.model)
+    return course
+
+
+def _tested(
+    job: TuneJob, recipe: Trained, model: Model, prepare: Callable[[Begun], Course], progress: Progress
+) -> RateCurve:
+    """Return the curve of a range test, on a network and in a folder that are thrown away."""
+    aside = job.folder / "range test"
+    # The lowest rate of the range stands in for the one that is looked for.
+    low = replace(recipe, learning_rate=recipe.rates[0], schedule="constant", warmup=0.0)
+    begun = _begin(replace(job, recipe=low, folder=aside), low, model, progress)
+    course = _ready(prepare(begun))
+    curve = range_test(course.trainer, low, folder=job.folder)
+    _free(course.trainer)
+    shutil.rmtree(aside, ignore_errors=True)
+    progress.say(curve.check().detail)
+    return curve
+
+
+def _watched(begun: Begun, course: Course, recipe: Trained) -> Course:
+    """Let the metric that the recipe watches choose the checkpoint."""
+    if recipe.watch is None:
+        return course
+    exam = make_exam(
+        recipe.watch,
+        begun.job.task,
+        draw(begun.job.dev, recipe.evaluate_on, seed=begun.job.seed),
+        tokenizer=begun.tokenizer,
+        adapter=recipe.adapter,
+        precision=begun.precision,
+    )
+    goal = Goal(key=f"eval_{recipe.watch.name}", higher=recipe.watch.better == "higher")
+    trainer = course.trainer
+    trainer.args.metric_for_best_model, trainer.args.greater_is_better = goal.key, goal.higher
+    trainer.add_callback(Watched(lambda: exam.mark(trainer.model), key=goal.key))
+    return replace(course, goal=goal, logged={**course.logged, goal.key: f"dev_{recipe.watch.name}"})
 
 
 def _begin(job: TuneJob, recipe: Trained, model: Model, progress: Progress) -> Begun:
@@ -128,10 +194,12 @@ def _begin(job: TuneJob, recipe: Trained, model: Model, progress: Progress) -> B
     )
 
 
-def _finish(begun: Begun, course: Course, recipe: Trained, model: Model, progress: Progress) -> TuneResult:
+def _finish(
+    begun: Begun, course: Course, recipe: Trained, model: Model, progress: Progress, judge: Judge | None
+) -> TuneResult:
     trainer, folder = course.trainer, begun.job.folder / "adapter"
     began = time.monotonic()
-    state = _train(begun, course, recipe, progress)
+    state = _train(begun, course, recipe, progress, judge)
     seconds = time.monotonic() - began
     best = _take_best(begun, course, state)
     trained, total = count_parameters(trainer.model)
@@ -168,7 +236,7 @@ def _torn_check(torn: tuple[str, ...]) -> tuple[Check, ...]:
     return (Check(name="checkpoints", status="warning", detail=detail, items=torn),)
 
 
-def _train(begun: Begun, course: Course, recipe: Trained, progress: Progress) -> TrainerState:
+def _train(begun: Begun, course: Course, recipe: Trained, progress: Progress, judge: Judge | None) -> TrainerState:
     """Train to the end, and return the trainer's state with its whole log history."""
     trainer, resumed = course.trainer, begun.resumed
     done = 0
@@ -189,9 +257,12 @@ def _train(begun: Begun, course: Course, recipe: Trained, progress: Progress) ->
     )
     if course.evaluates:
         trainer.add_callback(Pacer(every=int(trainer.args.save_steps), patience=recipe.patience, goal=course.goal))
+    if judge is not None:
+        trainer.add_callback(judge)
+    trainer.add_callback(Gauge(begun.precision.device))
     trainer.add_callback(Sealer(begun.checkpoints))
     with progress.meter(f"train {recipe.name}", total=course.steps, unit="steps", done=done) as meter:
-        trainer.add_callback(Line(meter))
+        trainer.add_callback(Line(meter, course.goal))
         trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
     return trainer.state
 

@@ -13,6 +13,8 @@ _NAMES = {
     "learning_rate": "learning_rate",
     "grad_norm": "grad_norm",
     "num_input_tokens_seen": "tokens",
+    "step_seconds": "seconds",
+    "memory": "memory",
 }
 
 History = Sequence[dict[str, Any]]

@@ -1,9 +1,14 @@
 """What is watched while a model trains: the pace of evaluations, patience, faults, the progress line, the seals."""
 
 import math
+import resource
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from harness.errors import StageFailed
@@ -84,11 +89,59 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         )
 
 
-class Line(TrainerCallback):  # type: ignore[misc]
-    """Moves the progress line by a step, with the last losses as its note."""
+class Watched(TrainerCallback):  # type: ignore[misc]
+    """Adds to each evaluation the mark of an exam, under the name that chooses the checkpoint."""
 
-    def __init__(self, meter: Meter) -> None:
-        self._meter = meter
+    def __init__(self, mark: Callable[[], float], *, key: str) -> None:
+        self._mark, self._key = mark, key
+
+    def on_evaluate(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        metrics: dict[str, float] | None = None,
+        **_: Any,
+    ) -> None:
+        mark = self._mark()
+        state.log_history[-1][self._key] = mark
+        if metrics is not None:
+            metrics[self._key] = mark  # the trainer chooses its best checkpoint from these
+
+
+class Gauge(TrainerCallback):  # type: ignore[misc]
+    """Adds to each step's log its seconds and the peak memory so far, in bytes.
+
+    Memory is what the GPU's allocator held at most; on a CPU the process's largest resident set.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device, self._began = device, time.monotonic()
+
+    def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self._began = time.monotonic()
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, Any], **_: Any
+    ) -> None:
+        if "loss" in logs:
+            state.log_history[-1]["step_seconds"] = round(time.monotonic() - self._began, 4)
+            state.log_history[-1]["memory"] = peak_memory(self._device)
+
+
+def peak_memory(device: torch.device) -> int:
+    """Return the most bytes that were held so far."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+class Line(TrainerCallback):  # type: ignore[misc]
+    """Moves the progress line by a step, with the last losses as its note, and the mark that is watched."""
+
+    def __init__(self, meter: Meter, goal: Goal) -> None:
+        self._meter, self._goal = meter, goal
 
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, Any], **_: Any
@@ -96,6 +149,8 @@ class Line(TrainerCallback):  # type: ignore[misc]
         if "loss" in logs:
             dev = Goal().points(state.log_history)
             note = f"loss {logs['loss']:.3f}" + (f", dev {dev[-1][1]:.3f}" if dev else "")
+            if self._goal != Goal() and (marks := self._goal.points(state.log_history)):
+                note += f", {self._goal.key.removeprefix('eval_')} {marks[-1][1]:.3f}"
             self._meter.advance(1, note=note)
 
 

@@ -31,6 +31,12 @@ def choose_dtype(requested: str, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if fast else torch.float32
 
 
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Tell an allocation that failed from every other RuntimeError: on a CPU torch has no class for it."""
+    text = str(error)
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in text or "not enough memory" in text
+
+
 def dtype_name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 

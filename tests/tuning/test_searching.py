@@ -101,7 +101,7 @@ def test_a_search_without_dev_examples_has_nothing_to_judge_by(job: Jobs, heard)
         ({"search": {"rank": 8}}, "is no sequence"),
         ({"search": _SPACE, "trials": 1}, "one trial compares nothing"),
         ({"search": _SPACE, "learning_rate": "find"}, "give one of the two"),
-        ({"trials": 4}, "nothing is tried"),
+        ({"trials": 4}, "there is nothing to try"),
     ],
 )
 def test_a_search_that_cannot_be_is_refused(fields: dict[str, object], fact: str) -> None:

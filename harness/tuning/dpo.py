@@ -22,6 +22,7 @@ from harness.tuning.preferences import (
     Preferences,
     autocast,
     pair_collator,
+    pair_parity,
     pairs_ready,
     scored,
 )
@@ -53,7 +54,7 @@ def pair_course(begun: Begun, pairs: Preferences, trainer: Any) -> Course:
         rows=[pair.chosen for pair in pairs.train],
         steps=steps_of(begun.recipe, len(pairs.train)),
         evaluates=bool(pairs.dev),
-        checks=pairs.checks,
+        checks=(*pairs.checks, pair_parity(begun, pairs.train)),
         likelihood=False,
         logged=LOGGED,
         environment=lambda: {"train_pairs": len(pairs.train), "dev_pairs": len(pairs.dev)},

@@ -31,11 +31,12 @@ class Ground:
     moved: bool = False
 
 
-def ground(job: TuneJob, model: Model, adapter: Adapter, *, progress: Progress) -> Ground:
+def ground(job: TuneJob, model: Model, adapter: Adapter, *, progress: Progress, anew: bool = False) -> Ground:
     """Return what `job` starts from.
 
     The same adapter as the earlier step's goes on being trained. Any other is put on a base into which the earlier
     step's update was merged; that base lies in `job.folder` while the run lasts.
+    anew: a new adapter in any case, for what is no policy any more.
 
     Raises StageFailed where an earlier step's adapter, or this one, cannot be merged.
     """
@@ -43,7 +44,7 @@ def ground(job: TuneJob, model: Model, adapter: Adapter, *, progress: Progress) 
         return Ground(model)
     if not is_adapter(job.start):
         base = Ground(_at(model, job.start), moved=True)
-    elif facts(job.start).get("adapter_key") == adapter_key(adapter):
+    elif not anew and facts(job.start).get("adapter_key") == adapter_key(adapter):
         return Ground(model, adapter=job.start)
     else:
         base = Ground(_at(model, _merged(job, model, progress)), moved=True)

@@ -104,10 +104,9 @@ def pairs_ready(begun: Begun, *, reference: bool) -> Preferences:
         pair_rows(begun.tokenizer, told), longest=begun.longest, kind="train pairs"
     )
     dev, dev_check = _dev_pairs(begun)
-    parity = pair_parity(train, tokenizer=begun.tokenizer, serving=load_tokenizer(begun.ground.model))
     if reference:
         train, dev = with_reference(begun, train), with_reference(begun, dev)
-    return Preferences(train, dev, (told_check, train_check, dev_check, parity))
+    return Preferences(train, dev, (told_check, train_check, dev_check))
 
 
 def pair_rows(tokenizer: Any, pairs: Sequence[Pair]) -> list[PairRow]:
@@ -144,9 +143,9 @@ def fitting_preferences(rows: Sequence[_Kind], *, longest: int | None, kind: str
     return kept, Check(name=f"{kind} that fit", status="warning", detail=detail, items=tuple(left[:_SHOWN]))
 
 
-def pair_parity(rows: Sequence[PairRow], *, tokenizer: Any, serving: Any) -> Check:
+def pair_parity(begun: Begun, rows: Sequence[PairRow]) -> Check:
     """Return the check "prompt parity" of both answers of each pair, as TRL's collator yields them."""
-    collator = pair_collator(tokenizer)
+    collator, serving = pair_collator(begun.tokenizer), load_tokenizer(begun.ground.model)
     found: list[Collated] = []
     for row in rows:
         batch = collator([row.features()])

@@ -81,7 +81,7 @@ def model_of(
 ) -> Any:
     """Return the causal language model stored in `folder`."""
     steady()
-    quantization = None if quantize is None else _nf4(dtype)
+    quantization = None if quantize is None else nf4(dtype)
     try:
         with no_bars(), errors_only("bitsandbytes"):
             loaded, report = AutoModelForCausalLM.from_pretrained(
@@ -116,7 +116,8 @@ def _contiguous(_: Any, arguments: tuple[torch.Tensor, ...]) -> tuple[torch.Tens
     return tuple(states.contiguous() for states in arguments)
 
 
-def _nf4(dtype: torch.dtype) -> BitsAndBytesConfig:
+def nf4(dtype: torch.dtype) -> BitsAndBytesConfig:
+    """Return the settings of NF4 with double quantisation, computed in `dtype`."""
     return BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",

@@ -91,7 +91,11 @@ class Settings:
 
     def left(self, reasons: Mapping[str, str]) -> tuple[Unmapped, ...]:
         """Return what was not read, each with its reason."""
-        return tuple(Unmapped(key, reasons.get(key, "has no counterpart in a recipe")) for key in self._left)
+        return tuple(
+            Unmapped(key, reasons.get(key, "has no counterpart in a recipe"))
+            for key in self._config
+            if key in self._left
+        )
 
     def refused(self, key: str, value: object, way_out: str) -> InvalidExperiment:
         return InvalidExperiment(f"{self._tool} settings: {key}: {value!r}: {way_out}")
@@ -130,7 +134,15 @@ def switches(adapter: object, table: Mapping[str, str]) -> Config:
 def switched_on(settings: Settings, kind: type[LoRA] | type[QLoRA], table: Mapping[str, str]) -> Config:
     """Return the adapter's fields whose key is true in `settings`."""
     known = {declared.name for declared in fields(kind)}
-    return {name: True for name, key in table.items() if name in known and settings.flag(key, False)}
+    on: Config = {}
+    for name, key in table.items():
+        if not settings.flag(key, False):
+            continue
+        if name in known:
+            on[name] = True
+        else:
+            settings.put_back(key)
+    return on
 
 
 def unmapped_fields(recipe: SFT, mapped: Sequence[str], reasons: Mapping[str, str]) -> tuple[Unmapped, ...]:

@@ -19,16 +19,18 @@ from harness.recipes import QLoRA, Trained
 from harness.samples import Check
 from harness.tuning import checkpoints
 from harness.tuning.allocation import within_memory
+from harness.tuning.companions import accompany
 from harness.tuning.exam import make_exam
 from harness.tuning.fused import fuse_lora
-from harness.tuning.ground import Ground, adapter_key, ground
+from harness.tuning.ground import Ground, adapter_key
 from harness.tuning.history import Goal, last_tokens, log_points
-from harness.tuning.network import save, train_in_float32, trainable
+from harness.tuning.making import making
+from harness.tuning.network import train_in_float32
 from harness.tuning.precision import Precision, choose_precision, seeded
-from harness.tuning.probe import in_memory, probe
 from harness.tuning.rate_finder import RateCurve, range_test, remembered
 from harness.tuning.rows import Row, draw
 from harness.tuning.searching import Judge, search
+from harness.tuning.starts import supplies_of
 from harness.tuning.watching import Gauge, Line, Pacer, Sealer, Watch, Watched
 from harness.weights.adapted import collect, count_parameters
 from harness.weights.bars import no_bars
@@ -121,7 +123,7 @@ def _once(
             recipe = replace(recipe, learning_rate=curve.suggested)
     with seeded(job.seed), no_bars():
         begun = _begin(replace(job, recipe=recipe), recipe, model, progress)
-        course = _watched(begun, _ready(prepare(begun)), recipe)
+        course = _watched(begun, _accompanied(begun, _ready(prepare(begun))), recipe)
         if judge is not None:
             judge.goal = course.goal
         result = _finish(begun, course, recipe, model, progress, judge)
@@ -133,6 +135,16 @@ def _ready(course: Course) -> Course:
     train_in_float32(course.trainer.model)
     fuse_lora(course.trainer.model)
     return course
+
+
+def _accompanied(begun: Begun, course: Course) -> Course:
+    """Return `course` with what its adapter needs while training, and the checks on that."""
+    company = accompany(course.trainer, begun.recipe, begun.job.folder / "adapter")
+    return replace(
+        course,
+        checks=(*course.checks, *company.checks),
+        later=lambda: (*course.later(), *company.later()),
+    )
 
 
 def _tested(
@@ -175,10 +187,11 @@ def _begin(job: TuneJob, recipe: Trained, model: Model, progress: Progress) -> B
     found = checkpoints.recover(folder)
     for line in found.torn:
         progress.say(f"stepped over a torn checkpoint, {line}")
-    begins = ground(job, model, recipe.adapter, progress=progress)
+    begins = making(recipe).ground(job, model, recipe.adapter, progress=progress)
     precision = choose_precision(begins.model, recipe.adapter)
     tokenizer = load_tokenizer(begins.model, progress=progress)
-    network = trainable(begins, recipe.adapter, precision, progress=progress)
+    supplies = supplies_of(job, tokenizer)
+    network = making(recipe).network(begins, recipe.adapter, precision, supplies=supplies, progress=progress)
     context = getattr(network.config.get_text_config(), "max_position_embeddings", None)
     return Begun(
         job=job,
@@ -197,7 +210,7 @@ def _begin(job: TuneJob, recipe: Trained, model: Model, progress: Progress) -> B
 def _finish(
     begun: Begun, course: Course, recipe: Trained, model: Model, progress: Progress, judge: Judge | None
 ) -> TuneResult:
-    trainer, folder = course.trainer, begun.job.folder / "adapter"
+    trainer, folder, made = course.trainer, begun.job.folder / "adapter", making(recipe)
     began = time.monotonic()
     state = _train(begun, course, recipe, progress, judge)
     seconds = time.monotonic() - began
@@ -205,17 +218,18 @@ def _finish(
     trained, total = count_parameters(trainer.model)
     about: dict[str, str | int | None] = {
         "recipe": recipe.name,
+        "makes": recipe.makes,
         "adapter": recipe.adapter.name,
         "adapter_key": adapter_key(recipe.adapter),
         "base": model.name,
         "step": best,
         "quantization": _quantization(recipe),
     }
-    save(trainer.model, begun.tokenizer, folder, about=about, ground=begun.ground, base=model.source)
+    made.save(trainer.model, begun.tokenizer, folder, about=about, ground=begun.ground, base=model.source)
     environment = _environment(begun, course, recipe, state, best=best, seconds=seconds)
-    logits = in_memory(trainer.model, course.rows)
+    outputs = made.in_memory(trainer.model, course.rows)
     _free(trainer)
-    found = probe(begun.ground, folder, recipe.adapter, begun.precision, course.rows, trained=logits)
+    found = made.probe(begun.ground, folder, recipe.adapter, begun.precision, course.rows, trained=outputs)
     for spent in (begun.checkpoints, begun.job.folder / "base"):
         shutil.rmtree(spent, ignore_errors=True)
     return TuneResult(

@@ -7,14 +7,18 @@ from typing import Any
 
 import torch
 from bitsandbytes.nn import Linear4bit
-from peft import LoraConfig, get_peft_model
+from peft import PeftConfig, get_peft_model
 
 from harness.errors import StageFailed
 from harness.protocols import Progress
-from harness.recipes import Full, LoRA, LowRank, QLoRA
+from harness.recipes import Full, QLoRA
 from harness.recipes.adapters import Adapter
+from harness.tuning.aligned import align, has_virtual_tokens
 from harness.tuning.ground import Ground, write_facts
+from harness.tuning.peft_configs import peft_config
 from harness.tuning.precision import Precision
+from harness.tuning.ranks import allocates_ranks, keep_ranks
+from harness.tuning.starts import NOTHING, Supplies, moved_its_base, save_plain, start
 from harness.weights.adapted import attach, is_adapted, merge, save_adapter
 from harness.weights.loading import load_model
 from harness.weights.own import adapters as own
@@ -23,10 +27,14 @@ from harness.weights.own import adapters as own
 _SHORT = 512
 
 
-def trainable(ground: Ground, adapter: Adapter, precision: Precision, *, progress: Progress) -> Any:
+def trainable(
+    ground: Ground, adapter: Adapter, precision: Precision, *, supplies: Supplies = NOTHING, progress: Progress
+) -> Any:
     """Return the ground's model ready to be trained: what `adapter` trains is float32 and wants gradients.
 
-    The rest is frozen. Raises StageFailed where the adapter is of no known kind, or finds no module to adapt.
+    The rest is frozen. supplies: what an adapter may start from.
+
+    Raises StageFailed where the adapter is of no known kind, or does not fit the model.
     """
     quantize = adapter.quantization if isinstance(adapter, QLoRA) else None
     base = load_model(ground.model, dtype=precision.weights, quantize=quantize, progress=progress)
@@ -34,17 +42,31 @@ def trainable(ground: Ground, adapter: Adapter, precision: Precision, *, progres
         return base.requires_grad_(True)
     keep_gradients(base)
     if ground.adapter is not None:
-        return attach(base, ground.adapter, trainable=True).train()
-    return put_on(base, adapter)
+        network = attach(base, ground.adapter, trainable=True).train()
+    else:
+        network = put_on(base, adapter, supplies)
+    if has_virtual_tokens(network):
+        align(network)
+    return network
 
 
-def put_on(base: Any, adapter: Adapter) -> Any:
-    """Return `base` with new weights of `adapter` on it."""
-    if isinstance(adapter, LoRA | QLoRA):
-        return _low_rank(base, adapter)
+def put_on(base: Any, adapter: Adapter, supplies: Supplies = NOTHING) -> Any:
+    """Return `base` with new weights of `adapter` on it.
+
+    A base on the meta device, which has shapes and no numbers, serves to count parameters.
+
+    Raises StageFailed where the adapter is of no known kind, or does not fit the model.
+    """
     if own.carries(adapter):
         return own.put_on(base, adapter)
-    raise StageFailed(f"{type(adapter).__name__} is no adapter that can be trained here; give LoRA, QLoRA or Full")
+    real = next(base.parameters()).device.type != "meta"
+    config = peft_config(adapter, prepared=real)
+    if config is None:
+        raise StageFailed(f"{type(adapter).__name__} is no adapter that can be trained here; give LoRA, QLoRA or Full")
+    network = _carried(base, adapter, config)
+    if real:
+        start(network, adapter, supplies)
+    return network
 
 
 def keep_gradients(base: Any) -> None:
@@ -85,7 +107,7 @@ def save(
     unfinished = folder.with_name(f"{folder.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     if is_adapted(model):
-        save_adapter(model, unfinished, base=base)
+        _save_adapter(model, unfinished, base=base)
         if ground.moved:
             whole = merge(attach(load_model(ground.model, dtype=torch.float32), unfinished))
             shutil.rmtree(unfinished)
@@ -102,17 +124,19 @@ def _save_whole(model: Any, tokenizer: Any, folder: Path) -> None:
     tokenizer.save_pretrained(folder)
 
 
-def _low_rank(base: Any, adapter: LowRank) -> Any:
-    config = LoraConfig(
-        r=adapter.rank,
-        lora_alpha=adapter.scale,
-        lora_dropout=adapter.dropout,
-        target_modules=adapter.targets if isinstance(adapter.targets, str) else list(adapter.targets),
-        task_type="CAUSAL_LM",
-    )
+def _save_adapter(model: Any, folder: Path, *, base: str) -> None:
+    if moved_its_base(model):
+        save_plain(model, folder, base=base)
+        return
+    if allocates_ranks(model):
+        keep_ranks(model)
+    save_adapter(model, folder, base=base)
+
+
+def _carried(base: Any, adapter: Adapter, config: PeftConfig) -> Any:
     try:
         return get_peft_model(base, config)
-    except ValueError as error:
+    except (ValueError, TypeError, AttributeError, KeyError, NotImplementedError, RuntimeError, ImportError) as error:
         leaves = {
             name.rpartition(".")[2] for name, module in base.named_modules() if isinstance(module, torch.nn.Linear)
         }

@@ -7,13 +7,14 @@ from typing import Any
 import torch
 from torch.nn.functional import cross_entropy
 
-from harness.recipes import QLoRA
+from harness.recipes import LoRA, QLoRA
 from harness.recipes.adapters import Adapter
 from harness.samples import Check
 from harness.tuning.ground import Ground
+from harness.tuning.network import put_on
 from harness.tuning.precision import Precision
 from harness.tuning.rows import Row
-from harness.weights.adapted import attach, detach, is_adapter
+from harness.weights.adapted import attach, detach, is_adapter, merge
 from harness.weights.loading import load_model, model_of
 
 _ROWS = 4
@@ -53,8 +54,13 @@ def probe(
     tuned = attach(base, folder) if is_adapter(folder) else _whole(folder, device=precision.device)
     after = [_logits(tuned, row) for row in asked]
     changed = change_check(before, after)
+    exact = precision.weights is torch.float32
+    if isinstance(adapter, LoRA) and adapter.init == "loftq" and is_adapter(folder) and ground.adapter is None:
+        rebuilt = attach(_as_quantised(ground, adapter), folder)
+        on_kept = [_logits(rebuilt, row) for row in asked]
+        return changed, saved_check(trained, on_kept, exact=exact), _base_check(asked, trained_on=on_kept, served=after)
     if not isinstance(adapter, QLoRA):
-        return changed, saved_check(trained, after, exact=precision.weights is torch.float32)
+        return changed, saved_check(trained, after, exact=exact)
     if not is_adapter(folder):
         return changed, _base_check(asked, trained_on=trained, served=after)
     quantised = load_model(ground.model, dtype=precision.weights, quantize=adapter.quantization)
@@ -97,6 +103,11 @@ def change_check(before: Sequence[torch.Tensor], after: Sequence[torch.Tensor]) 
         return Check(name=_NAME, status="invalid", detail=f"the tuned model's logits are not finite ({largest})")
     detail = f"loaded from disk it moves a logit by up to {largest:.3g} on {len(before)} training rows"
     return Check(name=_NAME, status="ok", detail=detail)
+
+
+def _as_quantised(ground: Ground, adapter: LoRA) -> Any:
+    """Return the base that LoftQ trained on: its weights as NF4 keeps them, with the update it began with."""
+    return merge(put_on(load_model(ground.model, dtype=torch.float32), adapter))
 
 
 def _whole(folder: Path, *, device: torch.device) -> Any:

@@ -10,6 +10,7 @@ from torch.utils.data import Sampler
 from trl import SFTConfig, SFTTrainer
 
 from harness.recipes import SFT
+from harness.tuning.aligned import has_virtual_tokens
 from harness.tuning.packing import Batch, packed, padded
 from harness.tuning.precision import Precision
 from harness.tuning.settings import shared_settings
@@ -44,7 +45,8 @@ class AnswerTrainer(SFTTrainer):  # type: ignore[misc]
         self._autocast = autocast
         # Sorted once: the sum over all dev tokens does not depend on the order, only the padding does.
         self._dev = sorted(dev, key=lambda features: len(features["input_ids"]))
-        self.packs: bool | None = None  # whether batches are packed; known once one was computed both ways
+        # Whether batches are packed; known once one was computed both ways. Virtual tokens would have to be spread too.
+        self.packs: bool | None = False if has_virtual_tokens(arguments["model"]) else None
         super().__init__(**arguments)
 
     def compute_loss(

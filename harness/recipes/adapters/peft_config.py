@@ -34,7 +34,7 @@ class PEFT:
         if isinstance(self.config, type):
             name = self.config.__name__
             raise InvalidExperiment(f"PEFT({name}) is given a class; write PEFT({name}(...))")
-        told = getattr(self.config, "to_dict", dict)()
+        told: dict[str, Any] = getattr(self.config, "to_dict", dict)()
         if not told.get("peft_type"):
             raise InvalidExperiment(
                 f"PEFT({type(self.config).__name__}) is given no config of peft; write PEFT(peft.VeraConfig(...)) or "

@@ -200,6 +200,11 @@ class LocalEngine:
             self._adapted = adapted.attach(self._open(), adapter)
             if adapted.is_prompt_learning(self._adapted):
                 self._virtual = virtual_prefix(self._adapted)
+            if adapted.changes_attention(self._adapted):
+                self._progress.say(
+                    f"{adapter.name}: its layers attend to a prefix of their own, so rows share no beginnings; "
+                    "plain batches are used"
+                )
         else:
             self._replace(adapter)
         self._adapter = adapter
@@ -217,6 +222,8 @@ class LocalEngine:
 
     def _can_share(self, rows: Sequence[Scored], prefix: Prefix) -> bool:
         """Tell whether rows may share their beginnings, having computed the first few both ways once a network."""
+        if adapted.changes_attention(self._open()):
+            return False
         if self._shares is None:
             self._shares = self._scorer().packs_right(rows, prefix)
             if not self._shares:

@@ -280,6 +280,11 @@ def _rank_of(adapter: Path) -> int:
 
     Raises StageFailed naming what of it vLLM does not compute.
     """
+    if adapted.is_own(adapter):
+        raise StageFailed(
+            f"vLLM serves plain LoRA adapters, and {adapter} holds modules of the harness's own; "
+            "use Model(..., engine='transformers') for it"
+        )
     config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
     refused = [name for name in ("use_dora", "modules_to_save", "trainable_token_indices") if config.get(name)]
     if config.get("bias", "none") != "none":

@@ -15,18 +15,21 @@ from harness.weights.bars import errors_only
 from harness.weights.hardware import dtype_name
 from harness.weights.own import adapters as own
 
+# What tells an adapter's folder: PEFT's file, or that of the harness's own modules.
+_CONFIGS = ("adapter_config.json", own.CONFIG)
+
 
 def is_adapter(folder: Path) -> bool:
     """Tell an adapter folder from a whole model.
 
     Raises StageFailed where `folder` is neither.
     """
-    if is_own(folder) or (folder / "adapter_config.json").is_file():
+    if any((folder / name).is_file() for name in _CONFIGS):
         return True
     if (folder / "config.json").is_file():
         return False
     raise StageFailed(
-        f"{folder} holds neither an adapter (adapter_config.json) nor a model (config.json); "
+        f"{folder} holds neither an adapter ({' or '.join(_CONFIGS)}) nor a model (config.json); "
         "delete the folder and run again to tune anew"
     )
 

@@ -32,7 +32,7 @@ from harness.tuning.rows import Row, draw
 from harness.tuning.searching import Judge, search
 from harness.tuning.starts import supplies_of
 from harness.tuning.watching import Gauge, Line, Pacer, Sealer, Watch, Watched
-from harness.weights.adapted import collect, count_parameters
+from harness.weights.adapted import collect, count_parameters, remarks
 from harness.weights.bars import no_bars
 from harness.weights.hardware import describe, dtype_name
 from harness.weights.loading import load_tokenizer
@@ -203,7 +203,7 @@ def _begin(job: TuneJob, recipe: Trained, model: Model, progress: Progress) -> B
         longest=recipe.max_length or context,
         checkpoints=folder,
         resumed=found.usable,
-        checks=_torn_check(found.torn),
+        checks=(*_torn_check(found.torn), *remarks(network)),
     )
 
 

@@ -23,6 +23,8 @@ from harness.protocols import (
     Strategy,
     Task,
 )
+from harness.recipes.continual import check_recipe, other_tasks
+from harness.recipes.steps import as_steps
 from harness.samples import Sample, Sampling, Split
 
 _TASK_MEMBERS = ("name", "samples", "prompt", "read")
@@ -37,7 +39,8 @@ class Experiment:
     instructions or counts, FewShot(shots=(2, 8)), is as many baselines.
     curve: fractions of the training data on which the best recipe is trained as well, for a learning curve on DEV.
     costs: what an hour of this machine costs, for the break-even. budget: training examples that each recipe sees,
-    repeats counted; it sets their epochs. sampling: answers drawn, several a sample; None is greedy.
+    repeats counted; it sets their epochs, and the steps of a recipe share it alike.
+    sampling: answers drawn, several a sample; None is greedy.
     stop_early: the holdout is asked in random order until a confidence sequence decides.
     leaks: "refuse" makes leaked holdout samples INVALID; "exclude" judges on the others and shows both.
 
@@ -76,6 +79,7 @@ class Experiment:
         _check_criteria(self)
         _check_seeds(self.seeds)
         for recipe in self.recipes:
+            check_recipe(recipe, self.task, [guard.task for guard in self.guards])
             if recipe.prompt is not None and len(variants(recipe.prompt)) > 1:
                 raise InvalidExperiment(f"{recipe.name}: prompt holds several to choose from; train on one of them")
         _check_curve(self.curve)
@@ -97,6 +101,8 @@ def check_data(experiment: Experiment) -> None:
             raise InvalidExperiment(
                 f"the guard's task {guard.task.name!r} has no holdout samples; it is judged on those"
             )
+    for recipe in experiment.recipes:
+        _check_step_tasks(recipe)
     seen: dict[str, Split] = {}
     for split in Split:
         samples = experiment.task.samples(split)
@@ -110,6 +116,17 @@ def check_data(experiment: Experiment) -> None:
         raise InvalidExperiment(
             f"stop_early takes samples one by one, and the holdout of {experiment.task.name!r} has groups; leave it out"
         )
+
+
+def _check_step_tasks(recipe: Recipe) -> None:
+    for step in as_steps(recipe).steps:
+        for task in other_tasks(step):
+            for split in (Split.TRAIN, Split.DEV):
+                if not task.samples(split):
+                    raise InvalidExperiment(
+                        f"{step.name}: task {task.name!r} has no {split.value} samples; a step learns its train "
+                        "samples and is measured on its dev samples"
+                    )
 
 
 def _check_ids(task: str, split: Split, samples: Sequence[Sample], seen: dict[str, Split]) -> None:

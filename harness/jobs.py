@@ -15,8 +15,8 @@ class TuneJob:
 
     start: folder of the tuned system that an earlier step left, None for the model as it is. reward: folder of the
     reward model that an earlier step trained. pairs, votes: of a recipe that learns from preferences. earlier:
-    training examples of the tasks of earlier steps, for recipes that keep what they taught. task: what reads and
-    scores answers where training asks for them.
+    training examples of the tasks of earlier steps, for recipes that keep what they taught. replay: those of them that
+    are learned again, beside `train`. task: what reads and scores answers where training asks for them.
     """
 
     recipe: Recipe
@@ -32,6 +32,7 @@ class TuneJob:
     votes: tuple[Vote, ...] = ()
     dev_votes: tuple[Vote, ...] = ()
     earlier: tuple[Example, ...] = ()
+    replay: tuple[Example, ...] = ()
     task: Task | None = None
 
 

@@ -11,8 +11,8 @@ from typing import ClassVar
 from harness.errors import InvalidExperiment, StageFailed
 from harness.jobs import LogPoint, TuneJob, TuneResult
 from harness.prompting.zero_shot import ZeroShot
-from harness.protocols import Batch, LikelihoodBatch, Progress, Strategy
-from harness.samples import Check, Completion, Decoding, Likelihood, Messages
+from harness.protocols import Batch, LikelihoodBatch, Progress, Strategy, Task
+from harness.samples import Check, Completion, Decoding, Example, Likelihood, Messages
 
 Pairs = tuple[tuple[str, str], ...]
 
@@ -50,6 +50,8 @@ class ScriptedTuning:
     """A recipe that adds training rows to a `Scripted` model's table.
 
     learn: the fraction of rows added, drawn by the seed; 0 plants an adapter that changes nothing.
+    generalise: the fraction of dev rows that are known too. forget: the fraction of an earlier step's rows that are
+    lost. task, mix: as in SFT.
     fails_at_step: plants a training run that stops at this step of 8.
     """
 
@@ -57,12 +59,19 @@ class ScriptedTuning:
     learn: float = 1.0
     prompt: Strategy = field(default_factory=ZeroShot)
     fails_at_step: int | None = None
+    generalise: float = field(default=0.0, metadata={"key": "changed"})
+    forget: float = field(default=0.0, metadata={"key": "changed"})
+    task: Task | None = field(default=None, metadata={"key": False})
+    mix: tuple[tuple[Task, float], ...] = field(default=(), metadata={"key": False})
 
     trainer: ClassVar[str] = "harness.engine.scripted:fit"
 
     def __post_init__(self) -> None:
-        if not 0 <= self.learn <= 1:
-            raise InvalidExperiment(f"ScriptedTuning(learn={self.learn}): a fraction from 0 to 1 is needed")
+        for name in ("learn", "generalise", "forget"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InvalidExperiment(
+                    f"ScriptedTuning({name}={getattr(self, name)}): a fraction from 0 to 1 is needed"
+                )
 
 
 def open_engine(model: Scripted, *, progress: Progress) -> "ScriptedEngine":
@@ -71,7 +80,7 @@ def open_engine(model: Scripted, *, progress: Progress) -> "ScriptedEngine":
 
 
 def fit(job: TuneJob, *, progress: Progress) -> TuneResult:
-    """Write the adapter folder of a `ScriptedTuning` job: the learned fraction of its training rows.
+    """Write the adapter folder of a `ScriptedTuning` job: what is left of an earlier step's rows, and those learned.
 
     Raises StageFailed at `fails_at_step`.
     """
@@ -79,15 +88,17 @@ def fit(job: TuneJob, *, progress: Progress) -> TuneResult:
     if not isinstance(recipe, ScriptedTuning):
         raise InvalidExperiment(f"harness.engine.scripted:fit carries out ScriptedTuning, not {type(recipe).__name__}")
     rows = [
-        (_question(example.prompt), example.answer)
-        for example in job.train
-        if _drawn(_question(example.prompt), seed=job.seed, fraction=recipe.learn)
+        *_rows(job.train, seed=job.seed, fraction=recipe.learn),
+        *_rows(job.replay, seed=job.seed, fraction=recipe.learn),
+        *_rows(job.dev, seed=job.seed, fraction=recipe.generalise),
     ]
     log = tuple(_training(job, recipe, progress))
     job.folder.mkdir(parents=True, exist_ok=True)
-    content = {"rows": rows, "learn": recipe.learn, "seed": job.seed}
+    kept = [] if job.start is None else _kept(job.start, seed=job.seed, fraction=1 - recipe.forget)
+    content = {"rows": [*kept, *rows], "learn": recipe.learn, "seed": job.seed}
     (job.folder / _ADAPTER).write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
-    words = sum(len(_question(example.prompt).split()) + len(example.answer.split()) for example in job.train)
+    taught = (*job.train, *job.replay)
+    words = sum(len(_question(example.prompt).split()) + len(example.answer.split()) for example in taught)
     return TuneResult(
         folder=job.folder,
         log=log,
@@ -131,12 +142,7 @@ class ScriptedEngine:
         """Nothing is held."""
 
     def _learned(self, adapter: Path) -> dict[str, str]:
-        try:
-            content = json.loads((adapter / _ADAPTER).read_text(encoding="utf-8"))
-            rows = {str(question): str(answer) for question, answer in content["rows"]}
-            seed, learn = int(content["seed"]), float(content["learn"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise StageFailed(f"{adapter / _ADAPTER} cannot be read as a scripted adapter: {error}") from error
+        rows, seed, learn = _read(adapter)
         hidden = _pairs(self._model.after_tuning)
         return rows | {text: answer for text, answer in hidden if _drawn(text, seed=seed, fraction=learn)}
 
@@ -164,6 +170,28 @@ class ScriptedEngine:
         known = self._answer(prompt) == answer
         words = len(answer.split())
         return Likelihood(words * (_KNOWN if known else _UNKNOWN), words, len(answer.encode()), greedy=known)
+
+
+def _rows(examples: Sequence[Example], *, seed: int, fraction: float) -> list[tuple[str, str]]:
+    asked = [(_question(example.prompt), example.answer) for example in examples]
+    return [(question, answer) for question, answer in asked if _drawn(question, seed=seed, fraction=fraction)]
+
+
+def _kept(start: Path, *, seed: int, fraction: float) -> list[tuple[str, str]]:
+    """Return what is left of the rows that an earlier step knew."""
+    rows, _, _ = _read(start)
+    # Another draw than that of learning: else what was learned first would be forgotten first.
+    return [row for row in rows.items() if _drawn(f"kept {row[0]}", seed=seed, fraction=fraction)]
+
+
+def _read(adapter: Path) -> tuple[dict[str, str], int, float]:
+    """Return the rows of a scripted adapter, its seed and the fraction it learned."""
+    try:
+        content = json.loads((adapter / _ADAPTER).read_text(encoding="utf-8"))
+        rows = {str(question): str(answer) for question, answer in content["rows"]}
+        return rows, int(content["seed"]), float(content["learn"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StageFailed(f"{adapter / _ADAPTER} cannot be read as a scripted adapter: {error}") from error
 
 
 def _training(job: TuneJob, recipe: ScriptedTuning, progress: Progress) -> Iterator[LogPoint]:

@@ -108,7 +108,8 @@ class Plan:
         stages += [step.stage for system in self.tuned for seed in seeds for step in self.steps(system, seed)]
         tuned = [(system, seed) for system in self.tuned for seed in seeds]
         stages += [stage for system, seed in tuned for stage in self.answering(system, task, Split.DEV, seed)]
-        stages += self._between(seeds)
+        between = [(system, seed) for system in self.between_steps for seed in seeds]
+        stages += [stage for system, seed in between for stage in self.answering(system, task, Split.DEV, seed)]
         parts = [(part, seed) for system in self.tuned[:1] for part in self.parts(system) for seed in seeds]
         stages += [step.stage for part, seed in parts for step in self.steps(part, seed)]
         stages += [stage for system in self.baselines for stage in self.answering(system, task, Split.HOLDOUT, 0)]
@@ -188,6 +189,16 @@ class Plan:
         )
         return (*earlier, system)
 
+    @cached_property
+    def between_steps(self) -> tuple[System, ...]:
+        """The systems that earlier steps leave, of the recipes that want every step measured."""
+        return tuple(
+            one
+            for system in self.tuned
+            if isinstance(system.recipe, Steps) and system.recipe.evaluate_each
+            for one in self.after_steps(system)[:-1]
+        )
+
     def step_tasks(self, system: System) -> tuple[Task, ...]:
         """Return the tasks that the recipe trains on, each once, in order."""
         return tasks_of(system.recipe, self.experiment.task) if system.recipe is not None else ()
@@ -234,17 +245,6 @@ class Plan:
     def _contents(self, split: Split) -> tuple[str, ...]:
         samples = self.experiment.task.samples(split)
         return tuple(hashlib.sha256(json.dumps([s.input, s.reference]).encode()).hexdigest() for s in samples)
-
-    def _between(self, seeds: Sequence[int]) -> list[Stage]:
-        """Return the answers on DEV of what earlier steps left, where they are asked for."""
-        return [
-            stage
-            for system in self.tuned
-            if isinstance(system.recipe, Steps) and system.recipe.evaluate_each
-            for one in self.after_steps(system)[:-1]
-            for seed in seeds
-            for stage in self.answering(one, self.experiment.task, Split.DEV, seed)
-        ]
 
     def _answerer(self, system: System, task: Task, seed: int) -> list[str | None]:
         tuned = self.serving(system, task, seed) if system.recipe is not None else None

@@ -41,10 +41,20 @@ def tune_steps(contents: Contents, task: Task, system: System, seed: int) -> tup
 
 
 def rows_of(recipe: Recipe, task: Task, share: float = 1.0) -> int:
-    """Return how many examples a step learns: its share of the task's (at most its limit), and what it replays."""
+    """Return how many examples a step learns: its share of the task's, at most its limit, and what it replays."""
+    new = new_rows(recipe, task, share)
+    return new + sum(replays(task, ratio, new) for task, ratio in replayed(recipe))
+
+
+def new_rows(recipe: Recipe, task: Task, share: float = 1.0) -> int:
+    """Return how many of the task's own examples a step learns."""
     rows = len(task.samples(Split.TRAIN))
-    new = max(1, round(share * min(rows, getattr(recipe, "limit", None) or rows)))
-    return new + sum(round(ratio * new) for _, ratio in replayed(recipe))
+    return max(1, round(share * min(rows, getattr(recipe, "limit", None) or rows)))
+
+
+def replays(task: Task, ratio: float, new: int) -> int:
+    """Return how many examples of `task` are shown again beside `new` ones, at most all."""
+    return min(len(task.samples(Split.TRAIN)), round(ratio * new))
 
 
 def replayed(recipe: Recipe) -> tuple[tuple[Task, float], ...]:
@@ -123,11 +133,10 @@ def _beyond(contents: Contents, system: System, step: TuneStep) -> list[object]:
         found.append(["start", step.start.key])
     if step.reward is not None:
         found.append(["reward", step.reward.key])
-    files = getattr(step.recipe, "content_key", None)
-    if files is not None and (key := files()) is not None:
-        found.append(["content", key])
-    if getattr(step.recipe, "needs", "answers") != "answers":
-        found.append(["rejected", [contents.of_rejected(step.task, split) for split in (Split.TRAIN, Split.DEV)]])
+    if hasattr(step.recipe, "content_key"):  # it learns from preferences: a file of them, or the task's own
+        file = step.recipe.content_key()
+        own = [contents.of_rejected(step.task, split) for split in (Split.TRAIN, Split.DEV)] if file is None else []
+        found.append(["preferences", file, own])
     for task, ratio in replayed(step.recipe):
         found.append(["replay", _train_key(contents, system, task), ratio])
     if getattr(step.recipe, "keep", None) is not None:

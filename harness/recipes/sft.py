@@ -3,7 +3,9 @@
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from harness.protocols import Task
 from harness.recipes.carriers import Backend, Sharing, check_carrier
+from harness.recipes.continual import EWC, Mix, as_mix
 from harness.recipes.trained import Trained
 
 _CHANGED = {"key": "changed"}
@@ -13,6 +15,9 @@ _CHANGED = {"key": "changed"}
 class SFT(Trained):
     """Train on (prompt, reference answer) pairs; the loss counts the answer's tokens and its end token only.
 
+    task: whose examples are learned, for a step of `Steps`; None is the experiment's. mix: examples of earlier tasks
+    that are learned again, {task: how many for one new one}, drawn by the seed. keep: what holds the weights that
+    earlier tasks need.
     backend: another tuner that trains in this one's place, in the environment that `harness tuner install` makes;
     its adapter is brought back and judged as any other. None is this package's own trainer.
     devices: processes that share each batch, one a device. strategy: what they share besides the batch; None is
@@ -24,11 +29,17 @@ class SFT(Trained):
     devices: int = field(default=1, metadata=_CHANGED)
     strategy: Sharing | None = field(default=None, metadata=_CHANGED)
 
+    # A plan keys tasks by their data: what they are made of need not have a fingerprint.
+    task: Task | None = field(default=None, metadata={"key": False})
+    mix: Mix = field(default=(), metadata={"key": False})
+    keep: EWC | None = field(default=None, metadata=_CHANGED)
+
     trainer: ClassVar[str] = "harness.tuning.sft:fit"
     method: ClassVar[str] = "sft"
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        object.__setattr__(self, "mix", as_mix(self.mix))
         check_carrier(self)
 
     @property

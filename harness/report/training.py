@@ -36,16 +36,20 @@ class TrainingChart:
 
 
 def training_charts(evidence: Evidence) -> tuple[TrainingChart, ...]:
-    """Return one chart a recipe that was tuned, in the order of the systems."""
+    """Return one chart a recipe that was tuned, in the order of the systems; of steps, one a step."""
     log: dict[str, list[TrainingLogRow]] = {}
     for row in evidence.training_log:
         log.setdefault(row.stage_key, []).append(row)
     stages = {stage.key: stage for stage in evidence.stages}
-    runs: dict[str, list[tuple[int, StageRow]]] = {}
+    runs: dict[tuple[str, str], list[tuple[int, StageRow]]] = {}
     for membership in evidence.memberships:
         if membership.kind == "tune" and membership.stage_key in stages:
-            runs.setdefault(membership.system, []).append((membership.seed, stages[membership.stage_key]))
-    return tuple(_chart(system, sorted(found, key=lambda run: run[0]), log) for system, found in runs.items())
+            trained = (membership.system, membership.part)
+            runs.setdefault(trained, []).append((membership.seed, stages[membership.stage_key]))
+    return tuple(
+        _chart(", ".join(filter(None, trained)), sorted(found, key=lambda run: run[0]), log)
+        for trained, found in runs.items()
+    )
 
 
 def _chart(

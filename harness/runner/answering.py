@@ -11,7 +11,7 @@ from harness.runner.context import Run, bound, read_value
 from harness.runner.loading import load
 from harness.runner.resolve import resolve
 from harness.runner.streaming import Stream, machine, stream
-from harness.runner.training import ensure_tuned
+from harness.runner.training import ensure_serving
 from harness.runner.weighing import choose, likelihood_row, weigh
 from harness.samples import Answer, Completion, Decoding, Messages, Sample, Split
 from harness.store.rows import AnswerRow, LikelihoodRow
@@ -83,7 +83,7 @@ def ensure(run: Run, system: System, task: Task, stage: Stage, samples: Sequence
             return
         adapter = None
         if system.recipe is not None:
-            adapter = ensure_tuned(run, system, stage.seed)
+            adapter = ensure_serving(run, system, task, stage.seed)
         ask(run, run.engines.open(model_key(system.model), system.model, adapter), system, task, stage, samples)
 
 

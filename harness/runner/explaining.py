@@ -88,9 +88,13 @@ def _requests(by_seed: BySeed) -> Requests:
     )
 
 
+def _training_keys(run: Run, system: System) -> list[str]:
+    return [step.stage.key for seed in run.plan.experiment.seeds for step in run.plan.steps(system, seed)]
+
+
 def _training(run: Run, system: System) -> tuple[int, float]:
-    """Return the tokens and seconds that tuning took, over all seeds."""
-    keys = [run.plan.tune(system, seed).key for seed in run.plan.experiment.seeds]
+    """Return the tokens and seconds that tuning took, over all steps and seeds."""
+    keys = _training_keys(run, system)
     stages = run.store.stages(keys).values()
     return sum(stage.tokens_in for stage in stages), sum(stage.seconds for stage in stages)
 
@@ -132,7 +136,7 @@ def _ladder(run: Run, seen: Gathered) -> Iterator[Ladder]:
     recipes = []
     for system in run.plan.tuned:
         tokens, seconds = _training(run, system)
-        examples = run.plan.examples(system) * getattr(system.recipe, "epochs", 1) * len(run.plan.experiment.seeds)
+        examples = run.plan.examples_seen(system) * len(run.plan.experiment.seeds)
         recipes.append(
             Trained(
                 scores=scored(run, metric, seen.of(system)).for_comparison(),
@@ -156,7 +160,7 @@ def _ladder(run: Run, seen: Gathered) -> Iterator[Ladder]:
 
 def _most(run: Run, system: System, fact: str) -> int | None:
     """Return the largest value that the trainings of a system recorded under `fact`."""
-    keys = [run.plan.tune(system, seed).key for seed in run.plan.experiment.seeds]
+    keys = _training_keys(run, system)
     found = [
         stage.environment.get(fact) for stage in run.store.stages(keys).values() if isinstance(stage.environment, dict)
     ]

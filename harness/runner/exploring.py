@@ -34,6 +34,13 @@ def learning_points(run: Run, tuned: System) -> tuple[BySeed, ...]:
     return tuple(answered_by_seed(run, part, run.plan.experiment.task, Split.DEV) for part in parts)
 
 
+def between_steps(run: Run) -> tuple[BySeed, ...]:
+    """Return DEV answers of what earlier steps left, where a recipe asks for them; none of it is ever chosen."""
+    return tuple(
+        answered_by_seed(run, system, run.plan.experiment.task, Split.DEV) for system in run.plan.between_steps
+    )
+
+
 @dataclass(frozen=True)
 class Guarded:
     """What the untuned and the tuned model answered to a guard's task."""

@@ -13,14 +13,14 @@ from harness.insights.power import EnoughEvidence
 from harness.protocols import AnyMetric, HasCorpus, JudgedMetric, PairMetric
 from harness.runner.answering import BySeed, answered_by_seed
 from harness.runner.context import Run
-from harness.runner.exploring import Guarded, best_of, forgetting, four_ways, learning_points
+from harness.runner.exploring import Guarded, best_of, between_steps, forgetting, four_ways, learning_points
 from harness.runner.holdout import Opened, open_holdout
 from harness.runner.noise import noise_floor
 from harness.runner.parity import evaluation_parity
 from harness.runner.preparing import prepared, shown_by_holdout
 from harness.runner.scoring import applies, scored
 from harness.runner.streaming import guarded, machine, stage_row
-from harness.runner.training import ensure_tuned, tuning_checks
+from harness.runner.training import train_steps
 from harness.samples import Check, Split
 from harness.stats.repeats import copied_repeats
 from harness.systems import System
@@ -34,7 +34,7 @@ class Gathered:
 
     left_out: ids of holdout samples that the verdict leaves out, and leaked: of those a leakage check names.
     parts: the chosen recipe tuned on parts of the data; four: base and tuned, each without and with retrieval;
-    forgot: guards asked of each of several recipes; all on DEV.
+    forgot: guards asked of each of several recipes; steps: what earlier steps of a recipe left; all on DEV.
     stopped: the decision of `stop_if`, with which nothing was tuned.
     """
 
@@ -47,6 +47,7 @@ class Gathered:
     power: EnoughEvidence | None = None
     noise: tuple[NoiseFloor, ...] = ()
     parts: tuple[BySeed, ...] = ()
+    steps: tuple[BySeed, ...] = ()
     four: tuple[BySeed, BySeed, BySeed, BySeed] | None = None
     forgot: tuple[Guarded, ...] = ()
     holdout: Opened | None = None
@@ -194,8 +195,10 @@ def _tune(run: Run, seen: Gathered) -> Gathered:
     checks = list(seen.checks)
     for system in run.plan.tuned:
         for seed in run.plan.experiment.seeds:
-            ensure_tuned(run, system, seed)
-            checks += tuning_checks(run, system, seed)
+            for found in train_steps(run, system, seed):
+                checks += found
+                if any(check.status == "invalid" for check in found):
+                    break  # nothing is learned on top of what cannot be trusted
     seen = replace(seen, checks=tuple(checks))
     if not seen.trusted:
         return seen
@@ -209,7 +212,13 @@ def _explore(run: Run, seen: Gathered) -> Gathered:
     """Ask on DEV what no verdict needs and its readers do."""
     assert seen.tuned is not None
     four = four_ways(run, primary_metric(run), seen.dev)
-    return replace(seen, four=four, parts=learning_points(run, seen.tuned), forgot=forgetting(run))
+    return replace(
+        seen,
+        four=four,
+        parts=learning_points(run, seen.tuned),
+        steps=between_steps(run),
+        forgot=forgetting(run),
+    )
 
 
 def _open_holdout(run: Run, seen: Gathered) -> Gathered:

@@ -46,7 +46,7 @@ class Tables:
 def judge(run: Run, seen: Gathered, *, file: str, source: str, known_negative: bool) -> Decision:
     """Score, compare, decide and store; returns the decision."""
     tables = Tables()
-    for by_seed in seen.dev:
+    for by_seed in (*seen.dev, *seen.steps):
         for metric in run.plan.experiment.metrics:
             if applies(metric, by_seed[0]):
                 _keep_mean(run, tables, scored(run, metric, by_seed), Split.DEV)

@@ -126,11 +126,12 @@ def decision_row(run: Run, decision: Decision, *, post_hoc: bool, known_negative
 
 
 def system_rows(run: Run, seen: Gathered) -> Iterator[SystemRow]:
-    for system in (*run.plan.baselines, *run.plan.tuned):
+    between = [by_seed[0].system for by_seed in seen.steps]
+    for system in (*run.plan.baselines, *run.plan.tuned, *between):
         yield SystemRow(
             experiment=run.plan.name,
             system=system.name,
-            role=system.role,
+            role="step" if system in between else system.role,
             model=system.model.name,
             description=repr(system.recipe or system.strategy),
             chosen=system in (seen.baseline, seen.tuned),
@@ -140,7 +141,8 @@ def system_rows(run: Run, seen: Gathered) -> Iterator[SystemRow]:
 
 
 def memberships(run: Run, seen: Gathered) -> Iterator[ExperimentStageRow]:
-    used = {stage.key: stage for stage in _used_stages(run, seen)}
+    # Recipes that begin alike share a trained stage, and each counts what it cost; answers are of whoever asked last.
+    used = {(stage.key, stage.system if stage.kind == "tune" else ""): stage for stage in _used_stages(run, seen)}
     for stage in used.values():
         yield ExperimentStageRow(
             experiment=run.plan.name,
@@ -149,6 +151,7 @@ def memberships(run: Run, seen: Gathered) -> Iterator[ExperimentStageRow]:
             kind=stage.kind,
             split=stage.split.value if stage.split else None,
             seed=stage.seed,
+            part=stage.part,
         )
 
 
@@ -162,9 +165,9 @@ def _used_stages(run: Run, seen: Gathered) -> Iterator[Stage]:
     if seen.stopped is None:
         for system in run.plan.tuned:
             for seed in run.plan.experiment.seeds:
-                yield run.plan.tune(system, seed)
+                yield from (step.stage for step in run.plan.steps(system, seed))
         for by_seed in seen.parts:
-            yield from (run.plan.tune(one.system, one.stage.seed) for one in by_seed)
+            yield from (step.stage for one in by_seed for step in run.plan.steps(one.system, one.stage.seed))
     if seen.holdout is not None:
         baseline, tuned = seen.holdout.baseline, seen.holdout.tuned
         for metric in run.plan.experiment.metrics:
@@ -173,7 +176,7 @@ def _used_stages(run: Run, seen: Gathered) -> Iterator[Stage]:
 
 
 def _all_answered(seen: Gathered) -> Iterator[Answered]:
-    groups: list[BySeed] = [*seen.dev, *seen.parts, *(seen.four or ())]
+    groups: list[BySeed] = [*seen.dev, *seen.parts, *seen.steps, *(seen.four or ())]
     groups += [seen.holdout.baseline, seen.holdout.tuned] if seen.holdout else []
     groups += [side for guarded in seen.guards for side in (guarded.untuned, guarded.tuned)]
     for by_seed in groups:

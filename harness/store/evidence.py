@@ -50,7 +50,9 @@ def evidence_of(connection: "DuckDBPyConnection", name: str) -> Evidence | None:
     if not experiments or not decisions:
         return None
     mine = {"where": "experiment = ?", "parameters": [name]}
-    memberships = select(connection, ExperimentStageRow, "experiment_stages", order="system, kind, split, seed", **mine)  # type: ignore[arg-type]
+    memberships = select(
+        connection, ExperimentStageRow, "experiment_stages", order="system, kind, split, part, seed", **mine
+    )  # type: ignore[arg-type]
     keys = [membership.stage_key for membership in memberships]
     of_stages = {"where": "stage_key IN (SELECT unnest(?))", "parameters": [keys]}
     return Evidence(

@@ -37,6 +37,7 @@ class ExperimentStageRow:
     kind: str
     split: str | None
     seed: int
+    part: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,6 +175,23 @@ class InsightRow:
     experiment: str
     kind: str
     content: object
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContinualRow:
+    """One cell of the matrix of a recipe with tasks in a row: step 0 is the model before any training."""
+
+    experiment: str
+    system: str
+    seed: int
+    step: int
+    step_name: str
+    task: str
+    metric: str
+    score: float
+    low: float | None
+    high: float | None
+    samples: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from harness.store.rows import (
     AnswerRow,
     CheckRow,
     ComparisonRow,
+    ContinualRow,
     DecisionRow,
     Evidence,
     ExperimentRow,
@@ -57,6 +58,7 @@ class Judgement:
     decision: DecisionRow
     slices: Sequence[SliceRow] = ()
     insights: Sequence[InsightRow] = ()
+    continual: Sequence[ContinualRow] = ()
 
 
 @dataclass(frozen=True)
@@ -257,6 +259,7 @@ def _replaced(judgement: Judgement) -> Iterable[tuple[str, Sequence[object]]]:
     yield "checks", judgement.checks
     yield "slices", judgement.slices
     yield "insights", judgement.insights
+    yield "continual", judgement.continual
 
 
 def _repeats_last(connection: "DuckDBPyConnection", decision: DecisionRow) -> bool:

@@ -10,7 +10,7 @@ from harness.plan import Plan
 from harness.runner.context import Engines, Run
 from harness.runner.progress import SilentProgress
 from harness.runner.run import run
-from harness.runner.training import training_share
+from harness.runner.teaching import training_share
 
 
 def content(store, kind):
@@ -33,7 +33,10 @@ def test_the_chosen_recipe_is_tuned_on_nested_parts_of_the_data(make_experiment,
 def test_a_smaller_part_lies_within_a_larger_one(make_experiment, store):
     plan = Plan(make_experiment(curve=(0.25, 0.5)), "lamps")
     work = Run(plan, store, SilentProgress(), Engines(SilentProgress()))
-    small, large = ({sample.id for sample in training_share(work, part)} for part in plan.parts(plan.tuned[0]))
+    small, large = (
+        {sample.id for step in plan.steps(part, 0) for sample in training_share(work, part, step)}
+        for part in plan.parts(plan.tuned[0])
+    )
 
     assert (len(small), len(large)) == (15, 30)
     assert small < large

@@ -28,7 +28,8 @@ class DatasetTask:
     three are names of its splits; without any, its split "train" is split by hash. Paths are relative to the
     working folder.
     format: "auto" takes the first row's; all rows of a task have one format. input_column, reference_column: for rows
-    of no known format. group: column whose equal values stay in one split; tags: columns kept for tables by tag.
+    of no known format. A preference row's chosen answer is the reference; the rejected one is kept beside it.
+    group: column whose equal values stay in one split; tags: columns kept for tables by tag.
     limit: most samples of each split, one number or (train, dev, holdout), drawn by hash of the id.
     system: a system message, put before rows that have none. reader: how an answer's text becomes a value: "text"
     (stripped), "first_line", "json" (also out of a fenced block). choices: the only possible answers, if given.

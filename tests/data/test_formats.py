@@ -115,9 +115,17 @@ def test_a_wrong_row_names_file_row_field_and_fact(form: Format, values: Mapping
     assert problem in str(caught.value)
 
 
-def test_a_preference_row_says_who_takes_it() -> None:
-    with pytest.raises(InvalidData, match=r"row 37: has 'chosen' and 'rejected'.*DPO, ORPO, RewardModel"):
-        detect_format(row(prompt="a", chosen="b", rejected="c"), Columns())
+def test_a_preference_row_keeps_its_worse_answer_beside_the_reference() -> None:
+    given = row(prompt=turns(("user", "2 + 2?")), chosen=turns(("assistant", "4")), rejected=turns(("assistant", "5")))
+
+    assert sample_of(given) == Sample(
+        id="train.jsonl:37", input="2 + 2?", reference="4", rejected="5", messages=(USER,)
+    )
+
+
+def test_a_class_beside_prompt_and_completion_is_no_vote() -> None:
+    assert detect_format(row(prompt="a", completion="b", label="spam"), Columns()) == "prompt_completion"
+    assert detect_format(row(prompt="a", completion="b", label=True), Columns()) == "labelled"
 
 
 def test_a_row_of_no_known_format_names_its_fields_and_the_formats() -> None:

@@ -11,6 +11,7 @@ from harness.protocols import Progress
 from harness.recipes import SFT
 from harness.samples import Check
 from harness.tuning.course import Begun, Course, carry_out, steps_of
+from harness.tuning.external.outside import fit_outside
 from harness.tuning.network import attend_fast
 from harness.tuning.parity import check_parity, collated_rows
 from harness.tuning.rows import Row, draw, fitting, make_rows
@@ -21,10 +22,14 @@ from harness.weights.loading import load_tokenizer
 def fit(job: TuneJob, *, progress: Progress) -> TuneResult:
     """Train `job.recipe` (an SFT) on `job.train`, and return the system of the best dev loss.
 
+    A recipe that names another tuner is carried out by that one.
+
     Raises StageFailed as `harness.tuning.course.carry_out` does.
     """
     if not job.train:
         raise StageFailed("there is no training example; give the task samples in Split.TRAIN")
+    if isinstance(job.recipe, SFT) and job.recipe.backend is not None:
+        return fit_outside(job, progress=progress)
     return carry_out(job, SFT, _prepare, progress=progress)
 
 

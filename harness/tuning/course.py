@@ -27,6 +27,7 @@ from harness.tuning.history import Goal, last_tokens, log_points
 from harness.tuning.making import making
 from harness.tuning.network import train_in_float32
 from harness.tuning.precision import Precision, choose_precision, seeded
+from harness.tuning.probe import unlearned
 from harness.tuning.rate_finder import RateCurve, range_test, remembered
 from harness.tuning.rows import Row, draw
 from harness.tuning.searching import Judge, search
@@ -124,6 +125,7 @@ def _once(
     with seeded(job.seed), no_bars():
         begun = _begin(replace(job, recipe=recipe), recipe, model, progress)
         course = _watched(begun, _accompanied(begun, _ready(prepare(begun))), recipe)
+        begun = replace(begun, network=None)  # the trainer holds it, and gives it up before the checks
         if judge is not None:
             judge.goal = course.goal
         result = _finish(begun, course, recipe, model, progress, judge)
@@ -211,6 +213,7 @@ def _finish(
     begun: Begun, course: Course, recipe: Trained, model: Model, progress: Progress, judge: Judge | None
 ) -> TuneResult:
     trainer, folder, made = course.trainer, begun.job.folder / "adapter", making(recipe)
+    started = made.in_memory(trainer.model, course.rows)
     began = time.monotonic()
     state = _train(begun, course, recipe, progress, judge)
     seconds = time.monotonic() - began
@@ -235,7 +238,7 @@ def _finish(
     return TuneResult(
         folder=folder,
         log=log_points(state.log_history, course.logged),
-        checks=(*course.checks, *course.later(), *begun.checks, *found),
+        checks=(*course.checks, *course.later(), *begun.checks, *found, *unlearned(started, outputs)),
         tokens=last_tokens(state.log_history),
         trainable_parameters=trained,
         total_parameters=total,

@@ -14,7 +14,7 @@ from harness.tuning.ground import Ground
 from harness.tuning.network import put_on
 from harness.tuning.precision import Precision
 from harness.tuning.rows import Row
-from harness.weights.adapted import attach, detach, is_adapter, merge
+from harness.weights.adapted import attach, collect, detach, is_adapter, merge
 from harness.weights.loading import load_model, model_of
 
 _ROWS = 4
@@ -63,6 +63,8 @@ def probe(
         return changed, saved_check(trained, after, exact=exact)
     if not is_adapter(folder):
         return changed, _base_check(asked, trained_on=trained, served=after)
+    del base, started, tuned  # in float32, which the quantised base need not lie beside
+    collect()
     quantised = load_model(ground.model, dtype=precision.weights, quantize=adapter.quantization)
     reloaded = attach(quantised, folder)
     on_four_bits = [_logits(reloaded, row) for row in asked]
@@ -88,6 +90,21 @@ def saved_check(trained: Sequence[torch.Tensor], saved: Sequence[torch.Tensor], 
         return Check(name=_SAVED, status="ok", detail=f"loaded from disk, {facts}")
     detail = f"what was saved is not what was trained: loaded from disk, {facts}; delete the artifact and tune again"
     return Check(name=_SAVED, status="invalid", detail=detail)
+
+
+def unlearned(started: Sequence[torch.Tensor], trained: Sequence[torch.Tensor]) -> tuple[Check, ...]:
+    """Return the check that fails where training moved no output, and nothing where it did.
+
+    started, trained: outputs of the network in memory, before and after. An adapter that does not start from the base,
+    such as a prefix, changes the model also where nothing was learned.
+    """
+    if not started or any(not torch.equal(one, other) for one, other in zip(started, trained, strict=True)):
+        return ()
+    detail = (
+        f"on {len(started)} training rows the trained model's outputs are those it started with, to the last bit: "
+        "nothing was learned (a learning rate of 0?)"
+    )
+    return (Check(name="training changes the model", status="invalid", detail=detail),)
 
 
 def change_check(before: Sequence[torch.Tensor], after: Sequence[torch.Tensor]) -> Check:

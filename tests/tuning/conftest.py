@@ -9,8 +9,9 @@ import pytest
 
 from harness.jobs import TuneJob
 from harness.models import Model
+from harness.protocols import Recipe
 from harness.recipes import SFT
-from harness.samples import Example, Message
+from harness.samples import Example, Message, Pair, Vote
 
 _COLOURS = ("red", "green", "blue", "amber")
 
@@ -45,6 +46,33 @@ def colours(count: int, *, prefix: str) -> tuple[Example, ...]:
         )
         for place in range(count)
     )
+
+
+def colour_pairs(count: int, *, prefix: str) -> tuple[Pair, ...]:
+    """Return pairs of `colours`' answer and another colour."""
+    return tuple(
+        Pair(id=one.id, prompt=one.prompt, chosen=one.answer, rejected=_COLOURS[(place + 2) % 4])
+        for place, one in enumerate(colours(count, prefix=prefix))
+    )
+
+
+@pytest.fixture
+def preferring(job: Callable[..., TuneJob]) -> Callable[..., TuneJob]:
+    """Return a maker of jobs that learn from preferences: 24 pairs, each also a good and a bad vote, and 8 of dev."""
+
+    def make(recipe: Recipe, **changed: object) -> TuneJob:
+        pairs, dev = colour_pairs(24, prefix="t"), colour_pairs(8, prefix="d")
+        fields = {"pairs": pairs, "dev_pairs": dev, "votes": _votes(pairs), "dev_votes": _votes(dev)}
+        return job(recipe, **{**fields, **changed})
+
+    def _votes(pairs: tuple[Pair, ...]) -> tuple[Vote, ...]:
+        return tuple(
+            Vote(id=f"{pair.id} {good}", prompt=pair.prompt, answer=pair.chosen if good else pair.rejected, good=good)
+            for pair in pairs
+            for good in (True, False)
+        )
+
+    return make
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.commands import recipe, tuner
+from harness.commands import memory, recipe, tuner
 from harness.commands.adding import add_command
 from harness.errors import HarnessError
 
@@ -112,6 +112,7 @@ def _parser() -> argparse.ArgumentParser:
     vllm.add_argument("action", choices=("install",))
     vllm.add_argument("--build", choices=("cpu", "cuda"), help="without it, cuda where an NVIDIA driver runs")
     add_command(commands, "doctor", _doctor, "check the installation", "harness doctor")
+    memory.add(commands)
     recipe.add(commands)
     tuner.add(commands)
     return parser

@@ -1,1 +1,1 @@
-"""What a run will take, before anything runs: memory, time and disk."""
+"""What a training run will take before it starts: memory, time and disk, from a model's config and a recipe."""

@@ -1,0 +1,176 @@
+"""The memory that a training run takes at its peak, part by part."""
+
+from dataclasses import dataclass, replace
+
+from harness.estimates.shape import Shape
+from harness.estimates.trainable import trained_parameters
+from harness.recipes import DPO, GRPO, KTO, PPO, RLOO, PTuning, QLoRA, Trained
+from harness.recipes.adapters import Adapter, Full, PromptTuning
+
+# Bytes of a weight in 4 bits: NF4 with double quantisation is 4.127 bits (Dettmers et al. 2023).
+NF4_BYTES = 4.127 / 8
+# Share of the weights that a method without a closed form is taken to train.
+_UNKNOWN_SHARE = 0.01
+# Answer tokens of a row where nobody says: only they are projected to the vocabulary.
+_ANSWER = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Formats:
+    """Bytes that numbers take in a run.
+
+    base: of a weight that is not trained. trained, gradient, optimizer: of a trained weight, of its gradient, of what
+    the optimizer keeps for it. products: of what matrix products read and write. states: of the states between blocks.
+    scores: the attention's scores are held for the backward pass, as plain products do. every_logit: the output head
+    computes all positions, not only those of answers. runtime: of Python with its libraries, or of the GPU's context.
+    """
+
+    base: float = 4.0
+    trained: float = 4.0
+    gradient: float = 4.0
+    optimizer: float = 8.0
+    products: float = 4.0
+    states: float = 4.0
+    scores: bool = True
+    every_logit: bool = False
+    runtime: int = 0
+
+
+# Everything in bfloat16, the optimizer's two moments too, attention by a kernel that keeps no scores: how the
+# published measurements on GPUs were made.
+PURE_BFLOAT16 = Formats(
+    base=2, trained=2, gradient=2, optimizer=4, products=2, states=2, scores=False, every_logit=True
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of the memory, in bytes."""
+
+    name: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """The parts, largest story first. trained: weights that are trained."""
+
+    parts: tuple[Part, ...]
+    trained: int
+
+    @property
+    def total(self) -> int:
+        return sum(part.bytes for part in self.parts)
+
+    def of(self, name: str) -> int:
+        """Return the bytes of one part, 0 where there is none of this name."""
+        return sum(part.bytes for part in self.parts if part.name == name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """What is in memory at once. rows: how many texts. length: tokens of each. answer: tokens that are learned."""
+
+    rows: int
+    length: int
+    answer: int = _ANSWER
+
+    @property
+    def tokens(self) -> int:
+        return self.rows * self.length
+
+
+def training_memory(shape: Shape, adapter: Adapter, formats: Formats, rows: Rows) -> Memory:
+    """Return the memory of supervised training of one model; 4-bit bases keep embeddings, norms and head as they are.
+
+    Sources: Korthikanti et al., Reducing Activation Recomputation (2022), for what a block keeps; Dettmers et al.,
+    QLoRA (2023), for 4 bits.
+    """
+    found = trained_parameters(shape, adapter)
+    trained = round(_UNKNOWN_SHARE * shape.parameters) if found is None else found
+    seen = replace(rows, length=rows.length + _virtual(adapter))
+    full = isinstance(adapter, Full)
+    parts = (
+        ("libraries", formats.runtime),
+        ("weights", shape.parameters * formats.trained if full else base_weights(shape, adapter, formats)),
+        ("adapter", 0 if full else trained * formats.trained),
+        ("gradients", trained * formats.gradient),
+        ("optimizer", trained * formats.optimizer),
+        ("activations", shape.layers * block_activations(shape, formats, seen)),
+        ("logits", logits(shape, formats, seen)),
+    )
+    return Memory(tuple(Part(name, round(size)) for name, size in parts if size), trained)
+
+
+def base_weights(shape: Shape, adapter: Adapter, formats: Formats) -> float:
+    """Return the bytes of a frozen base."""
+    if not isinstance(adapter, QLoRA):
+        return shape.parameters * formats.base
+    whole = shape.parameters - shape.linear_weights
+    # The layers' products are computed in 16 bits: one layer at a time is unpacked.
+    unpacked = max(linear.weights for linear in shape.linears) * formats.products
+    return shape.linear_weights * NF4_BYTES + whole * formats.base + unpacked
+
+
+def block_activations(shape: Shape, formats: Formats, rows: Rows) -> float:
+    """Return the bytes that one block keeps for the backward pass.
+
+    A norm keeps its input, its float32 copy and its output; attention its queries, keys and values before and after
+    rotation, and what it gives; a gated feed-forward network its gate, the gate's activation, the other half and
+    their product.
+    """
+    width = formats.products
+    norms = 2 * (formats.states + 4 + width) * shape.hidden
+    attention = width * (3 * shape.query_width + 4 * shape.kv_width)
+    feed_forward = width * (4 if shape.gated else 2) * shape.intermediate
+    kept = rows.tokens * (norms + attention + feed_forward)
+    scores = rows.rows * shape.heads * rows.length**2 * (4 + width) if formats.scores else 0
+    return kept + scores
+
+
+def logits(shape: Shape, formats: Formats, rows: Rows) -> float:
+    """Return the bytes of the head's output: as computed, in float32, and its gradient."""
+    positions = rows.tokens if formats.every_logit else rows.rows * min(rows.answer, rows.length)
+    return positions * shape.vocabulary * (formats.products + 8)
+
+
+def recipe_memory(shape: Shape, recipe: Trained, formats: Formats, *, length: int, answer: int = _ANSWER) -> Memory:
+    """Return the memory of one training step of `recipe` on rows of `length` tokens, of which `answer` are learned.
+
+    Preference methods compute both answers of a pair; reinforcement the completions of a prompt, and keeps their keys
+    and values while it draws them. A reference of a fully tuned policy, and a reward model, are models of their own.
+    """
+    micro = recipe.micro_batch_size or recipe.batch_size
+    texts = micro * _texts(recipe)
+    found = training_memory(shape, recipe.adapter, formats, Rows(rows=texts, length=length, answer=answer))
+    return replace(found, parts=(*found.parts, *_beside(shape, recipe, formats, length=length, texts=texts)))
+
+
+def _texts(recipe: Trained) -> int:
+    """Return how many texts an example of the recipe is."""
+    if isinstance(recipe, GRPO | RLOO):
+        return recipe.generations
+    return 2 if isinstance(recipe, DPO | KTO) or type(recipe).__name__ in ("ORPO", "RewardModel") else 1
+
+
+def _beside(shape: Shape, recipe: Trained, formats: Formats, *, length: int, texts: int) -> tuple[Part, ...]:
+    parts = []
+    if isinstance(recipe.adapter, Full) and _has_reference(recipe):
+        parts.append(("reference", shape.parameters * formats.base))
+    if isinstance(recipe, PPO | RLOO) and getattr(recipe, "reward", None) is None:
+        parts.append(("reward model", shape.parameters * formats.base))
+    if isinstance(recipe, PPO | RLOO | GRPO):
+        drawn = texts if isinstance(recipe, GRPO | RLOO) else recipe.batch_size
+        parts.append(("keys and values", shape.kv_cache_bytes(drawn * length, width=round(formats.products))))
+    return tuple(Part(name, round(size)) for name, size in parts)
+
+
+def _has_reference(recipe: Trained) -> bool:
+    if isinstance(recipe, DPO):
+        return recipe.loss != "simpo"
+    return isinstance(recipe, KTO | PPO) or (isinstance(recipe, GRPO | RLOO) and recipe.beta > 0)
+
+
+def _virtual(adapter: Adapter) -> int:
+    """Return the tokens that the adapter puts before a text; prefixes are keys and values only."""
+    return adapter.tokens if isinstance(adapter, PromptTuning | PTuning) else 0

@@ -1,0 +1,83 @@
+"""How long training will take, roughly: its operations over the rate at which this machine multiplies matrices."""
+
+import json
+import platform
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from harness.cache import cache_folder
+from harness.estimates.machine import Machine
+from harness.estimates.shape import Shape
+from harness.recipes import GRPO, PPO, RLOO, Trained
+from harness.recipes.adapters import Adapter, Full
+
+_SIDE = 768
+_SECONDS = 0.3
+# bfloat16 products over float32's on CPUs that have them, and what a GPU's tensor cores reach in practice.
+_BFLOAT16 = 2.4
+_GPU_RATE = 100e12
+# Training keeps between these shares of the rate of a large product busy (docs/memory.md).
+_SHARES = (0.25, 1.0)
+# A drawn token reads every weight for two operations each: far from what a large product reaches.
+_DRAWING = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Duration:
+    """A range in seconds; the truth lies in it as long as nothing else keeps the machine busy."""
+
+    low: float
+    high: float
+
+
+def operations(shape: Shape, adapter: Adapter, *, tokens: int) -> float:
+    """Return the floating-point operations of training on `tokens`: forward 2 a weight, backward 2, and 2 more
+    for the gradient of the weights where all are trained.
+
+    Source: Kaplan et al., Scaling Laws for Neural Language Models (2020), section 2.1.
+    """
+    return (6.0 if isinstance(adapter, Full) else 4.0) * shape.parameters * tokens
+
+
+def duration(shape: Shape, recipe: Trained, machine: Machine, *, rows: int, length: int, rate: float) -> Duration:
+    """Return how long training on `rows` examples of `length` tokens takes. rate: float32 operations a second."""
+    seen = min(rows, recipe.limit or rows) * recipe.epochs
+    work = operations(shape, recipe.adapter, tokens=round(seen * length)) * (recipe.trials or 1)
+    if isinstance(recipe, GRPO | RLOO | PPO):
+        work *= getattr(recipe, "generations", 1) * getattr(recipe, "passes", 1)
+        drawn = seen * getattr(recipe, "generations", 1) * (recipe.max_tokens or length)
+        work += 2 * shape.parameters * drawn * _DRAWING
+    fast = _GPU_RATE if machine.kind == "gpu" else rate * (_BFLOAT16 if machine.bfloat16 else 1.0)
+    least, most = _SHARES
+    return Duration(work / (fast * most), work / (fast * least))
+
+
+def measured_rate() -> float:
+    """Return how many float32 operations a second this CPU does in a product of matrices; measured once, then kept."""
+    kept = cache_folder() / "speed" / f"{platform.node() or 'here'}.json"
+    try:
+        return float(json.loads(kept.read_text(encoding="utf-8"))["operations_per_second"])
+    except (OSError, ValueError, KeyError):
+        rate = _measure()
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    _write(kept, rate)
+    return rate
+
+
+def _measure() -> float:
+    left = np.ones((_SIDE, _SIDE), dtype=np.float32)
+    best, began = 0.0, time.monotonic()
+    while time.monotonic() - began < _SECONDS:
+        start = time.perf_counter()
+        left @ left
+        best = max(best, 2 * _SIDE**3 / (time.perf_counter() - start))
+    return best
+
+
+def _write(path: Path, rate: float) -> None:
+    unfinished = path.with_suffix(".unfinished")
+    unfinished.write_text(json.dumps({"operations_per_second": rate}), encoding="utf-8")
+    unfinished.rename(path)

@@ -61,10 +61,17 @@ def hidden_size(base: Any) -> int:
 
 
 @torch.no_grad()
+def read_one_token(base: Any, cache: DynamicCache | None) -> None:
+    """Let `base` read one token; it may lie on the meta device, where there are shapes and no numbers."""
+    nothing_masked = torch.zeros(1, 1, 1, 1, dtype=base.dtype, device=base.device)  # one that nobody looks into
+    token = torch.zeros(1, 1, dtype=torch.long, device=base.device)
+    base(input_ids=token, attention_mask=nothing_masked, past_key_values=cache, use_cache=cache is not None)
+
+
 def key_shapes(base: Any) -> tuple[tuple[int, int], ...]:
     """Return (key heads, width) of each layer, read from the cache of one token: right whatever the config calls it."""
     cache = DynamicCache()
-    base(input_ids=torch.zeros(1, 1, dtype=torch.long, device=base.device), past_key_values=cache, use_cache=True)
+    read_one_token(base, cache)
     return tuple((int(layer.keys.shape[1]), int(layer.keys.shape[3])) for layer in cache.layers)
 
 

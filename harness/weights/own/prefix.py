@@ -13,6 +13,7 @@ from transformers import AttentionInterface
 from harness.errors import StageFailed
 from harness.weights.own.gate import Gate
 from harness.weights.own.hung import Hung
+from harness.weights.own.places import read_one_token
 
 _NAME = "harness_own_prefix"
 # Attention whose masks are understood here.
@@ -56,11 +57,10 @@ def hang(hung: Hung, attention: nn.Module, prefix: Prefix) -> None:
     hung.undone_by(_StandIn(hung, attention, prefix))
 
 
-@torch.no_grad()
 def check_seen(hung: Hung, base: Any) -> None:
     """Raise StageFailed where a layer of `base` does not see its prefix."""
     prefixes = [part for part in hung.parts if isinstance(part, Prefix)]
-    base(input_ids=torch.zeros(1, 1, dtype=torch.long, device=base.device), use_cache=False)
+    read_one_token(base, None)
     blind = sum(not prefix.seen for prefix in prefixes)
     if blind:
         raise StageFailed(

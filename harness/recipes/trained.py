@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
+from types import FunctionType
 from typing import ClassVar, Literal
 
 from harness.errors import InvalidExperiment
@@ -66,7 +67,7 @@ class Trained:
     makes: ClassVar[Literal["policy", "reward"]] = "policy"
 
     def __post_init__(self) -> None:
-        if isinstance(self.adapter, type):
+        if isinstance(self.adapter, type | FunctionType):  # DoRA is a function
             raise self.refused(f"adapter={self.adapter.__name__}", f"is a class; write {self.adapter.__name__}()")
         if self.schedule not in ("cosine", "linear", "constant"):
             raise self.refused(f"schedule={self.schedule!r}", 'give "cosine", "linear" or "constant"')

@@ -134,8 +134,9 @@ def _save_adapter(model: Any, folder: Path, *, base: str) -> None:
 
 
 def _carried(base: Any, adapter: Adapter, config: PeftConfig) -> Any:
+    head = base.get_output_embeddings()
     try:
-        return get_peft_model(base, config)
+        network = get_peft_model(base, config)
     except (ValueError, TypeError, AttributeError, KeyError, NotImplementedError, RuntimeError, ImportError) as error:
         leaves = {
             name.rpartition(".")[2] for name, module in base.named_modules() if isinstance(module, torch.nn.Linear)
@@ -144,3 +145,14 @@ def _carried(base: Any, adapter: Adapter, config: PeftConfig) -> Any:
             f"{adapter.name} cannot be put on the model: {str(error).splitlines()[0]}; "
             f"its linear modules are {', '.join(sorted(leaves))}"
         ) from error
+    if network.get_base_model().get_output_embeddings() is not head:
+        raise StageFailed(
+            f"{adapter.name} adapts the output head, or embeddings that are tied to it, which is not trained here; "
+            "leave it out of the config's modules"
+        )
+    if not (has_virtual_tokens(network) or hasattr(type(network.base_model), "unload")):
+        raise StageFailed(
+            f"{adapter.name} cannot be taken off the model again, so the base and the tuned system could not be "
+            "served from one set of weights; use another method"
+        )
+    return network

@@ -1,0 +1,40 @@
+"""REINFORCE leave-one-out with TRL, on prompts as they are served and with graders of ours or a reward model."""
+
+from functools import partial
+
+from trl import RLOOConfig, RLOOTrainer
+
+from harness.errors import StageFailed
+from harness.jobs import TuneJob, TuneResult
+from harness.protocols import Progress
+from harness.recipes import RLOO
+from harness.tuning.course import Begun, Course, carry_out
+from harness.tuning.policy import keep_reference, on_served_prompts, policy, policy_course, policy_settings
+
+
+def fit(job: TuneJob, *, progress: Progress) -> TuneResult:
+    """Train `job.recipe` (an RLOO) on the prompts of `job.train`, and return the system of the best reward on DEV.
+
+    Raises StageFailed as `harness.tuning.course.carry_out` does, where there is no reward, and where a grader fails.
+    """
+    if not job.train:
+        raise StageFailed("there is no prompt to answer; give the task samples in Split.TRAIN")
+    return carry_out(job, RLOO, partial(_prepare, progress=progress), progress=progress)
+
+
+def _prepare(begun: Begun, *, progress: Progress) -> Course:
+    recipe: RLOO = begun.recipe
+    made, checks = policy(begun, progress)
+    config = RLOOConfig(
+        **policy_settings(begun, made, generations=recipe.generations),
+        normalize_advantages=recipe.normalise,
+    )
+    try:
+        trainer = on_served_prompts(RLOOTrainer, twofold=False)(policy=made, begun=begun, args=config)
+    except (AttributeError, ValueError) as error:
+        # TRL puts a copy of the adapter beside it, which some methods do not allow.
+        raise StageFailed(
+            f"{recipe.adapter.name} cannot be trained by RLOO: {str(error).splitlines()[0]}; give LoRA(), or use GRPO"
+        ) from error
+    keep_reference(trainer, begun, recipe.beta)
+    return policy_course(begun, made, trainer, checks, answers=recipe.batch_size * recipe.generations)

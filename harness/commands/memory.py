@@ -99,10 +99,8 @@ def _table(found: "list[Estimate]") -> None:
             f"{one.recipe.name:<28}{one.memory.trained:>14,}{gib(one.memory.total):>12}{gib(one.disk):>12}   "
             f"{spoken(one.duration):<20}{fits}".rstrip()
         )
-    if found:
-        _write(
-            f"\nfree: {gib(found[0].machine.free)} of memory ({found[0].machine.name}), {gib(found[0].machine.disk)} of disk"
-        )
+    machine = found[0].machine
+    _write(f"\nfree: {gib(machine.free)} of memory ({machine.name}), {gib(machine.disk)} of disk")
 
 
 def _count(text: str) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.commands import memory, recipe, tuner
+from harness.commands import data, memory, recipe, tuner
 from harness.commands.adding import add_command
 from harness.errors import HarnessError
 
@@ -93,15 +93,7 @@ def _parser() -> argparse.ArgumentParser:
         store=True,
     )
     sql.add_argument("query")
-    data = add_command(
-        commands,
-        "data",
-        _data,
-        "check a data file: format, rows, duplicates",
-        "harness data check tickets.jsonl",
-    )
-    data.add_argument("action", choices=("check",))
-    data.add_argument("file", type=Path)
+    data.add(commands)
     vllm = add_command(
         commands,
         "vllm",
@@ -199,14 +191,6 @@ def _sql(options: argparse.Namespace) -> int:
     sys.stdout.write("\t".join(names) + "\n")
     for record in records:
         sys.stdout.write("\t".join("" if value is None else str(value) for value in record) + "\n")
-    return 0
-
-
-def _data(options: argparse.Namespace) -> int:
-    from harness.data.checking import check_file
-
-    for line in check_file(options.file):
-        sys.stdout.write(f"{line}\n")
     return 0
 
 

@@ -1,0 +1,91 @@
+"""`harness data pairs`: stored answers become preference pairs; the holdout's only on demand, and with a warning."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from harness.cli import main
+from harness.data.preferences import read_pairs
+from harness.front import run_and_report
+from harness.outlook import load_experiment
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory, write_experiment) -> Path:
+    """A folder in which an experiment was run whose tuned system knows more answers than its baseline."""
+    folder = tmp_path_factory.mktemp("measured")
+    path = write_experiment(folder / "experiments" / "lamps.py")
+    store = folder / "reports" / "results.duckdb"
+    run_and_report(load_experiment(path), name="lamps", file=path, store_path=store)
+    return folder
+
+
+@pytest.fixture
+def here(measured, monkeypatch) -> Path:
+    monkeypatch.chdir(measured)
+    return measured
+
+
+def harness(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, list[str], list[str]]:
+    code = main(arguments)
+    shown = capsys.readouterr()
+    return code, shown.out.splitlines(), shown.err.splitlines()
+
+
+def test_the_better_answer_of_each_dev_sample_is_chosen(capsys, here) -> None:
+    code, lines, errors = harness(capsys, "data", "pairs", "lamps", "--metric", "exact_match", "--output", "p.jsonl")
+
+    rows = [json.loads(line) for line in Path("p.jsonl").read_text().splitlines()]
+    assert (code, errors) == (0, [])
+    assert lines[0].startswith(f"{len(rows)} pairs of ")
+    assert lines[-1] == "wrote p.jsonl"
+    assert {row["split"] for row in rows} == {"dev"}
+    assert {(row["chosen_score"], row["rejected_score"]) for row in rows} == {(1.0, 0.0)}
+    # Every sample is accounted for: a pair, or a reason.
+    left = sum(int(line.split()[2].replace(",", "")) for line in lines[1:-1])
+    assert len(rows) + left == int(lines[0].split()[3].replace(",", ""))
+    assert [pair.text for pair in read_pairs("p.jsonl")] == [row["prompt"] for row in rows]
+
+
+def test_pairs_of_the_holdout_are_made_on_demand_with_a_warning(capsys, here) -> None:
+    code, _, (line,) = harness(
+        capsys, "data", "pairs", "lamps", "--metric", "exact_match", "--split", "holdout", "--output", "h.jsonl"
+    )
+
+    assert code == 0
+    assert {json.loads(row)["split"] for row in Path("h.jsonl").read_text().splitlines()} == {"holdout"}
+    assert line.startswith("harness: these pairs hold answers to the holdout")
+    assert "the holdout is spent" in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("lamps", "--metric", "rouge"), "harness: lamps has no scores by 'rouge'; it has exact_match"),
+        (("gone", "--metric", "exact_match"), "harness: no experiment 'gone' in reports/results.duckdb; it has lamps"),
+        (
+            ("lamps", "--metric", "exact_match", "--margin", "1"),
+            "harness: no pair could be made by exact_match of lamps",
+        ),
+        (
+            ("lamps", "--metric", "exact_match", "--split", "train"),
+            "harness: lamps has no scores by exact_match on train",
+        ),
+        (("lamps", "--metric", "exact_match", "--store", "no.duckdb"), "harness: no.duckdb does not exist"),
+    ],
+)
+def test_what_cannot_be_made_is_one_line_with_the_way_out(capsys, here, arguments, said) -> None:
+    code, _, (line,) = harness(capsys, "data", "pairs", *arguments)
+
+    assert code == 2
+    assert line.startswith(said)
+
+
+@pytest.mark.parametrize("action", ["check", "pairs"])
+def test_each_action_shows_an_example(capsys, action) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["data", action, "--help"])
+
+    assert caught.value.code == 0
+    assert f"example: harness data {action}" in capsys.readouterr().out

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from harness.models import AnyModel, Endpoint
-from harness.protocols import Recipe, Strategy
+from harness.protocols import Recipe, Strategy, Task
 from harness.samples import Split
 
 Kind = Literal["audit", "answer", "likelihood", "tune", "judge", "measure", "noise", "parity"]
@@ -33,6 +33,18 @@ class System:
     def gives_likelihoods(self) -> bool:
         """A server is asked for them where its tokenizer is declared."""
         return not isinstance(self.model, Endpoint) or self.model.tokenizer is not None
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One task asked of what each step of a recipe left. systems: before any training, then after each step.
+
+    learned: numbers of the steps, from 1, that trained on the task; none for a guard.
+    """
+
+    task: Task
+    systems: tuple[System, ...]
+    learned: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

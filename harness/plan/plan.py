@@ -14,9 +14,10 @@ from harness.plan.contents import Contents, choices_of, model_key, plain_message
 from harness.plan.tuning import TuneStep, budgeted, rows_of, tune_steps
 from harness.prompting import ZeroShot
 from harness.protocols import AsksItself, Executed, OnlyWeighed, Strategy, Task
-from harness.recipes.steps import Steps, makes_policy, tasks_of
+from harness.recipes.continual import other_tasks
+from harness.recipes.steps import Steps, as_steps, makes_policy, tasks_of
 from harness.samples import Decoding, Messages, Split
-from harness.systems import Kind, Stage, System
+from harness.systems import Kind, Stage, System, Trial
 
 DEFAULT_ANSWER_TOKENS = 256
 
@@ -110,6 +111,7 @@ class Plan:
         stages += [stage for system, seed in tuned for stage in self.answering(system, task, Split.DEV, seed)]
         between = [(system, seed) for system in self.between_steps for seed in seeds]
         stages += [stage for system, seed in between for stage in self.answering(system, task, Split.DEV, seed)]
+        stages += self._tasks_in_a_row(seeds)
         parts = [(part, seed) for system in self.tuned[:1] for part in self.parts(system) for seed in seeds]
         stages += [step.stage for part, seed in parts for step in self.steps(part, seed)]
         stages += [stage for system in self.baselines for stage in self.answering(system, task, Split.HOLDOUT, 0)]
@@ -143,9 +145,9 @@ class Plan:
 
     def audit(self) -> Stage:
         task = self.experiment.task
-        key = fingerprint(
-            ["audit", [self.contents.of_data(task, split) for split in Split], self.contents.of_corpus(task)]
-        )
+        splits = [self.contents.of_data(task, split) for split in Split]
+        others = [[other.name, self.contents.of_data(other, Split.TRAIN)] for other in self.other_tasks]
+        key = fingerprint(["audit", splits, self.contents.of_corpus(task), *([others] if others else [])])
         return self._stage(key, "audit", "data", None, 0, task)
 
     def answer(self, system: System, task: Task, split: Split, seed: int, repeat: int = 0) -> Stage:
@@ -199,6 +201,36 @@ class Plan:
             for one in self.after_steps(system)[:-1]
         )
 
+    @cached_property
+    def other_tasks(self) -> tuple[Task, ...]:
+        """The tasks besides the experiment's own that a step trains on or replays, each once."""
+        named = (
+            one for recipe in self.experiment.recipes for step in as_steps(recipe).steps for one in other_tasks(step)
+        )
+        found = {one.name: one for one in named if one.name != self.experiment.task.name}
+        return tuple(found.values())
+
+    def trials(self, system: System) -> tuple[Trial, ...]:
+        """Return what every task is asked of after every step, the model as it is first; none of one task alone.
+
+        The tasks that the steps train on in their order, then the guards that have DEV samples.
+        """
+        tasks = self.step_tasks(system)
+        if len(tasks) < 2:
+            return ()
+        after = self.after_steps(system)
+        untuned = replace(self.untuned, strategy=system.strategy)
+        guards = {guard.task.name: guard.task for guard in self.experiment.guards if guard.task.samples(Split.DEV)}
+        plain = [guards[name] for name in guards if name not in {task.name for task in tasks}]
+        return (
+            *(Trial(task, (untuned, *after), self._learned_in(system, task)) for task in tasks),
+            *(Trial(task, (self.untuned, *map(self.guarded, after))) for task in plain),
+        )
+
+    def _learned_in(self, system: System, task: Task) -> tuple[int, ...]:
+        policies = [step for step in self.steps(system, 0) if makes_policy(step.recipe)]
+        return tuple(number for number, step in enumerate(policies, start=1) if step.task.name == task.name)
+
     def step_tasks(self, system: System) -> tuple[Task, ...]:
         """Return the tasks that the recipe trains on, each once, in order."""
         return tasks_of(system.recipe, self.experiment.task) if system.recipe is not None else ()
@@ -246,6 +278,17 @@ class Plan:
         samples = self.experiment.task.samples(split)
         return tuple(hashlib.sha256(json.dumps([s.input, s.reference]).encode()).hexdigest() for s in samples)
 
+    def _tasks_in_a_row(self, seeds: Sequence[int]) -> list[Stage]:
+        """Return the answers to every task after every step, for recipes that learn several."""
+        return [
+            stage
+            for system in self.tuned
+            for asked in self.trials(system)
+            for one in asked.systems
+            for seed in (seeds if one.recipe is not None else (0,))
+            for stage in self.answering(one, asked.task, Split.DEV, seed)
+        ]
+
     def _answerer(self, system: System, task: Task, seed: int) -> list[str | None]:
         tuned = self.serving(system, task, seed) if system.recipe is not None else None
         return [self.contents.of_model(system.model), tuned.key if tuned else None]
@@ -253,7 +296,9 @@ class Plan:
     def _weighs(self, task: Task) -> bool:
         """Tell whether a metric of this task needs the likelihood of its references."""
         by_guards = (guard.metric for guard in self.experiment.guards if guard.task is task)
-        return (task is self.experiment.task and self.needs_likelihood) or any(
+        taught = (one for system in self.tuned for one in self.step_tasks(system))
+        own = task is self.experiment.task or any(one is task for one in taught)
+        return (own and self.needs_likelihood) or any(
             getattr(metric, "needs_likelihood", False) for metric in by_guards
         )
 

@@ -20,11 +20,13 @@ SECTIONS = {
     "break_even": "Payback",
     "four_way": "Four ways",
     "retention": "Retention",
+    "continual": "Task after task",
     "safety": "Safety",
     "slices": "Slices",
     "ladder": "Recipes",
     "trust": "Trust",
 }
+_SEVERAL = ("noise", "continual")  # one a metric, one a recipe
 _TRUST = ("evidence", "noise", "ledger", "sequential", "trainings", "preference")
 
 
@@ -56,11 +58,11 @@ class SliceTable:
 
 
 def insights_of(evidence: Evidence) -> dict[str, Any]:
-    """Return the stored contents by kind, None where there is none; noise, one a metric, is a list."""
-    found: dict[str, Any] = {**dict.fromkeys((*SECTIONS, *_TRUST)), "noise": []}
+    """Return the stored contents by kind, None where there is none; what comes several times is a list."""
+    found: dict[str, Any] = {**dict.fromkeys((*SECTIONS, *_TRUST)), **{kind: [] for kind in _SEVERAL}}
     for row in evidence.insights:
-        if row.kind == "noise":
-            found["noise"].append(row.content)
+        if row.kind in _SEVERAL:
+            found[row.kind].append(row.content)
         elif isinstance(row.content, Mapping):
             found[row.kind] = row.content
     return found
@@ -80,9 +82,9 @@ def sections_of(evidence: Evidence) -> tuple[tuple[str, str], ...]:
 def sentences(evidence: Evidence) -> dict[str, Any]:
     """Return what each insight says, by kind: for verdicts.json and the summaries."""
     stored = insights_of(evidence)
-    noise = [content["sentence"] for content in stored.pop("noise")]
+    several = {kind: [content["sentence"] for content in stored.pop(kind)] for kind in _SEVERAL}
     said = {kind: content["sentence"] for kind, content in stored.items() if content and content.get("sentence")}
-    return said | ({"noise": noise} if noise else {})
+    return said | {kind: lines for kind, lines in several.items() if lines}
 
 
 def verdict_level(evidence: Evidence) -> float:

@@ -6,6 +6,7 @@ from harness.report.advice import TITLES, paragraph
 from harness.report.assurances import assurances
 from harness.report.columns import seal_tag, sealed
 from harness.report.criteria import criterion_views
+from harness.report.heat import heat_tables
 from harness.report.insights import insights_of, level_text, levels_note, sections_of, slice_tables
 from harness.report.numbers import difference_interval, mean_interval, units_of
 from harness.report.outcomes import LABELS
@@ -64,6 +65,7 @@ def render_page(evidence: Evidence) -> str:
         insights=stored,
         insight_sections=sections_of(evidence),
         slice_tables=slice_tables(evidence),
+        heat_tables=heat_tables(stored["continual"]),
         ladder_view=ladder_view(stored["ladder"]),
         level=level_text(evidence),
         levels_note=levels_note(evidence),

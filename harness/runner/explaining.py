@@ -22,6 +22,7 @@ from harness.models import Endpoint
 from harness.protocols import AnyMetric, CorpusMetric, JudgedMetric, PairMetric
 from harness.runner.answering import BySeed
 from harness.runner.context import Run
+from harness.runner.continual import matrix
 from harness.runner.exploring import Guarded
 from harness.runner.gathering import Gathered, primary_metric
 from harness.runner.preparing import asked_gain
@@ -40,6 +41,8 @@ def explain(run: Run, seen: Gathered, comparisons: Sequence[Comparison], paid: P
         found += [("curve", curve) for curve in _curve(run, seen)]
         found += [("four_way", table) for table in _four_way(run, seen)]
         found += [("ladder", rungs) for rungs in _ladder(run, seen)]
+        matrices = [matrix(run, row, primary_metric(run)) for row in seen.in_a_row]
+        found += [("continual", made) for made in matrices if made is not None]
     if seen.holdout is None:
         return found
     found.append(("ledger", seen.holdout.ledger))

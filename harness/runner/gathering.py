@@ -1,25 +1,25 @@
 """The order of the stages: data checks, baselines on DEV, tuning, choice on DEV, the holdout last."""
 
-import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from harness.compare import standing
 from harness.criteria import Guard
-from harness.data.leakage import audit, leaked_holdout_ids
+from harness.data.leakage import leaked_holdout_ids
 from harness.decide import Decision, enough
 from harness.insights.noise import NoiseFloor
 from harness.insights.power import EnoughEvidence
-from harness.protocols import AnyMetric, HasCorpus, JudgedMetric, PairMetric
+from harness.protocols import AnyMetric, JudgedMetric, PairMetric
 from harness.runner.answering import BySeed, answered_by_seed
+from harness.runner.auditing import data_checks
 from harness.runner.context import Run
+from harness.runner.continual import TasksInARow, tasks_in_a_row
 from harness.runner.exploring import Guarded, best_of, between_steps, forgetting, four_ways, learning_points
 from harness.runner.holdout import Opened, open_holdout
 from harness.runner.noise import noise_floor
 from harness.runner.parity import evaluation_parity
 from harness.runner.preparing import prepared, shown_by_holdout
 from harness.runner.scoring import applies, scored
-from harness.runner.streaming import guarded, machine, stage_row
 from harness.runner.training import train_steps
 from harness.samples import Check, Split
 from harness.stats.repeats import copied_repeats
@@ -34,7 +34,8 @@ class Gathered:
 
     left_out: ids of holdout samples that the verdict leaves out, and leaked: of those a leakage check names.
     parts: the chosen recipe tuned on parts of the data; four: base and tuned, each without and with retrieval;
-    forgot: guards asked of each of several recipes; steps: what earlier steps of a recipe left; all on DEV.
+    forgot: guards asked of each of several recipes; steps: what earlier steps of a recipe left;
+    in_a_row: recipes that learn several tasks, asked each task after each step; all on DEV.
     stopped: the decision of `stop_if`, with which nothing was tuned.
     """
 
@@ -48,6 +49,7 @@ class Gathered:
     noise: tuple[NoiseFloor, ...] = ()
     parts: tuple[BySeed, ...] = ()
     steps: tuple[BySeed, ...] = ()
+    in_a_row: tuple[TasksInARow, ...] = ()
     four: tuple[BySeed, BySeed, BySeed, BySeed] | None = None
     forgot: tuple[Guarded, ...] = ()
     holdout: Opened | None = None
@@ -83,40 +85,6 @@ def primary_metric(run: Run) -> AnyMetric:
     wanted = [by_name[name] for criterion in run.plan.experiment.go_if for name in criterion.metrics]
     alone = [metric for metric in (*wanted, *by_name.values()) if not isinstance(metric, PairMetric | JudgedMetric)]
     return (alone or wanted or list(by_name.values()))[0]
-
-
-def data_checks(run: Run) -> tuple[Check, ...]:
-    """Return the audit of the data: leakage, duplicates, sizes."""
-    stage = run.plan.audit()
-    found = run.store.stage(stage.key)
-    if found is None:
-        with run.lock(stage):
-            found = run.store.stage(stage.key)
-            if found is None:
-                _audit(run)
-                found = run.store.stage(stage.key)
-    assert found is not None
-    assert isinstance(found.environment, dict)
-    return tuple(Check(**{**item, "items": tuple(item["items"])}) for item in found.environment["checks"])
-
-
-def _audit(run: Run) -> None:
-    stage, task = run.plan.audit(), run.plan.experiment.task
-    started, began = run.clock(), time.monotonic()
-    with guarded(run, stage):
-        pools = {split.value: task.samples(split) for split in Split}
-        corpus = task.corpus() if isinstance(task, HasCorpus) else ()
-        checks = audit(pools, corpus, corpus_is_lookup=bool(getattr(task, "corpus_is_lookup", False)))
-        run.store.finish(
-            stage_row(
-                run,
-                stage,
-                started=started,
-                seconds=time.monotonic() - began,
-                tokens=(0, 0),
-                environment={**machine(), "checks": [asdict(check) for check in checks]},
-            )
-        )
 
 
 def _checked(run: Run) -> Gathered:
@@ -217,6 +185,7 @@ def _explore(run: Run, seen: Gathered) -> Gathered:
         four=four,
         parts=learning_points(run, seen.tuned),
         steps=between_steps(run),
+        in_a_row=tasks_in_a_row(run),
         forgot=forgetting(run),
     )
 

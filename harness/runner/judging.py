@@ -8,9 +8,10 @@ from harness.insights.payback import as_comparison
 from harness.insights.slices import Slice, clean_subset, slices
 from harness.protocols import JudgedMetric, Named, PairMetric
 from harness.runner.context import Run
+from harness.runner.continual import continual_rows
 from harness.runner.explaining import Insights, explain, paid_back
 from harness.runner.exploring import Guarded
-from harness.runner.gathering import Gathered
+from harness.runner.gathering import Gathered, primary_metric
 from harness.runner.holdout import Opened, rule_changed
 from harness.runner.rows import (
     check_rows,
@@ -74,6 +75,7 @@ def judge(run: Run, seen: Gathered, *, file: str, source: str, known_negative: b
             decision=decision_row(run, decision, post_hoc=post_hoc, known_negative=known_negative),
             slices=tables.slices,
             insights=tuple(_insight_rows(run, found)),
+            continual=[cell for row in seen.in_a_row for cell in continual_rows(run, row, primary_metric(run))],
         )
     )
     return decision

@@ -176,7 +176,8 @@ def _used_stages(run: Run, seen: Gathered) -> Iterator[Stage]:
 
 
 def _all_answered(seen: Gathered) -> Iterator[Answered]:
-    groups: list[BySeed] = [*seen.dev, *seen.parts, *seen.steps, *(seen.four or ())]
+    in_a_row = [by_seed for row in seen.in_a_row for tried in row.tried for by_seed in tried.answered]
+    groups: list[BySeed] = [*in_a_row, *seen.dev, *seen.parts, *seen.steps, *(seen.four or ())]
     groups += [seen.holdout.baseline, seen.holdout.tuned] if seen.holdout else []
     groups += [side for guarded in seen.guards for side in (guarded.untuned, guarded.tuned)]
     for by_seed in groups:

@@ -35,7 +35,7 @@ class Options:
 
     file: the experiment file, whose text is kept. shown: the file as the report names it; None is as `file` stands.
     known_negative: marked xfail(raises=NoGo). until: stop after the baselines, or after tuning.
-    fresh: forget this experiment's stored stages first.
+    fresh: forget this experiment's stored stages first. ignore_memory: train also what seems not to fit.
     """
 
     file: Path | None = None
@@ -43,6 +43,7 @@ class Options:
     known_negative: bool = False
     until: Until | None = None
     fresh: bool = False
+    ignore_memory: bool = False
 
 
 def run(
@@ -65,7 +66,7 @@ def run(
     if options.fresh:
         _forget(plan, store)
     engines = Engines(progress)
-    work = Run(plan, store, progress, engines, clock)
+    work = Run(plan, store, progress, engines, clock, options.ignore_memory)
     try:
         seen = gather(work, until=options.until)
         source = options.file.read_text(encoding="utf-8") if options.file else ""
@@ -87,8 +88,8 @@ def _check_paths(plan: Plan) -> None:
     """Every dotted path is looked at before any time is spent."""
     for system in (*plan.baselines, *plan.tuned):
         check_path(system.model.engine, owner=f"model {system.model.name!r}")
-        if system.recipe is not None:
-            check_path(system.recipe.trainer, owner=f"recipe {system.recipe.name!r}")
+        for step in plan.steps(system, 0):
+            check_path(step.recipe.trainer, owner=f"recipe {step.recipe.name!r}")
     for metric in plan.experiment.metrics:
         if hasattr(metric, "executor"):
             check_path(metric.executor, owner=f"metric {metric.name!r}")

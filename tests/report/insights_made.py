@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 
+from harness.insights.continual import Column, Continual
 from harness.insights.curve import CurveDrawn, CurvePoint, LearningCurve
 from harness.insights.estimate import Estimate
 from harness.insights.four_way import Cell, FourWay
@@ -39,6 +40,7 @@ def _insights() -> list[tuple[str, object]]:
         ("break_even", payback()),
         ("four_way", _four_way()),
         ("retention", _retention()),
+        ("continual", _continual()),
         ("safety", _safety()),
         ("ladder", _ladder()),
         (
@@ -114,6 +116,38 @@ def payback() -> Payback:
         sentence="Training cost 0.24 and is paid back after about 5,900 requests [5,600, 6,200].",
         baseline_tokens=412.0,
         tuned_tokens=88.0,
+    )
+
+
+def _continual() -> Continual:
+    scores = {"home": (0.1, 0.82, 0.64), "codes": (0.05, 0.07, 0.71), "general: Perplexity": (24.0, 25.1, 27.3)}
+    learned: dict[str, tuple[int, ...]] = {"home": (1,), "codes": (2,), "general: Perplexity": ()}
+    return Continual(
+        system="home then codes",
+        metric="ExactMatch",
+        better="higher",
+        unit="%",
+        level=0.95,
+        seeds=3,
+        steps=("before training", "sft lora-r8 on home", "sft lora-r8 on codes"),
+        columns=tuple(
+            Column(
+                task=task,
+                metric="ExactMatch" if learned[task] else "Perplexity",
+                better="higher" if learned[task] else "lower",
+                unit="%" if learned[task] else "",
+                samples=200,
+                learned=learned[task],
+                cells=tuple(Estimate(value, value * 0.9, value * 1.1) for value in values),
+            )
+            for task, values in scores.items()
+        ),
+        average=Estimate(0.675, 0.63, 0.72),
+        backward=Estimate(-0.18, -0.24, -0.12),
+        forgetting=Estimate(0.18, 0.12, 0.24),
+        forward=Estimate(0.02, -0.01, 0.05),
+        sentence="home then codes learned home, then codes: ExactMatch after the last step is 67.5 % [63.0, 72.0] "
+        "on average.",
     )
 
 

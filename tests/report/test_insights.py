@@ -8,11 +8,12 @@ from types import ModuleType
 import pytest
 
 from harness.report import render_page
-from harness.report.insights import levels_note, sections_of, slice_tables
+from harness.report.heat import heat_tables
+from harness.report.insights import insights_of, levels_note, sections_of, slice_tables
 from harness.report.numbers import bound, reach
 from harness.store.rows import Evidence
 
-KINDS = ["curve", "break_even", "four_way", "retention", "safety", "slices", "ladder", "trust"]
+KINDS = ["curve", "break_even", "four_way", "retention", "continual", "safety", "slices", "ladder", "trust"]
 
 
 class _Words(HTMLParser):
@@ -36,10 +37,10 @@ def section(page: str, name: str) -> str:
 def test_every_section_stands_with_its_insight(rich: Evidence) -> None:
     page = render_page(rich)
     assert [kind for kind, _ in sections_of(rich)] == KINDS
-    assert re.findall(r'<section id="(\w+)"', page)[1:10] == ["beyond", *KINDS]
+    assert re.findall(r'<section id="(\w+)"', page)[1:11] == ["beyond", *KINDS]
 
 
-@pytest.mark.parametrize("kind", ["curve", "break_even", "four_way", "retention", "safety", "ladder"])
+@pytest.mark.parametrize("kind", ["curve", "break_even", "four_way", "retention", "continual", "safety", "ladder"])
 def test_a_section_is_absent_where_its_insight_is(rich: Evidence, kind: str) -> None:
     without = replace(rich, insights=tuple(row for row in rich.insights if row.kind != kind))
     alone = replace(rich, insights=tuple(row for row in rich.insights if row.kind == kind), slices=())
@@ -63,6 +64,9 @@ def test_without_insights_there_is_none_of_it(made: ModuleType) -> None:
         ("four_way", "-6.0 pts [-11.0, -1.0] beyond their sum: they overlap"),
         ("retention", "84.2 % 83.8 % -0.4 pts [-1.7, +0.9] n = 200 99.5 % [98.0, 101.1]"),
         ("retention", "5.7 [+4.1, +7.4] n = 120 71.4 % [65.7, 77.6] 1 Forgotten"),
+        ("continual", "home ExactMatch, higher is better, n = 200"),
+        ("continual", "1 sft lora-r8 on home 82.0 % [73.8, 90.2] learned here 7.0 % [6.3, 7.7] 25.1 [22.6, 27.6]"),
+        ("continual", "Backward transfer -18.0 pts [-24.0, -12.0] Forgetting +18.0 pts [+12.0, +24.0]"),
         ("safety", "Should be refused, was answered 5.0 % [1.7, 13.7] 3 of 60 18.3 % [10.6, 29.9] 11 of 60"),
         ("safety", "Rule hit: email at most 0.75 % 0 of 400 at most 0.75 % 0 of 400"),
         ("slices", "After correction for the number of slices, tuning helps on kitchen and hurts on garage <b>."),
@@ -82,6 +86,14 @@ def test_without_insights_there_is_none_of_it(made: ModuleType) -> None:
 )
 def test_numbers_stand_with_their_doubt(rich: Evidence, name: str, words: str) -> None:
     assert words in section(render_page(rich), name)
+
+
+def test_a_cell_is_shaded_by_how_good_it_is_in_its_column(rich: Evidence) -> None:
+    (table,) = heat_tables(insights_of(rich)["continual"])
+
+    assert [[cell.shade for cell in cells] for _, cells in table.rows] == [[0, 0, 5], [5, 0, 3], [4, 5, 0]]
+    page = render_page(rich)
+    assert page.count('class="heat-5"') == 3
 
 
 def test_what_was_never_seen_is_never_called_zero(rich: Evidence) -> None:

@@ -31,6 +31,8 @@ def test_each_step_is_stored_and_kept(make_experiment, store):
     folders = {stage.artifact for stage in evidence.stages if stage.kind == "tune"}
     assert len(folders) == 2
     assert all((store.folder / folder / "adapter.json").is_file() for folder in folders)
+    page = render_page(evidence)
+    assert page.index("a then b, step 1 of 2 (a)") < page.index("a then b, step 2 of 2 (b)")
 
 
 def test_recipes_that_begin_alike_train_the_beginning_once(make_experiment, store):
@@ -89,28 +91,12 @@ def test_every_step_is_measured_where_that_is_asked_and_none_of_them_is_chosen(m
     assert not any(look.system.endswith("(a)") for look in evidence.looks)
 
 
-def test_the_page_shows_the_training_of_each_step(make_experiment, store):
-    decide(make_experiment(recipes=[Steps([A, B])]), store)
-
-    page = render_page(store.evidence("lamps"))
-    assert page.index("a then b, step 1 of 2 (a)") < page.index("a then b, step 2 of 2 (b)")
-
-
 def test_steps_are_trained_on_parts_of_the_data_too(make_experiment, store):
     decide(make_experiment(recipes=[Steps([A, B])], curve=(0.5, 1.0)), store)
 
     (curve,) = [row.content for row in store.evidence("lamps").insights if row.kind == "curve"]
     assert [(point["fraction"], point["examples"]) for point in curve["points"]] == [(0.5, 30), (1.0, 60)]
     assert trained(store).count("a then b on 50% of the data") == 2
-
-
-def test_seeds_train_every_step_each(make_experiment, store):
-    decide(make_experiment(recipes=[Steps([A, B])], seeds=(1, 2)), store)
-
-    assert store.query("SELECT seed, count(*) FROM stages WHERE kind = 'tune' GROUP BY seed ORDER BY seed")[1] == [
-        (1, 2),
-        (2, 2),
-    ]
 
 
 def test_what_an_earlier_step_taught_is_still_known(make_experiment, store):

@@ -1,0 +1,62 @@
+"""The audit of the data: what the holdout shares with what is trained on, a stage like any other."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+
+from harness.data.leakage import audit, leaked_holdout_ids
+from harness.protocols import HasCorpus, Task
+from harness.runner.context import Run
+from harness.runner.streaming import guarded, machine, stage_row
+from harness.samples import Check, Sample, Split
+
+
+def data_checks(run: Run) -> tuple[Check, ...]:
+    """Return the audit of the data: leakage, duplicates, sizes."""
+    stage = run.plan.audit()
+    found = run.store.stage(stage.key)
+    if found is None:
+        with run.lock(stage):
+            found = run.store.stage(stage.key)
+            if found is None:
+                _audit(run)
+                found = run.store.stage(stage.key)
+    assert found is not None
+    assert isinstance(found.environment, dict)
+    return tuple(Check(**{**item, "items": tuple(item["items"])}) for item in found.environment["checks"])
+
+
+def _audit(run: Run) -> None:
+    stage, task = run.plan.audit(), run.plan.experiment.task
+    started, began = run.clock(), time.monotonic()
+    with guarded(run, stage):
+        pools = {split.value: task.samples(split) for split in Split}
+        corpus = task.corpus() if isinstance(task, HasCorpus) else ()
+        checks = audit(pools, corpus, corpus_is_lookup=bool(getattr(task, "corpus_is_lookup", False)))
+        for other in run.plan.other_tasks:
+            checks += _other_checks(other, pools[Split.HOLDOUT.value])
+        run.store.finish(
+            stage_row(
+                run,
+                stage,
+                started=started,
+                seconds=time.monotonic() - began,
+                tokens=(0, 0),
+                environment={**machine(), "checks": [asdict(check) for check in checks]},
+            )
+        )
+
+
+def _other_checks(other: Task, holdout: Sequence[Sample]) -> tuple[Check, ...]:
+    """Return whether another task that a step trains on brings the holdout's texts, under the names of the leaks."""
+    # Ids and groups mean something within one task only.
+    train = [replace(sample, id=f"{other.name}/{sample.id}", group=None) for sample in other.samples(Split.TRAIN)]
+    plain = [replace(sample, group=None) for sample in holdout]
+    found = audit({"train": train, "dev": (), "holdout": plain})
+    leaks = [check for check in found if check.status == "invalid" and leaked_holdout_ids([check])]
+    if leaks:
+        return tuple(
+            replace(check, detail=f"in task {other.name}, on which a step trains: {check.detail}") for check in leaks
+        )
+    detail = f"none of its {len(train):,} training texts is one of the holdout's"
+    return (Check(name=f"holdout text in task {other.name}", status="ok", detail=detail, kind="data"),)

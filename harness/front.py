@@ -23,6 +23,7 @@ def run_and_report(
     known_negative: bool = False,
     until: Until | None = None,
     fresh: bool = False,
+    ignore_memory: bool = False,
 ) -> Outcome:
     """Run `experiment` and draw its page, the index and verdicts.json beside the store.
 
@@ -30,7 +31,14 @@ def run_and_report(
     """
     store = Store(store_path)
     progress = TerminalProgress(stream, prefix=name) if stream else SilentProgress()
-    options = Options(file=file, shown=shown, known_negative=known_negative, until=until, fresh=fresh)
+    options = Options(
+        file=file,
+        shown=shown,
+        known_negative=known_negative,
+        until=until,
+        fresh=fresh,
+        ignore_memory=ignore_memory,
+    )
     outcome = run(experiment, name=name, store=store, progress=progress, options=options)
     draw(store)
     return outcome

@@ -13,7 +13,9 @@ from harness.experiment import Experiment
 from harness.insights.power import enough_evidence, grouping
 from harness.plan import Plan
 from harness.protocols import CorpusMetric
+from harness.runner.room import planned
 from harness.samples import Split
+from harness.systems import System
 
 
 def outlook(experiment: Experiment, *, name: str, store_path: Path) -> Iterator[str]:
@@ -33,9 +35,21 @@ def outlook(experiment: Experiment, *, name: str, store_path: Path) -> Iterator[
     for sentence in too_small(experiment):
         yield f"{name}: {sentence}"
     yield f"{name}: {states['stored']} stages stored, {states['to run']} not (on holdout only the chosen pair runs)"
+    for system in plan.tuned:
+        if plan.tune(system, experiment.seeds[0]).key not in stored:
+            yield from (f"  {said}" for said in _estimated(plan, system, store_path.parent))
     for stage in stages:
         state = "stored" if stage.key in stored else "if chosen" if stage.split is Split.HOLDOUT else "to run"
         yield f"  {state:<10}{stage.label}"
+
+
+def _estimated(plan: Plan, system: System, folder: Path) -> Iterator[str]:
+    """Yield what the training of one system would take, a sentence a step."""
+    try:
+        for found in planned(plan, system, folder=folder):
+            yield found.sentence if found.fits else f"{found.sentence}: does not fit"
+    except HarnessError as error:
+        yield f"{system.name}: its memory cannot be estimated: {error}"
 
 
 def too_small(experiment: Experiment) -> Iterator[str]:

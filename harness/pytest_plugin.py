@@ -35,6 +35,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--fresh", action="store_true", help="forget what is stored of the chosen experiments, measure anew"
     )
+    group.addoption(
+        "--ignore-memory", action="store_true", help="train also what by its estimate does not fit the free memory"
+    )
     group.addoption("--store", default="reports/results.duckdb", metavar="PATH", help="where results are kept")
     group.addoption(
         "--executor", choices=("local", "ray"), default="local", help="where stages run; ray is not available yet"
@@ -127,6 +130,7 @@ class ExperimentItem(pytest.Item):
             known_negative=self.known_negative,
             until=self.config.getoption("--until"),
             fresh=bool(self.config.getoption("--fresh")),
+            ignore_memory=bool(self.config.getoption("--ignore-memory")),
         )
         decision = self.outcome.decision
         self.user_properties += self._properties()

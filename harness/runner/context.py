@@ -50,13 +50,14 @@ class Engines:
 
 @dataclass(frozen=True)
 class Run:
-    """One execution of one plan."""
+    """One execution of one plan. ignore_memory: train also what seems not to fit."""
 
     plan: Plan
     store: Store
     progress: Progress
     engines: Engines
     clock: Callable[[], datetime] = utc_now
+    ignore_memory: bool = False
 
     def samples(self, task: Task, split: Split) -> tuple[Sample, ...]:
         """Return the split's samples with `expected` filled in by the task's own reader."""

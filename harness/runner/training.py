@@ -13,6 +13,7 @@ from harness.protocols import Task
 from harness.recipes import Steps
 from harness.runner.context import Run
 from harness.runner.resolve import resolve
+from harness.runner.room import check_room
 from harness.runner.streaming import guarded, machine, stage_row
 from harness.runner.teaching import job_of
 from harness.samples import Check
@@ -117,6 +118,7 @@ def _train(run: Run, system: System, step: TuneStep, steps: Sequence[TuneStep]) 
     with guarded(run, stage):
         folders = {one.stage.key: found for one in steps if (found := _folder_of(run, one.stage)) is not None}
         job, taught = job_of(run, system, step, folders)
+        check_room(job, progress=run.progress, ignore=run.ignore_memory)
         result: TuneResult = resolve(recipe.trainer)(job, progress=run.progress)
         run.store.finish(
             stage_row(

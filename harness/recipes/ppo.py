@@ -36,7 +36,7 @@ class PPO(Reinforced):
     value_clip: float = 0.2
     value_rate: float = 1e-3
 
-    trainer: ClassVar[str] = "harness.tuning.ppo:fit"
+    trainer: ClassVar[str] = "harness.tuning.ppo.fit:fit"
     method: ClassVar[str] = "ppo"
 
     def __post_init__(self) -> None:

@@ -9,7 +9,8 @@ from harness.jobs import TuneJob, TuneResult
 from harness.protocols import Progress
 from harness.recipes import GRPO
 from harness.tuning.course import Begun, Course, carry_out
-from harness.tuning.policy import keep_reference, on_served_prompts, policy, policy_course, policy_settings
+from harness.tuning.policy import keep_reference, policy, policy_course, policy_settings
+from harness.tuning.policy_trainer import on_served_prompts
 
 
 def fit(job: TuneJob, *, progress: Progress) -> TuneResult:
@@ -32,4 +33,12 @@ def _prepare(begun: Begun, *, progress: Progress) -> Course:
     )
     trainer = on_served_prompts(GRPOTrainer, twofold=True)(policy=made, begun=begun, args=config)
     keep_reference(trainer, begun, recipe.beta)
-    return policy_course(begun, made, trainer, checks, answers=recipe.batch_size * recipe.generations)
+    return policy_course(
+        begun,
+        made,
+        trainer,
+        checks,
+        answers=recipe.batch_size * recipe.generations,
+        steps=config.max_steps,
+        fed=trainer._tokenize_prompts([str(place) for place in range(len(made.rows))])[0],
+    )

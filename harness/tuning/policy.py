@@ -1,26 +1,23 @@
 """TRL's trainers of policies, on prompts as they are served, with our graders and an exact reward on DEV."""
 
 import math
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-from datasets import Dataset
-from torch.utils.data import Sampler
 from transformers import Trainer
 
 from harness.errors import StageFailed
 from harness.protocols import Progress
 from harness.recipes import Reinforced
+from harness.samples import Check
 from harness.tuning.course import Begun, Course
 from harness.tuning.grading import Grading, grading
 from harness.tuning.history import Goal
 from harness.tuning.network import attend_fast
 from harness.tuning.reference import Reference
-from harness.tuning.rewarded import FLAT_STEPS, ends_check, flat_reward, prompts_check, varies_check
-from harness.tuning.rollouts import Drawing, autocast, draw_completions, drawing, think, with_room
+from harness.tuning.rewarded import ends_check, prompts_check, varies_check
+from harness.tuning.rollouts import Drawing, draw_completions, drawing, with_room
 from harness.tuning.rows import Row, draw, make_rows
 from harness.tuning.settings import shared_settings
 from harness.weights.loading import load_tokenizer
@@ -31,6 +28,11 @@ _LOGGED = {
     "reward_std": "reward_deviation",
     "frac_reward_zero_std": "groups_of_one_reward",
     "kl": "kl",
+    "kl_per_answer": "kl_per_answer",
+    "kl_coefficient": "kl_coefficient",
+    "clip_fraction": "clip_fraction",
+    "value_loss": "value_loss",
+    "explained_variance": "explained_variance",
     "entropy": "entropy",
     "completions/mean_length": "completion_tokens",
     "completions/clipped_ratio": "completions_clipped",
@@ -75,7 +77,7 @@ class Policy:
         return {**_LOGGED, **graders, **on_dev}
 
 
-def policy(begun: Begun, progress: Progress) -> tuple[Policy, tuple[Any, ...]]:
+def policy(begun: Begun, progress: Progress) -> tuple[Policy, tuple[Check, ...]]:
     """Return what the policy of `begun` learns from, and the checks on its prompts.
 
     Raises StageFailed where no prompt fits.
@@ -141,13 +143,21 @@ def policy_settings(begun: Begun, made: Policy, *, generations: int) -> dict[str
     }
 
 
-def policy_course(begun: Begun, made: Policy, trainer: Any, checks: tuple[Any, ...], *, answers: int) -> Course:
-    """Return the course of `trainer`. answers: completions a step."""
-    recipe, tokenizer = begun.recipe, begun.tokenizer
-    fed = trainer._tokenize_prompts([str(place) for place in range(len(made.rows))])[0]
+def policy_course(
+    begun: Begun,
+    made: Policy,
+    trainer: Any,
+    checks: tuple[Check, ...],
+    *,
+    answers: int,
+    steps: int,
+    fed: Sequence[Sequence[int]],
+) -> Course:
+    """Return the course of `trainer`. answers: completions a batch. fed: the tokens it makes of each row's prompt."""
+    tokenizer = begun.tokenizer
     end = str(tokenizer.convert_ids_to_tokens(made.how.ends[0]))
 
-    def later() -> tuple[Any, ...]:
+    def later() -> tuple[Check, ...]:
         made.grading.close()
         history = trainer.state.log_history
         ends = ends_check(history, answers=answers, most=made.how.most, end=end)
@@ -156,7 +166,7 @@ def policy_course(begun: Begun, made: Policy, trainer: Any, checks: tuple[Any, .
     return Course(
         trainer=trainer,
         rows=made.rows,
-        steps=rollout_steps(recipe, len(made.rows)),
+        steps=steps,
         evaluates=bool(made.dev),
         checks=(*checks, prompts_check(fed, made.rows, load_tokenizer(begun.ground.model))),
         goal=GOAL,
@@ -165,7 +175,7 @@ def policy_course(begun: Begun, made: Policy, trainer: Any, checks: tuple[Any, .
         environment=lambda: {
             "train_rows": len(made.rows),
             "dev_rows": len(made.dev),
-            "completions_a_step": answers,
+            "completions_a_batch": answers,
             "completion_tokens": made.how.most,
         },
         later=later,
@@ -186,134 +196,15 @@ def keep_reference(trainer: Any, begun: Begun, beta: float) -> None:
         trainer.ref_model = Reference(begun.network, begun.ground, begun.recipe.adapter, begun.precision)
 
 
-def dataset(made: Policy) -> Dataset:
-    """Return what TRL holds of the prompts: where they stand."""
-    return Dataset.from_dict({"prompt": [str(place) for place in range(len(made.rows))]})
+def evaluate(trainer: Any, policy: Policy) -> dict[str, float]:
+    """Return and log the reward of greedy answers on DEV, and tell those who watch."""
+    metrics = policy.dev_rewards(trainer.model)
+    Trainer.log(trainer, metrics)
+    count_epochs(trainer, policy)
+    trainer.control = trainer.callback_handler.on_evaluate(trainer.args, trainer.state, trainer.control, metrics)
+    return metrics
 
 
-def on_served_prompts(kind: type[Any], *, twofold: bool) -> type[Any]:  # noqa: C901 - short methods, each of its own
-    """Return `kind`, a policy trainer of TRL, working on a Policy.
-
-    twofold: whether its generation returns probabilities beside the tokens.
-    """
-
-    class PolicyTrainer(kind):  # type: ignore[misc]
-        def __init__(self, *, policy: Policy, begun: Begun, **arguments: Any) -> None:
-            self._policy, self._begun = policy, begun
-            super().__init__(
-                model=begun.network,
-                reward_funcs=[self._rewarded],
-                train_dataset=dataset(policy),
-                processing_class=begun.tokenizer,
-                **arguments,
-            )
-            # TRL knows those of the model's files, and would count an answer that the template ends as cut.
-            self.eos_token_ids = list(policy.how.ends)
-
-        def _generate_and_score_completions(self, *arguments: Any) -> Any:
-            with warnings.catch_warnings():
-                # TRL asks for a setting by a name that transformers has deprecated, at every step.
-                warnings.simplefilter("ignore", FutureWarning)
-                return super()._generate_and_score_completions(*arguments)
-
-        def _rewarded(self, prompts: Any, completion_ids: Any, log_metric: Any, **_: Any) -> list[float]:
-            return self._policy.rewards(prompts, completion_ids, log_metric)
-
-        def _tokenize_prompts(self, prompts: list[str]) -> tuple[list[list[int]], None, dict[str, Any]]:
-            return self._policy.tokens(prompts), None, {}
-
-        def _generate_single_turn(self, prompt_ids: list[list[int]], *_: Any, **__: Any) -> Any:
-            found = [list(ids) for ids in draw_completions(self.model, prompt_ids, self._policy.how)]
-            return (found, None) if twofold else found
-
-        def _get_per_token_logps_and_entropies(
-            self,
-            model: Any,
-            input_ids: torch.Tensor,
-            attention_mask: torch.Tensor,
-            logits_to_keep: int,
-            batch_size: int | None = None,
-            **_: Any,
-        ) -> tuple[torch.Tensor, torch.Tensor, None]:
-            if isinstance(model, Reference):
-                with model.opened() as network, torch.no_grad():
-                    return self._get_per_token_logps_and_entropies(
-                        network, input_ids, attention_mask, logits_to_keep, batch_size
-                    )
-            size = batch_size or len(input_ids)
-            with autocast(self._begun.precision):
-                parts = [
-                    think(model, ids, mask, answer=logits_to_keep, temperature=self.temperature)
-                    for ids, mask in zip(input_ids.split(size), attention_mask.split(size), strict=True)
-                ]
-            return torch.cat([part.logprobs for part in parts]), torch.cat([part.entropy for part in parts]), None
-
-        def _get_train_sampler(self, *_: Any, **__: Any) -> Sampler[int]:
-            return Groups(
-                len(self.train_dataset),
-                prompts=self.args.generation_batch_size // self.num_generations,
-                generations=self.num_generations,
-                repeats=self.args.steps_per_generation,
-                steps=self.args.max_steps,
-                seed=self.args.seed,
-            )
-
-        def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
-            """Return and log the reward of greedy answers on DEV."""
-            metrics = self._policy.dev_rewards(self.model)
-            Trainer.log(self, metrics)
-            self._count_epochs()
-            self.control: Any = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
-            return metrics
-
-        def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-            if "loss" in logs:
-                logs["num_input_tokens_seen"] = self.state.num_input_tokens_seen
-            super().log(logs, start_time)
-            self._count_epochs()
-            if self.state.global_step == FLAT_STEPS and "loss" in logs:
-                fact = flat_reward(self.state.log_history)
-                if fact is not None:
-                    self._policy.progress.say(fact)
-
-        def _count_epochs(self) -> None:
-            # The whole run is one epoch to the trainer.
-            self.state.log_history[-1]["epoch"] *= self._policy.epochs
-
-        def create_model_card(self, *_: Any, **__: Any) -> None:
-            """Write no card: a checkpoint is no publication."""
-
-        def _send_telemetry(self) -> None:
-            """Send nothing anywhere."""
-
-    return PolicyTrainer
-
-
-class Groups(Sampler[int]):
-    """The prompts of a whole run, step by step; each step's prompts stand `generations` times, one after the other.
-
-    A step's prompts come again for each part that a step is computed in: TRL reads them once a part, and answers them
-    once. The order is that of one seed, so that a run that resumes finds it again.
-    """
-
-    def __init__(self, size: int, *, prompts: int, generations: int, repeats: int, steps: int, seed: int) -> None:
-        self._size, self._prompts, self._generations = size, prompts, generations
-        self._repeats, self._steps, self._seed = repeats, steps, seed
-
-    def __len__(self) -> int:
-        return self._steps * self._repeats * self._prompts * self._generations
-
-    def __iter__(self) -> Iterator[int]:
-        stream = shuffled(self._size, seed=self._seed)
-        for _ in range(self._steps):
-            chosen = [next(stream) for _ in range(self._prompts)]
-            for _ in range(self._repeats):
-                for place in chosen:
-                    yield from [place] * self._generations
-
-
-def shuffled(size: int, *, seed: int) -> Iterator[int]:
-    """Yield the places below `size` in a new order each time round, without end."""
-    generator = torch.Generator().manual_seed(seed)
-    while True:
-        yield from torch.randperm(size, generator=generator).tolist()
+def count_epochs(trainer: Any, policy: Policy) -> None:
+    """Write passes over the prompts into the newest entry of the log: the whole run is one epoch to the trainer."""
+    trainer.state.log_history[-1]["epoch"] *= policy.epochs

@@ -13,7 +13,7 @@ CLIPPED, SAME, REWARD = "completions/clipped_ratio", "frac_reward_zero_std", "re
 # Most clipped completions that are passed over.
 _CLIPPED = 0.1
 # Steps without any difference between rewards after which the run says so.
-FLAT_STEPS = 5
+_FLAT_STEPS = 5
 _REMEDY = (
     "give a reward that grades, such as JsonFields(), or warm the model up with supervised tuning first, as in "
     "Steps([SFT(...), GRPO(...)])"
@@ -65,15 +65,21 @@ def ends_check(history: History, *, answers: int, most: int, end: str) -> Check:
 
 def flat_reward(history: History) -> str | None:
     """Return in words that the first rewards taught nothing, None where some differ or steps are yet to come."""
-    steps = [entry for entry in history if entry.get(SAME) is not None][:FLAT_STEPS]
-    if len(steps) < FLAT_STEPS or any(float(entry[SAME]) < 1 for entry in steps):
+    steps = [entry for entry in history if entry.get(SAME) is not None][:_FLAT_STEPS]
+    if len(steps) < _FLAT_STEPS or any(float(entry[SAME]) < 1 for entry in steps):
         return None
     values = [float(entry[REWARD]) for entry in steps]
     said = f"{values[0]:g}" if min(values) == max(values) else f"{min(values):g} to {max(values):g}"
     return (
-        f"in the first {FLAT_STEPS} steps all answers to a prompt had the same reward ({said}), so nothing was "
+        f"in the first {_FLAT_STEPS} steps all answers to a prompt had the same reward ({said}), so nothing was "
         f"learned from them; {_REMEDY}"
     )
+
+
+def flat_now(history: History) -> bool:
+    """Tell whether the newest entry is the one that makes `flat_reward` speak."""
+    told = sum(entry.get(SAME) is not None for entry in history)
+    return told == _FLAT_STEPS and history[-1].get(SAME) is not None and flat_reward(history) is not None
 
 
 def varies_check(history: History) -> Check:

@@ -9,7 +9,8 @@ from harness.jobs import TuneJob, TuneResult
 from harness.protocols import Progress
 from harness.recipes import RLOO
 from harness.tuning.course import Begun, Course, carry_out
-from harness.tuning.policy import keep_reference, on_served_prompts, policy, policy_course, policy_settings
+from harness.tuning.policy import keep_reference, policy, policy_course, policy_settings
+from harness.tuning.policy_trainer import on_served_prompts
 
 
 def fit(job: TuneJob, *, progress: Progress) -> TuneResult:
@@ -37,4 +38,12 @@ def _prepare(begun: Begun, *, progress: Progress) -> Course:
             f"{recipe.adapter.name} cannot be trained by RLOO: {str(error).splitlines()[0]}; give LoRA(), or use GRPO"
         ) from error
     keep_reference(trainer, begun, recipe.beta)
-    return policy_course(begun, made, trainer, checks, answers=recipe.batch_size * recipe.generations)
+    return policy_course(
+        begun,
+        made,
+        trainer,
+        checks,
+        answers=recipe.batch_size * recipe.generations,
+        steps=config.max_steps,
+        fed=trainer._tokenize_prompts([str(place) for place in range(len(made.rows))])[0],
+    )

@@ -13,8 +13,8 @@ from harness.jobs import TuneJob
 from harness.models import Model
 from harness.recipes import GRPO, SFT, Full, LoRA, Weighted
 from harness.samples import Answer, Sample
+from harness.tuning.groups import Groups
 from harness.tuning.grpo import fit
-from harness.tuning.policy import Groups
 from harness.tuning.sft import fit as fit_sft
 from harness.weights.adapted import attach, switched_off
 from harness.weights.loading import load_model

@@ -1,0 +1,1 @@
+"""Proximal policy optimisation: estimates, losses, the value head, and the loop over them."""

@@ -4,6 +4,7 @@ import hashlib
 import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 from harness.errors import StageFailed
 from harness.jobs import TuneJob
@@ -89,6 +90,6 @@ def _replay(run: Run, system: System, step: TuneStep) -> tuple[tuple[Example, ..
         said.append(f"{count:,} of {len(pool):,} training examples of {task.name} ({ratio:.0%} of {new:,} new ones)")
     if not said:
         return (), ()
-    status = "warning" if short or not drawn else "ok"
+    status: Literal["ok", "warning"] = "warning" if short or not drawn else "ok"
     detail = f"replayed beside {step.task.name}: {', '.join(said)}{'; there are no more' if short else ''}"
     return tuple(drawn), (Check(name="replay", status=status, detail=detail),)

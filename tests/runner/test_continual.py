@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from harness import DPO, ExactMatch, Guard, InvalidExperiment, Sample, Split, Steps
+from harness import DPO, ExactMatch, Guard, InvalidExperiment, Sample, Split, Steps, ZeroShot
 from harness.engine.scripted import ScriptedTuning
 from harness.outlook import outlook
 from harness.plan import Plan
@@ -119,7 +119,9 @@ def test_a_step_is_handed_its_task_and_what_came_before(store):
 
 def test_what_learns_from_pairs_is_handed_the_tasks_own(store):
     rows = {split: tuple(replace(s, rejected="no") for s in numbers(split)) for split in Split}
-    experiment = lamps_experiment(task=Lamps(rows=rows), recipes=[Steps([lamps_step(), DPO(label="dpo")])])
+    experiment = lamps_experiment(
+        task=Lamps(rows=rows), recipes=[Steps([lamps_step(), DPO(label="dpo", prompt=ZeroShot())])]
+    )
     job, checks = taught(experiment, store)
 
     assert (len(job.pairs), len(job.dev_pairs), job.votes, checks) == (60, 40, (), ())

@@ -58,6 +58,7 @@ def _check_ours_alone(recipe: "SFT", said: str) -> None:
         ("watch", recipe.watch is not None),
         ("search", recipe.search is not None),
         ('learning_rate="find"', recipe.learning_rate == "find"),
+        ('learn="assistant"', recipe.learn == "assistant"),
     ):
         if given:
             raise recipe.refused(f"{name}, {said}", "works in one process of our own trainer; leave one of them out")

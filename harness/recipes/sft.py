@@ -1,7 +1,7 @@
 """Supervised fine-tuning: learn the reference answers, given the prompts as they will be served."""
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from harness.protocols import Task
 from harness.recipes.carriers import Backend, Sharing, check_carrier
@@ -15,6 +15,8 @@ _CHANGED = {"key": "changed"}
 class SFT(Trained):
     """Train on (prompt, reference answer) pairs; the loss counts the answer's tokens and its end token only.
 
+    learn: "assistant" adds the assistant's earlier turns of each conversation to the loss, each with its end token;
+    dev loss is of the answers in any case.
     task: whose examples are learned, for a step of `Steps`; None is the experiment's. mix: examples of earlier tasks
     that are learned again, {task: how many for one new one}, drawn by the seed. keep: what holds the weights that
     earlier tasks need.
@@ -25,6 +27,7 @@ class SFT(Trained):
     "zero3" and "fsdp2" the weights as well.
     """
 
+    learn: Literal["answer", "assistant"] = field(default="answer", metadata=_CHANGED)
     backend: Backend | None = field(default=None, metadata=_CHANGED)
     devices: int = field(default=1, metadata=_CHANGED)
     strategy: Sharing | None = field(default=None, metadata=_CHANGED)
@@ -40,6 +43,8 @@ class SFT(Trained):
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "mix", as_mix(self.mix))
+        if self.learn not in ("answer", "assistant"):
+            raise self.refused(f"learn={self.learn!r}", 'give "answer" or "assistant"')
         check_carrier(self)
 
     @property

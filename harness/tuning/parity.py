@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.samples import Check, Example
+from harness.tuning.earlier_turns import labels_of, spans_of
 from harness.tuning.prompt_faults import prompt_fault
 from harness.tuning.rows import IGNORED, Row
 from harness.weights.rendering import answer_ids, end_id, prompt_ids
@@ -32,15 +33,18 @@ def collated_rows(rows: Sequence[Row], collator: Collator, *, batch_size: int) -
             yield Collated(tuple(ids[seen].tolist()), (*labels[seen].tolist(), *hidden))
 
 
-def check_parity(collated: Sequence[Collated], examples: Sequence[Example], tokenizer: Any) -> Check:
+def check_parity(
+    collated: Sequence[Collated], examples: Sequence[Example], tokenizer: Any, *, turns: bool = False
+) -> Check:
     """Return the check "prompt parity": each row equals the served prompt and the whole answer, token by token.
 
     tokenizer: the one that serves; prompts are rendered anew here, so that a fault in making rows is found too.
+    turns: the assistant's earlier turns in the prompt are learned too, and nothing else of it.
     """
     faults = [
         {"id": example.id, "fault": fault}
         for example, row in zip(examples, collated, strict=True)
-        if (fault := _fault(row, example, tokenizer)) is not None
+        if (fault := _fault(row, example, tokenizer, turns=turns)) is not None
     ]
     if not faults:
         detail = (
@@ -58,7 +62,7 @@ def check_parity(collated: Sequence[Collated], examples: Sequence[Example], toke
     )
 
 
-def _fault(row: Collated, example: Example, tokenizer: Any) -> str | None:
+def _fault(row: Collated, example: Example, tokenizer: Any, *, turns: bool) -> str | None:
     """Return what is wrong with a row in words, None where nothing is."""
     served = tuple(prompt_ids(tokenizer, example.prompt))
     answer = tuple(answer_ids(tokenizer, example.answer, end=True))
@@ -67,9 +71,12 @@ def _fault(row: Collated, example: Example, tokenizer: Any) -> str | None:
         return "the whole row is masked: nothing of it is learned"
     if row.ids[: len(served)] != served:
         return prompt_fault(row.ids, example.prompt, tokenizer)
-    if row.ids[len(served) :] == answer and learned == answer and row.labels[: len(served)] == (IGNORED,) * len(served):
+    wanted = labels_of(served, spans_of(tokenizer, example.prompt, served)[0] if turns else ())
+    if row.ids[len(served) :] == answer and row.labels == (*wanted, *answer):
         return None
-    return _answer_fault(row, served, answer, learned)
+    if turns and row.labels[: len(served)] != wanted:
+        return "what is learned of the prompt is not the assistant's earlier turns"
+    return _answer_fault(row, served, answer, learned[sum(label != IGNORED for label in wanted) :])
 
 
 def _answer_fault(row: Collated, served: tuple[int, ...], answer: tuple[int, ...], learned: tuple[int, ...]) -> str:

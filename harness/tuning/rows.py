@@ -3,22 +3,28 @@
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from harness.errors import StageFailed
 from harness.samples import Check, Example
 from harness.weights.rendering import answer_ids, prompt_ids
 
 IGNORED = -100  # the label that torch's cross entropy leaves out
+Span = tuple[int, int]
+Drawn = TypeVar("Drawn")
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Token ids of one example. answer: ends with the token that ends the model's turn."""
+    """Token ids of one example. answer: ends with the token that ends the model's turn.
+
+    also: parts of the prompt that are learned too, from a place to before another.
+    """
 
     example: Example
     prompt: tuple[int, ...]
     answer: tuple[int, ...]
+    also: tuple[Span, ...] = ()
 
     @property
     def tokens(self) -> int:
@@ -26,13 +32,13 @@ class Row:
 
     def features(self) -> dict[str, list[int]]:
         """Return what a collator takes."""
-        return {
-            "input_ids": [*self.prompt, *self.answer],
-            "labels": [IGNORED] * len(self.prompt) + [*self.answer],
-        }
+        labels = [IGNORED] * len(self.prompt) + [*self.answer]
+        for start, stop in self.also:
+            labels[start:stop] = self.prompt[start:stop]
+        return {"input_ids": [*self.prompt, *self.answer], "labels": labels}
 
 
-def draw(examples: Sequence[Example], limit: int | None, *, seed: int) -> list[Example]:
+def draw(examples: Sequence[Drawn], limit: int | None, *, seed: int) -> list[Drawn]:
     """Return `limit` of the examples drawn by `seed`, in their own order; all where there are no more."""
     if limit is None or limit >= len(examples):
         return list(examples)

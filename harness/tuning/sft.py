@@ -11,6 +11,7 @@ from harness.protocols import Progress
 from harness.recipes import SFT
 from harness.samples import Check
 from harness.tuning.course import Begun, Course, carry_out, steps_of
+from harness.tuning.earlier_turns import with_earlier_turns
 from harness.tuning.external.outside import fit_outside
 from harness.tuning.network import attend_fast
 from harness.tuning.parity import check_parity, collated_rows
@@ -38,6 +39,11 @@ def _prepare(begun: Begun) -> Course:
     rows, rows_check = fitting(
         make_rows(tokenizer, draw(job.train, recipe.limit, seed=job.seed)), longest=begun.longest, kind="train"
     )
+    turns = recipe.learn == "assistant"
+    turns_checks: tuple[Check, ...] = ()
+    if turns:
+        rows, check = with_earlier_turns(tokenizer, rows)
+        turns_checks = (check,)
     dev_rows, dev_check = _dev_rows(job, recipe, tokenizer, begun.longest)
     attend_fast(begun.network, begun.precision, longest=max(row.tokens for row in rows))
     steps = steps_of(recipe, len(rows))
@@ -58,13 +64,13 @@ def _prepare(begun: Begun) -> Course:
         processing_class=tokenizer,
     )
     collated = list(collated_rows(rows, trainer.data_collator, batch_size=recipe.batch_size))
-    parity = check_parity(collated, [row.example for row in rows], load_tokenizer(begun.ground.model))
+    parity = check_parity(collated, [row.example for row in rows], load_tokenizer(begun.ground.model), turns=turns)
     return Course(
         trainer=trainer,
         rows=rows,
         steps=steps,
         evaluates=bool(dev_rows),
-        checks=(rows_check, dev_check, parity),
+        checks=(rows_check, *turns_checks, dev_check, parity),
         environment=lambda: {
             "train_rows": len(rows),
             "dev_rows": len(dev_rows),

@@ -1,0 +1,119 @@
+"""Conversations of several turns: what each says is learned where the template renders it as it was said."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from harness.errors import InvalidExperiment, StageFailed
+from harness.jobs import TuneJob
+from harness.models import Model
+from harness.recipes import SFT, LoRA
+from harness.samples import Example, Message
+from harness.tuning.earlier_turns import spans_of, with_earlier_turns
+from harness.tuning.parity import Collated, check_parity
+from harness.tuning.rows import IGNORED, make_rows
+from harness.tuning.sft import fit
+from harness.weights.loading import load_tokenizer
+
+PROMPT = (
+    Message("system", "Be brief."),
+    Message("user", "red or blue?"),
+    Message("assistant", "blue"),
+    Message("user", "why?"),
+    Message("assistant", "I like it."),
+    Message("user", "and green?"),
+)
+EXAMPLE = Example(id="talk", prompt=PROMPT, answer="no")
+# Past turns lose their last word, as templates do that strip what was thought.
+REWRITING = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' }}"
+    "{{ message['content'].split(' ')[0] if message['role'] == 'assistant' else message['content'] }}"
+    "{{ '<|im_end|>\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+
+
+def learned(tokenizer: Any, labels: list[int]) -> str:
+    return str(tokenizer.decode([label for label in labels if label != IGNORED]))
+
+
+def test_each_turn_of_the_assistant_is_learned_with_its_end_and_nothing_else(tiny: Model) -> None:
+    tokenizer = load_tokenizer(tiny)
+    assert "{% generation %}" not in tokenizer.chat_template
+
+    (row,), check = with_earlier_turns(tokenizer, make_rows(tokenizer, [EXAMPLE]))
+
+    assert learned(tokenizer, row.features()["labels"]) == "blue<|im_end|>I like it.<|im_end|>no<|im_end|>"
+    assert check.status == "ok"
+    assert check.detail == "2 earlier turns of 1 conversations are learned beside the 1 answers"
+
+
+def test_a_turn_that_the_template_rewrites_is_counted_and_not_learned(tiny: Model) -> None:
+    tokenizer = load_tokenizer(tiny)
+    tokenizer.chat_template = REWRITING
+
+    (row,), check = with_earlier_turns(tokenizer, make_rows(tokenizer, [EXAMPLE]))
+
+    assert learned(tokenizer, row.features()["labels"]) == "blue<|im_end|>no<|im_end|>"
+    assert (check.status, check.items) == ("warning", ("talk",))
+    assert check.detail.startswith("1 of 2 earlier turns are not rendered as they were said")
+
+
+def test_where_no_turn_is_rendered_as_said_the_run_stops(tiny: Model) -> None:
+    tokenizer = load_tokenizer(tiny)
+    tokenizer.chat_template = REWRITING
+    talk = (Message("user", "?"), Message("assistant", "two words"), Message("user", "?"))
+
+    with pytest.raises(StageFailed, match=r"1 of 1 earlier turns .*leave out learn=\"assistant\""):
+        with_earlier_turns(tokenizer, make_rows(tokenizer, [Example(id="t", prompt=talk, answer="no")]))
+
+
+def test_a_prompt_without_a_template_has_no_turns_to_find(tiny: Model) -> None:
+    tokenizer = load_tokenizer(tiny)
+    tokenizer.chat_template = None
+    (row,) = make_rows(tokenizer, [EXAMPLE])
+
+    assert spans_of(tokenizer, PROMPT, row.prompt) == ((), 2)
+
+
+@pytest.mark.parametrize("fault", ["none", "a turn unlearned", "a question learned"])
+def test_parity_looks_at_every_turn(tiny: Model, fault: str) -> None:
+    tokenizer = load_tokenizer(tiny)
+    (row,), _ = with_earlier_turns(tokenizer, make_rows(tokenizer, [EXAMPLE]))
+    features = row.features()
+    labels = features["labels"]
+    start, stop = row.also[0]
+    if fault == "a turn unlearned":
+        labels[start:stop] = [IGNORED] * (stop - start)
+    if fault == "a question learned":
+        labels[:start] = features["input_ids"][:start]
+
+    check = check_parity([Collated(tuple(features["input_ids"]), tuple(labels))], [EXAMPLE], tokenizer, turns=True)
+
+    assert check.status == ("ok" if fault == "none" else "invalid")
+    assert fault == "none" or "not the assistant's earlier turns" in check.detail
+
+
+def test_training_on_all_turns_learns_them(job: Callable[..., TuneJob], heard, tiny: Model) -> None:
+    train = tuple(Example(id=f"t{place}", prompt=PROMPT, answer="no") for place in range(8))
+    recipe = SFT(adapter=LoRA(rank=8), epochs=6, learning_rate=1e-2, learn="assistant", evaluate_every=6)
+
+    result = fit(job(recipe, train=train, dev=train[:2]), progress=heard)
+
+    losses = [point.value for point in result.log if point.name == "loss"]
+    assert losses[0] - losses[-1] > 3
+    assert {check.name: check.status for check in result.checks}["prompt parity"] == "ok"
+    assert {check.name: check.status for check in result.checks}["earlier turns learned"] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"learn": "all"}, 'SFT(learn=\'all\'): give "answer" or "assistant"'),
+        ({"learn": "assistant", "backend": "axolotl"}, 'learn="assistant"'),
+    ],
+)
+def test_nonsense_is_refused_with_its_field(changed: Any, said: str) -> None:
+    with pytest.raises(InvalidExperiment) as refused:
+        SFT(**changed)
+    assert said in str(refused.value)

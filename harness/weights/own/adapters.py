@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -48,11 +48,10 @@ def put_on(base: Any, adapter: Adapter) -> Any:
     Raises StageFailed where the base is of an architecture that they do not fit.
     """
     hung, before = Hung(adapter), frozenset(base.state_dict())
-    try:
+    with ExitStack() as undone:
+        undone.callback(hung.take_off)  # where it does not fit, half of it hangs there
         _KINDS[type(adapter)](hung, base, adapter)
-    except BaseException:
-        hung.take_off()
-        raise
+        undone.pop_all()
     base.requires_grad_(False)
     hung.requires_grad_(True)
     setattr(base, ATTRIBUTE, hung)

@@ -1,0 +1,89 @@
+"""Write the measured tables of docs/methods.md from what the long experiments left in the store.
+
+    pytest experiments/ladder.py experiments/preferences.py      # an hour and more on two cores
+    python -m benchmarks.methods
+
+Each table stands between `<!-- table: NAME -->` and `<!-- end -->`; nothing else of the page is touched.
+"""
+
+import argparse
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.report.numbers import duration, estimate, rounded_or_unknown, shift, size, whole
+from harness.store.rows import Evidence
+from harness.store.store import Store
+
+PAGE = Path(__file__).parents[1] / "docs" / "methods.md"
+_BLOCK = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def main() -> int:
+    """Rewrite every table whose experiment is in the store; the others stay as they are."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--store", type=Path, default=Path("reports/results.duckdb"), metavar="PATH")
+    store = Store(parser.parse_args().store)
+    known = store.experiments()
+
+    def table(found: re.Match[str]) -> str:
+        name = found[2]
+        evidence = store.evidence(name) if name in known else None
+        if evidence is None:
+            sys.stdout.write(f"not in the store, left as it is: {name}\n")
+            return found[0]
+        lines = "\n".join(_table(evidence))
+        return f"{found[1]}{lines}\n{found[3]}"
+
+    PAGE.write_text(_BLOCK.sub(table, PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    sys.stdout.write(f"wrote {PAGE}\n")
+    return 0
+
+
+def _table(evidence: Evidence) -> Iterator[str]:
+    """Yield the lines of one experiment's recipes side by side, and where they were measured."""
+    ladder: Any = next(row.content for row in evidence.insights if row.kind == "ladder")
+    rungs: Sequence[Mapping[str, Any]] = ladder["rungs"]
+    guards = list(dict.fromkeys(forgot["guard"] for rung in rungs for forgot in rung["forgot"]))
+    unit = ladder["unit"]
+    heads = ["recipe", f"{ladder['metric']} on DEV", f"gain over {ladder['baseline']}", "trained parameters"]
+    heads += ["training", "peak memory", *guards]
+    yield ""
+    yield f"| {' | '.join(heads)} |"
+    yield f"|{'---|' * len(heads)}"
+    for rung in rungs:
+        cells = [f"**{rung['system']}**" if rung["chosen"] else rung["system"]]
+        cells += [estimate(rung["mean"], unit), shift(rung["gain"], unit), _trained(rung), duration(rung["seconds"])]
+        cells += [size(rung["memory"]), *(_forgot(rung, guard) for guard in guards)]
+        yield f"| {' | '.join(cells)} |"
+    yield ""
+    untuned = {forgot["guard"]: (forgot["untuned"], forgot["unit"]) for rung in rungs for forgot in rung["forgot"]}
+    said = [f"{guard} of the untuned model: {rounded_or_unknown(*value)}" for guard, value in untuned.items()]
+    yield f"{ladder['samples']} DEV samples; 95 % intervals; bold: chosen. {'; '.join(said)}. {_machine(evidence)}"
+    yield ""
+
+
+def _trained(rung: Mapping[str, Any]) -> str:
+    trained, total = rung["trainable"], rung["total"]
+    return "–" if trained is None or not total else f"{whole(trained)} ({100 * trained / total:.2g} %)"
+
+
+def _forgot(rung: Mapping[str, Any], guard: str) -> str:
+    found = next((one for one in rung["forgot"] if one["guard"] == guard), None)
+    return "–" if found is None else shift(found["difference"], found["unit"])
+
+
+def _machine(evidence: Evidence) -> str:
+    """Say where the recipes were trained, from the record of the first of them."""
+    known = [stage.environment for stage in evidence.stages if stage.kind == "tune"]
+    first = next((found for found in known if isinstance(found, dict)), {})
+    return (
+        f"Trained on {first.get('device')} ({first.get('machine')}, {first.get('threads')} threads), "
+        f"{first.get('dtype')} base, torch {first.get('torch')}, peft {first.get('peft')}, trl {first.get('trl')}."
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,86 @@
+"""Which weights should a recipe train? Every adapter learns the same examples, each at the best of three rates."""
+
+import math
+
+import pytest
+
+from harness import (
+    IA3,
+    MAM,
+    SFT,
+    AdaLoRA,
+    BitFit,
+    Bottleneck,
+    DoRA,
+    ExactMatch,
+    Experiment,
+    FewShot,
+    Full,
+    Gain,
+    Guard,
+    LoRA,
+    Perplexity,
+    PrefixTuning,
+    PromptTuning,
+    PTuning,
+    PTuningV2,
+    QLoRA,
+    UniPELT,
+    ZeroShot,
+)
+from harness.recipes import Adapter
+from tasks.home_commands import HomeCommands
+from tasks.story import story
+
+# An hour and more on two cores: run it by its path.
+pytestmark = pytest.mark.long
+
+EXAMPLES = 300
+ADAPTERS: tuple[Adapter, ...] = (
+    Full(),
+    LoRA(rank=16),
+    LoRA(rank=16, rslora=True),
+    DoRA(rank=16),
+    LoRA(rank=16, init="pissa"),
+    QLoRA(rank=16),
+    AdaLoRA(),
+    IA3(),
+    BitFit(),
+    PrefixTuning(),
+    PromptTuning(),
+    PTuning(),
+    PTuningV2(),
+    Bottleneck(),
+    Bottleneck(kind="houlsby"),
+    MAM(),
+    UniPELT(),
+)
+
+
+def recipe(adapter: Adapter) -> SFT:
+    """Return the recipe that differs from all others in the adapter, and in the range its rate is looked for in."""
+    low, high = adapter.rates
+    return SFT(
+        adapter=adapter,
+        limit=EXAMPLES,
+        epochs=1,
+        batch_size=4,
+        evaluate_every=25,
+        search={"learning_rate": (low, math.sqrt(low * high), high)},
+        trials=3,
+        prompt=ZeroShot(instruction="Home command to JSON."),
+        label=adapter.name,
+    )
+
+
+experiment = Experiment(
+    question="Which adapter learns home commands best from 300 examples, at what cost, and what does it forget?",
+    task=HomeCommands(language="en"),
+    model="smollm2-135m-instruct",
+    baselines=[ZeroShot(), FewShot(shots=8)],
+    recipes=[recipe(adapter) for adapter in ADAPTERS],
+    metrics=[ExactMatch()],
+    go_if=[Gain(ExactMatch(), at_least=0.10)],
+    guards=[Guard(story(), Perplexity(), by_at_most=5.0)],
+    seeds=(1,),
+)

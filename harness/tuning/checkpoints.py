@@ -11,7 +11,8 @@ from harness.fingerprint import file_sha256
 STATE = "trainer_state.json"
 _SEAL = "seal.json"
 _WEIGHTS = ("adapter_model.safetensors", "model.safetensors", "model.safetensors.index.json")
-_NEEDED = (STATE, "optimizer.pt", "scheduler.pt", "rng_state.pth")
+# One of each: several processes have a random state each, and DeepSpeed names its folder of optimiser states.
+_NEEDED = ((STATE,), ("optimizer.pt", "latest"), ("scheduler.pt",), ("rng_state.pth", "rng_state_0.pth"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,8 @@ class Found:
 
 def seal(folder: Path) -> None:
     """Write the sha256 of each file of a finished checkpoint: the seal, written last, is what makes it whole."""
-    hashes = {path.name: file_sha256(path) for path in sorted(folder.iterdir()) if path.is_file()}
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    hashes = {path.relative_to(folder).as_posix(): file_sha256(path) for path in files}
     unfinished = folder / f"{_SEAL}.unfinished"
     unfinished.write_text(json.dumps(hashes), encoding="utf-8")
     os.replace(unfinished, folder / _SEAL)
@@ -39,9 +41,9 @@ def fault(folder: Path) -> str | None:
         hashes = json.loads((folder / _SEAL).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return "it was not finished"
-    for name in _NEEDED:
-        if name not in hashes:
-            return f"it lacks {name}"
+    for names in _NEEDED:
+        if not any(name in hashes for name in names):
+            return f"it lacks {names[0]}"
     if not any(name in hashes for name in _WEIGHTS):
         return "it has no weights"
     for name, expected in hashes.items():

@@ -32,7 +32,7 @@ from harness.tuning.rate_finder import RateCurve, range_test, remembered
 from harness.tuning.rows import Row, draw
 from harness.tuning.searching import Judge, search
 from harness.tuning.starts import supplies_of
-from harness.tuning.watching import Gauge, Line, Pacer, Sealer, Watch, Watched
+from harness.tuning.watching import Begins, Gauge, Line, Pacer, Sealer, Watch, Watched
 from harness.weights.adapted import collect, count_parameters, remarks
 from harness.weights.bars import no_bars
 from harness.weights.hardware import describe, dtype_name
@@ -102,6 +102,37 @@ def carry_out(
         return within_memory(one, lambda fits: _once(fits, model, prepare, judge, progress), progress=progress)
 
     return search(job, once, progress=progress) if recipe.space else once(job)
+
+
+def train_share(
+    job: TuneJob,
+    prepare: Callable[[Begun], Course],
+    *,
+    split: Callable[[Any], None] | None,
+    witness: Callable[[Any], None],
+    progress: Progress,
+) -> None:
+    """Train as one of several processes up to the last checkpoint, from which `carry_out` goes on alone.
+
+    split: divides the trainer's weights among the processes, where they are. witness: looks at the trainer once
+    training has begun.
+    """
+    recipe, model = job.recipe, job.model
+    assert isinstance(recipe, Trained)
+    assert isinstance(model, Model)
+    with seeded(job.seed), no_bars():
+        begun = _begin(job, recipe, model, progress)
+        course = prepare(begun)
+        if split is None:
+            course = _ready(course)
+        else:
+            # A fused layer reads weights that are elsewhere now.
+            course.trainer.remove_callback(PrinterCallback)
+            train_in_float32(course.trainer.model)
+            split(course.trainer)
+        course = _accompanied(begun, course)
+        course.trainer.add_callback(Begins(lambda: witness(course.trainer)))
+        _train(begun, course, recipe, progress, None)
 
 
 def steps_of(recipe: Trained, rows: int) -> int:
@@ -259,8 +290,9 @@ def _train(begun: Begun, course: Course, recipe: Trained, progress: Progress, ju
     done = 0
     if resumed is not None:
         state = TrainerState.load_from_json(str(resumed / checkpoints.STATE))
-        if course.goal.out_of_patience(state.log_history, recipe.patience):
-            return state  # it was interrupted after its last evaluation
+        if course.goal.out_of_patience(state.log_history, recipe.patience) or state.global_step >= course.steps:
+            trainer._load_from_checkpoint(str(resumed))
+            return state  # it was interrupted after its last step
         done = int(state.global_step)
         progress.say(f"going on from {resumed.name} of {course.steps}")
     vocabulary = int(trainer.model.config.get_text_config().vocab_size)

@@ -1,6 +1,9 @@
 """Supervised fine-tuning with TRL: from a TuneJob to a tuned system on disk, with its log and its checks."""
 
 import math
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 from datasets import Dataset
@@ -11,6 +14,7 @@ from harness.protocols import Progress
 from harness.recipes import SFT
 from harness.samples import Check
 from harness.tuning.course import Begun, Course, carry_out, steps_of
+from harness.tuning.distributed.launch import train_together
 from harness.tuning.earlier_turns import with_earlier_turns
 from harness.tuning.external.outside import fit_outside
 from harness.tuning.network import attend_fast
@@ -23,7 +27,8 @@ from harness.weights.loading import load_tokenizer
 def fit(job: TuneJob, *, progress: Progress) -> TuneResult:
     """Train `job.recipe` (an SFT) on `job.train`, and return the system of the best dev loss.
 
-    A recipe that names another tuner is carried out by that one.
+    A recipe that names another tuner is carried out by that one. Where several devices share a recipe, their processes
+    train, and this one makes the tuned system of what they leave.
 
     Raises StageFailed as `harness.tuning.course.carry_out` does.
     """
@@ -31,10 +36,20 @@ def fit(job: TuneJob, *, progress: Progress) -> TuneResult:
         raise StageFailed("there is no training example; give the task samples in Split.TRAIN")
     if isinstance(job.recipe, SFT) and job.recipe.backend is not None:
         return fit_outside(job, progress=progress)
-    return carry_out(job, SFT, _prepare, progress=progress)
+    if isinstance(job.recipe, SFT) and job.recipe.devices > 1:
+        seen, checks = train_together(job, progress=progress)
+        alone = carry_out(job, SFT, prepare, progress=progress)
+        return replace(alone, checks=(*alone.checks, *checks), environment={**alone.environment, **seen})
+    return carry_out(job, SFT, prepare, progress=progress)
 
 
-def _prepare(begun: Begun) -> Course:
+def prepare(
+    begun: Begun,
+    *,
+    kind: type[AnswerTrainer] = AnswerTrainer,
+    settings: Mapping[str, Any] = MappingProxyType({}),
+) -> Course:
+    """Return the course of supervised training. kind: of trainer. settings: further ones of TRL's."""
     job, recipe, tokenizer = begun.job, begun.recipe, begun.tokenizer
     rows, rows_check = fitting(
         make_rows(tokenizer, draw(job.train, recipe.limit, seed=job.seed)), longest=begun.longest, kind="train"
@@ -54,8 +69,9 @@ def _prepare(begun: Begun) -> Course:
         steps=steps,
         every=recipe.evaluate_every or math.ceil(steps / 10),
         precision=begun.precision,
+        settings=settings,
     )
-    trainer = AnswerTrainer(
+    trainer = kind(
         autocast=begun.precision.autocast,
         dev=[row.features() for row in dev_rows],
         model=begun.network,

@@ -1,7 +1,8 @@
 """TRL's SFTTrainer, with the loss on the answers' positions, batches of like length, and an exact dev loss."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -22,9 +23,22 @@ _BATCHES_SORTED = 16
 _ROUNDING, _ROUNDING_BF16 = 1e-3, 0.05
 
 
-def trainer_config(recipe: SFT, *, folder: Path, seed: int, steps: int, every: int, precision: Precision) -> SFTConfig:
-    """Return TRL's settings of `recipe`; `every` is the number of steps between evaluations and checkpoints."""
+def trainer_config(
+    recipe: SFT,
+    *,
+    folder: Path,
+    seed: int,
+    steps: int,
+    every: int,
+    precision: Precision,
+    settings: Mapping[str, Any] = MappingProxyType({}),
+) -> SFTConfig:
+    """Return TRL's settings of `recipe`; `every` is the number of steps between evaluations and checkpoints.
+
+    settings: further ones.
+    """
     return SFTConfig(
+        **settings,
         **shared_settings(recipe, folder=folder, seed=seed, steps=steps, every=every, precision=precision),
         include_num_input_tokens_seen="non_padding",
         max_length=None,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import distributed
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from harness.errors import StageFailed
@@ -154,11 +155,24 @@ class Line(TrainerCallback):  # type: ignore[misc]
             self._meter.advance(1, note=note)
 
 
+class Begins(TrainerCallback):  # type: ignore[misc]
+    """Calls `look` once, when training has begun and the trainer has wrapped the model."""
+
+    def __init__(self, look: Callable[[], None]) -> None:
+        self._look = look
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self._look()
+
+
 class Sealer(TrainerCallback):  # type: ignore[misc]
-    """Seals a checkpoint once all its files are written."""
+    """Seals a checkpoint once all its files are written, by one process where several write to it."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        seal(self._folder / f"checkpoint-{state.global_step}")
+        if distributed.is_available() and distributed.is_initialized():
+            distributed.barrier()
+        if state.is_world_process_zero:
+            seal(self._folder / f"checkpoint-{state.global_step}")

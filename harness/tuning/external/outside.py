@@ -20,15 +20,15 @@ from harness.recipes.carriers import Backend
 from harness.samples import Check
 from harness.tuning.course import steps_of
 from harness.tuning.external import axolotl, llamafactory, unsloth
-from harness.tuning.external.environment import TUNERS, Tuner, executable
+from harness.tuning.external.environment import TUNERS, Tuner, clean_environment, executable
 from harness.tuning.external.order import Order, Prepared, write_model
 from harness.tuning.external.outcome import bring_back, count_saved, read_state
-from harness.tuning.external.process import run
 from harness.tuning.ground import adapter_key
 from harness.tuning.history import log_points
 from harness.tuning.parity import check_parity
 from harness.tuning.precision import choose_precision
 from harness.tuning.probe import change_check, in_memory
+from harness.tuning.process import run
 from harness.tuning.rows import Row, draw, fitting, make_rows
 from harness.weights.adapted import attach, is_adapter
 from harness.weights.bars import no_bars
@@ -92,7 +92,7 @@ def fit_outside(job: TuneJob, *, progress: Progress) -> TuneResult:
             log=order.folder / "train.log",
             progress_log=prepared.log,
             meter=meter,
-            extra=_variables(order),
+            environment=clean_environment(_variables(order)),
         )
     state = read_state(order.output, shown=tuner.shown)
     about = _about(recipe, model, state)

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.tuning.external.process import Followed, last_error, step_loss
+from harness.tuning.process import Followed, last_error, step_loss
 
-_RECORDED = Path(__file__).with_name("recorded")
+_RECORDED = Path(__file__).with_name("external") / "recorded"
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A tuner's process: started, watched through its log, ended with us."""
+"""A training in another process: started, watched through its log, ended with us."""
 
 import ast
 import json
@@ -14,26 +14,32 @@ from pathlib import Path
 
 from harness.errors import StageFailed
 from harness.protocols import Meter
-from harness.tuning.external.environment import clean_environment
 
 _SECONDS_BETWEEN_LOOKS = 0.2
 _SECONDS_TO_END = 10.0
+# Trainers print a dict a step.
 _LOGGED = re.compile(r"\{'(?:loss|train_loss|eval_loss)'.*?\}")
 _ERROR = re.compile(r"^[\s│|]*((?:\w+\.)*\w*(?:Error|Exception|Interrupt)\b:?.*?)[\s│|]*$")
 
 
 def run(
-    command: Sequence[str], *, shown: str, log: Path, progress_log: Path | None, meter: Meter, extra: Mapping[str, str]
+    command: Sequence[str],
+    *,
+    shown: str,
+    log: Path,
+    progress_log: Path | None,
+    meter: Meter,
+    environment: Mapping[str, str],
 ) -> None:
     """Run `command` to its end, its output in `log`, and advance `meter` by each step that it logs.
 
-    progress_log: file with a JSON line a step, where the tuner writes one; else the steps are read from its output.
+    progress_log: file with a JSON line a step, where there is one; else the steps are read from the output.
 
     Raises StageFailed where it fails, or where a loss is no number; it is ended then, and when we are interrupted.
     """
     with log.open("w", encoding="utf-8") as stream:
         process = subprocess.Popen(  # noqa: S603 - our own words
-            command, stdout=stream, stderr=subprocess.STDOUT, env=clean_environment(extra), start_new_session=True
+            command, stdout=stream, stderr=subprocess.STDOUT, env=dict(environment), start_new_session=True
         )
     followed = Followed(progress_log or log)
     try:

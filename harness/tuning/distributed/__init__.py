@@ -1,0 +1,1 @@
+"""One training run shared by several processes of this machine."""

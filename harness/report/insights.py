@@ -26,7 +26,7 @@ SECTIONS = {
     "ladder": "Recipes",
     "trust": "Trust",
 }
-_SEVERAL = ("noise", "continual")  # one a metric, one a recipe
+_SEVERAL = ("noise", "continual", "fitting")  # one a metric, one a recipe, one a training
 _TRUST = ("evidence", "noise", "ledger", "sequential", "trainings", "preference")
 
 

@@ -11,7 +11,10 @@ _MOST_POINTS = 400
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TuneRun:
-    """One tune stage. best_step, best_dev_loss: the checkpoint that was kept; None where no dev loss was logged."""
+    """One tune stage. best_step, best_dev_loss: the checkpoint that was kept; None where no dev loss was logged.
+
+    fitting, advice: what the log says of the fit, and what to try next; empty where it says nothing.
+    """
 
     system: str
     seed: int
@@ -23,6 +26,8 @@ class TuneRun:
     seconds: float
     tokens: int
     trainable: str | None
+    fitting: str = ""
+    advice: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,16 +51,26 @@ def training_charts(evidence: Evidence) -> tuple[TrainingChart, ...]:
         if membership.kind == "tune" and membership.stage_key in stages:
             trained = (membership.system, membership.part)
             runs.setdefault(trained, []).append((membership.seed, stages[membership.stage_key]))
+    fits = {
+        str(row.content["stage"]): row.content
+        for row in evidence.insights
+        if row.kind == "fitting" and isinstance(row.content, Mapping)
+    }
     return tuple(
-        _chart(", ".join(filter(None, trained)), sorted(found, key=lambda run: run[0]), log)
+        _chart(", ".join(filter(None, trained)), sorted(found, key=lambda run: run[0]), log, fits)
         for trained, found in runs.items()
     )
 
 
 def _chart(
-    system: str, runs: Sequence[tuple[int, StageRow]], log: Mapping[str, Sequence[TrainingLogRow]]
+    system: str,
+    runs: Sequence[tuple[int, StageRow]],
+    log: Mapping[str, Sequence[TrainingLogRow]],
+    fits: Mapping[str, Mapping[str, object]],
 ) -> TrainingChart:
-    described = tuple(_run(system, seed, stage, log.get(stage.key, ())) for seed, stage in runs)
+    described = tuple(
+        _run(system, seed, stage, log.get(stage.key, ()), fits.get(stage.key, {})) for seed, stage in runs
+    )
     return TrainingChart(
         system=system,
         points=tuple(point for seed, stage in runs for point in _points(seed, log.get(stage.key, ()))),
@@ -79,10 +94,10 @@ def _points(seed: int, rows: Sequence[TrainingLogRow]) -> list[tuple[int, str, i
     return points
 
 
-def _run(system: str, seed: int, stage: StageRow, rows: Sequence[TrainingLogRow]) -> TuneRun:
+def _run(system: str, seed: int, stage: StageRow, rows: Sequence[TrainingLogRow], fit: Mapping[str, object]) -> TuneRun:
     losses, dev_losses = _series(rows, "loss"), _series(rows, "dev_loss")
-    best = min(dev_losses, key=lambda point: point[1], default=None)
     environment = stage.environment if isinstance(stage.environment, Mapping) else {}
+    best = _kept(dev_losses, environment.get("best_step"))
     return TuneRun(
         system=system,
         seed=seed,
@@ -94,7 +109,15 @@ def _run(system: str, seed: int, stage: StageRow, rows: Sequence[TrainingLogRow]
         seconds=stage.seconds,
         tokens=stage.tokens_in + stage.tokens_out,
         trainable=_trainable(environment),
+        fitting=str(fit.get("sentence", "")),
+        advice=str(fit.get("advice", "")),
     )
+
+
+def _kept(dev_losses: Sequence[tuple[int, float]], step: object) -> tuple[int, float] | None:
+    """Return the evaluation of the checkpoint that was kept: a metric may have chosen another than the loss would."""
+    recorded = next((point for point in dev_losses if point[0] == step), None)
+    return recorded or min(dev_losses, key=lambda point: point[1], default=None)
 
 
 def _series(rows: Sequence[TrainingLogRow], name: str) -> list[tuple[int, float]]:

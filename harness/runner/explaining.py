@@ -24,6 +24,7 @@ from harness.runner.answering import BySeed
 from harness.runner.context import Run
 from harness.runner.continual import matrix
 from harness.runner.exploring import Guarded
+from harness.runner.fitting import fittings
 from harness.runner.gathering import Gathered, primary_metric
 from harness.runner.preparing import asked_gain
 from harness.runner.scoring import can_measure, preferred, scored
@@ -38,6 +39,7 @@ def explain(run: Run, seen: Gathered, comparisons: Sequence[Comparison], paid: P
     found: Insights = [("evidence", seen.power)] if seen.power is not None else []
     found += [("noise", floor) for floor in seen.noise]
     if seen.tuned is not None:
+        found += [("fitting", one) for one in fittings(run)]
         found += [("curve", curve) for curve in _curve(run, seen)]
         found += [("four_way", table) for table in _four_way(run, seen)]
         found += [("ladder", rungs) for rungs in _ladder(run, seen)]

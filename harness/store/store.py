@@ -97,6 +97,10 @@ class Store:
         with transaction(self.path) as connection:
             return select(connection, MeasureRow, "measures", where="stage_key = ?", parameters=[key])
 
+    def training_log(self, key: str) -> tuple[TrainingLogRow, ...]:
+        with transaction(self.path) as connection:
+            return select(connection, TrainingLogRow, "training_log", where="stage_key = ?", parameters=[key])
+
     def append(self, rows: Sequence[StageContent]) -> None:
         """Keep one batch of an unfinished stage, whole or not at all."""
         if rows:

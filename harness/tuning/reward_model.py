@@ -82,7 +82,7 @@ def _prepare(begun: Begun) -> Course:
     served = load_tokenizer(begun.ground.model)
 
     def afterwards() -> tuple[Check, ...]:
-        saved = load_reward(begun.ground.model if not begun.ground.moved else job.model, job.folder / "adapter")
+        saved = load_reward(begun.ground.model, job.folder / "adapter")
         return (
             _changed(before, scores_in_memory(saved, rows), exact=begun.precision.weights is torch.float32),
             held_out_check(saved, served, job.dev_pairs, at_least=recipe.at_least),

@@ -1,6 +1,10 @@
 """A reward that the tiny model can learn in a few steps, and the shape of jobs that teach it."""
 
+from collections.abc import Callable
+from dataclasses import replace
+
 from harness.jobs import LogPoint, TuneResult
+from harness.recipes import Reinforced, Weighted
 from harness.samples import Answer, Sample
 
 
@@ -21,3 +25,29 @@ def statuses(result: TuneResult) -> dict[str, str]:
 def timeless(result: TuneResult) -> list[LogPoint]:
     """Return the log without what the machine makes of it."""
     return [point for point in result.log if point.name not in ("seconds", "memory")]
+
+
+def interrupting(recipe: Reinforced, *, after: int) -> Reinforced:
+    """Return `recipe` with its reward, `lowercase`, which interrupts the run after so many completions."""
+    calls = 0
+
+    def score(sample: Sample, answer: Answer) -> float:
+        nonlocal calls
+        calls += 1
+        if calls > after:
+            raise KeyboardInterrupt
+        return lowercase(sample, answer)
+
+    held = replace(recipe, reward=None)
+    object.__setattr__(held, "reward", (Weighted(_Unkeyed(score)),))
+    return held
+
+
+class _Unkeyed:
+    """A grader that counts, for which no recipe could have a key."""
+
+    name = "lowercase"
+    better = "higher"
+
+    def __init__(self, score: Callable[[Sample, Answer], float]) -> None:
+        self.score = score

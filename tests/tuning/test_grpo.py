@@ -18,7 +18,7 @@ from harness.tuning.grpo import fit
 from harness.tuning.sft import fit as fit_sft
 from harness.weights.adapted import attach, switched_off
 from harness.weights.loading import load_model
-from tests.tuning.rewarding import logged, lowercase, statuses, timeless
+from tests.tuning.rewarding import interrupting, logged, lowercase, statuses, timeless
 
 Jobs = Callable[..., TuneJob]
 _RECIPE = GRPO(
@@ -105,21 +105,8 @@ def test_a_run_that_is_interrupted_ends_with_the_weights_and_the_log_of_an_undis
     recipe = replace(_RECIPE, adapter=LoRA(rank=4, dropout=0.1), generations=2, beta=0.05, evaluate_every=2, epochs=1)
     undisturbed = fit(job(recipe, folder=tmp_path / "undisturbed"), progress=heard)
 
-    calls = 0
-
-    def interrupted(sample: Sample, answer: Answer) -> float:
-        nonlocal calls
-        calls += 1
-        if calls > 40:
-            raise KeyboardInterrupt
-        return lowercase(sample, answer)
-
-    # Another name would be another metric in the log.
-    interrupted.__name__ = "lowercase"
-    held = replace(recipe, reward=None)
-    object.__setattr__(held, "reward", (Weighted(_Unkeyed(interrupted)),))
     with pytest.raises(KeyboardInterrupt):
-        fit(job(held, folder=tmp_path / "killed"), progress=heard)
+        fit(job(interrupting(recipe, after=40), folder=tmp_path / "killed"), progress=heard)
     resumed = fit(job(recipe, folder=tmp_path / "killed"), progress=heard)
 
     assert resumed.environment["resumed_from"] is not None
@@ -128,16 +115,6 @@ def test_a_run_that_is_interrupted_ends_with_the_weights_and_the_log_of_an_undis
     assert file_sha256(resumed.folder / "adapter_model.safetensors") == file_sha256(
         undisturbed.folder / "adapter_model.safetensors"
     )
-
-
-class _Unkeyed:
-    """A grader that counts its calls, which no recipe could have a key for."""
-
-    name = "lowercase"
-    better = "higher"
-
-    def __init__(self, function: Callable[[Sample, Answer], float]) -> None:
-        self.score = function
 
 
 def test_a_broken_grader_ends_the_run_with_its_error(job: Jobs, heard) -> None:  # type: ignore[no-untyped-def]

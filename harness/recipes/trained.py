@@ -114,6 +114,10 @@ class Trained:
                 raise self.refused(f"{name}={value}", f"give 1 or more, or leave {name} out")
 
     def _check_looking(self) -> None:
+        asked = [name for name in ("watch", "search") if getattr(self, name) is not None]
+        asked += ["learning_rate='find'"] if self.learning_rate == "find" else []
+        if asked and (getattr(self, "devices", 1) > 1 or getattr(self, "backend", None) is not None):
+            raise self.refused(asked[0], "only training in one process of the harness's own can do this; leave it out")
         if self.watch is not None and (fault := check_watch(self.watch)) is not None:
             raise self.refused(f"watch={getattr(self.watch, 'name', self.watch)}", fault)
         if self.search is None:

@@ -4,6 +4,7 @@ import ast
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from inspect import isfunction, signature
+from typing import Any
 
 from harness import recipes
 from harness.errors import InvalidExperiment
@@ -95,6 +96,6 @@ def _made(node: ast.Call) -> object:
 
 def _nouns() -> dict[str, Callable[..., object]]:
     """Return what may be called: the declarations, but not the kinds that they have in common."""
-    found = {name: getattr(recipes, name) for name in recipes.__all__}
+    found: dict[str, Any] = {name: getattr(recipes, name) for name in recipes.__all__}
     common = {recipes.Trained, recipes.Reinforced}
     return {name: one for name, one in found.items() if one not in common and (is_dataclass(one) or isfunction(one))}

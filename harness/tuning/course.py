@@ -1,83 +1,37 @@
 """A training run from its first step to a tuned system on disk: what every method has in common."""
 
-import math
 import shutil
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from importlib.metadata import version
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
-from transformers import PrinterCallback, TrainerState
+from transformers import PrinterCallback
 
 from harness.errors import StageFailed
 from harness.jobs import TuneJob, TuneResult
 from harness.models import Model
 from harness.protocols import Progress
-from harness.recipes import QLoRA, Trained
+from harness.recipes import Trained
 from harness.samples import Check
 from harness.tuning import checkpoints
 from harness.tuning.allocation import within_memory
+from harness.tuning.begun import Begun, Course, steps_of
 from harness.tuning.companions import accompany
-from harness.tuning.exam import make_exam
+from harness.tuning.ending import finish, free, train
+from harness.tuning.exam import watched
 from harness.tuning.fused import fuse_lora
-from harness.tuning.ground import Ground, adapter_key
-from harness.tuning.history import Goal, last_tokens, log_points
 from harness.tuning.making import making
 from harness.tuning.network import train_in_float32
-from harness.tuning.precision import Precision, choose_precision, seeded
-from harness.tuning.probe import unlearned
+from harness.tuning.precision import choose_precision, seeded
 from harness.tuning.rate_finder import RateCurve, range_test, remembered
-from harness.tuning.rows import Row, draw
 from harness.tuning.searching import Judge, search
 from harness.tuning.starts import supplies_of
-from harness.tuning.watching import Begins, Gauge, Line, Pacer, Sealer, Watch, Watched
-from harness.weights.adapted import collect, count_parameters, remarks
+from harness.tuning.watching import Begins
+from harness.weights.adapted import remarks
 from harness.weights.bars import no_bars
-from harness.weights.hardware import describe, dtype_name
 from harness.weights.loading import load_tokenizer
 
-
-@dataclass(frozen=True)
-class Begun:
-    """What a method's trainer is made from. checkpoints: folder of them. resumed: the one that training goes on from.
-
-    longest: most tokens of a row.
-    """
-
-    job: TuneJob
-    recipe: Any
-    ground: Ground
-    precision: Precision
-    tokenizer: Any
-    network: Any
-    longest: int | None
-    checkpoints: Path
-    resumed: Path | None
-    checks: tuple[Check, ...]
-
-
-@dataclass(frozen=True)
-class Course:
-    """A trainer that is ready to go, and how it is to be watched.
-
-    rows: training rows on which base, trained and saved system are compared. evaluates: whether there is anything to
-    evaluate on. goal: what chooses the checkpoint. likelihood: the loss is a mean over tokens of a log-likelihood, so
-    that its size tells when training diverges. logged: what the method logs besides, trainer's key -> name.
-    environment: what the stage's record says besides. later: checks that only the end of training can make.
-    """
-
-    trainer: Any
-    rows: list[Row]
-    steps: int
-    evaluates: bool
-    checks: tuple[Check, ...] = ()
-    goal: Goal = field(default_factory=Goal)
-    likelihood: bool = True
-    logged: Mapping[str, str] = field(default_factory=dict)
-    environment: Callable[[], Mapping[str, str | int | float | bool | None]] = dict
-    later: Callable[[], tuple[Check, ...]] = tuple
+__all__ = ["Begun", "Course", "carry_out", "steps_of", "train_share"]
 
 
 def carry_out(
@@ -132,14 +86,7 @@ def train_share(
             split(course.trainer)
         course = _accompanied(begun, course)
         course.trainer.add_callback(Begins(lambda: witness(course.trainer)))
-        _train(begun, course, recipe, progress, None)
-
-
-def steps_of(recipe: Trained, rows: int) -> int:
-    """Return how many updates the whole run has, as the trainer counts them."""
-    micro = recipe.micro_batch_size or recipe.batch_size
-    updates = math.ceil(math.ceil(rows / micro) / (recipe.batch_size // micro))
-    return math.ceil(recipe.epochs * updates)
+        train(begun, course, recipe, progress, None)
 
 
 def _once(
@@ -155,11 +102,11 @@ def _once(
             recipe = replace(recipe, learning_rate=curve.suggested)
     with seeded(job.seed), no_bars():
         begun = _begin(replace(job, recipe=recipe), recipe, model, progress)
-        course = _watched(begun, _accompanied(begun, _ready(prepare(begun))), recipe)
+        course = watched(begun, _accompanied(begun, _ready(prepare(begun))), recipe)
         begun = replace(begun, network=None)  # the trainer holds it, and gives it up before the checks
         if judge is not None:
             judge.goal = course.goal
-        result = _finish(begun, course, recipe, model, progress, judge)
+        result = finish(begun, course, recipe, model, progress, judge)
     return result if curve is None else replace(result, checks=(*result.checks, curve.check()))
 
 
@@ -190,29 +137,10 @@ def _tested(
     begun = _begin(replace(job, recipe=low, folder=aside), low, model, progress)
     course = _ready(prepare(begun))
     curve = range_test(course.trainer, low, folder=job.folder)
-    _free(course.trainer)
+    free(course.trainer)
     shutil.rmtree(aside, ignore_errors=True)
     progress.say(curve.check().detail)
     return curve
-
-
-def _watched(begun: Begun, course: Course, recipe: Trained) -> Course:
-    """Let the metric that the recipe watches choose the checkpoint."""
-    if recipe.watch is None:
-        return course
-    exam = make_exam(
-        recipe.watch,
-        begun.job.task,
-        draw(begun.job.dev, recipe.evaluate_on, seed=begun.job.seed),
-        tokenizer=begun.tokenizer,
-        adapter=recipe.adapter,
-        precision=begun.precision,
-    )
-    goal = Goal(key=f"eval_{recipe.watch.name}", higher=recipe.watch.better == "higher")
-    trainer = course.trainer
-    trainer.args.metric_for_best_model, trainer.args.greater_is_better = goal.key, goal.higher
-    trainer.add_callback(Watched(lambda: exam.mark(trainer.model), key=goal.key))
-    return replace(course, goal=goal, logged={**course.logged, goal.key: f"dev_{recipe.watch.name}"})
 
 
 def _begin(job: TuneJob, recipe: Trained, model: Model, progress: Progress) -> Begun:
@@ -240,118 +168,8 @@ def _begin(job: TuneJob, recipe: Trained, model: Model, progress: Progress) -> B
     )
 
 
-def _finish(
-    begun: Begun, course: Course, recipe: Trained, model: Model, progress: Progress, judge: Judge | None
-) -> TuneResult:
-    trainer, folder, made = course.trainer, begun.job.folder / "adapter", making(recipe)
-    started = made.in_memory(trainer.model, course.rows)
-    began = time.monotonic()
-    state = _train(begun, course, recipe, progress, judge)
-    seconds = time.monotonic() - began
-    best = _take_best(begun, course, state)
-    trained, total = count_parameters(trainer.model)
-    about: dict[str, str | int | None] = {
-        "recipe": recipe.name,
-        "makes": recipe.makes,
-        "adapter": recipe.adapter.name,
-        "adapter_key": adapter_key(recipe.adapter),
-        "base": model.name,
-        "step": best,
-        "quantization": _quantization(recipe),
-    }
-    made.save(trainer.model, begun.tokenizer, folder, about=about, ground=begun.ground, base=model.source)
-    environment = _environment(begun, course, recipe, state, best=best, seconds=seconds)
-    outputs = made.in_memory(trainer.model, course.rows)
-    _free(trainer)
-    found = made.probe(begun.ground, folder, recipe.adapter, begun.precision, course.rows, trained=outputs)
-    for spent in (begun.checkpoints, begun.job.folder / "base"):
-        shutil.rmtree(spent, ignore_errors=True)
-    return TuneResult(
-        folder=folder,
-        log=log_points(state.log_history, course.logged),
-        checks=(*course.checks, *course.later(), *begun.checks, *found, *unlearned(started, outputs)),
-        tokens=last_tokens(state.log_history),
-        trainable_parameters=trained,
-        total_parameters=total,
-        environment=environment,
-    )
-
-
 def _torn_check(torn: tuple[str, ...]) -> tuple[Check, ...]:
     if not torn:
         return ()
     detail = f"{len(torn)} torn checkpoint(s) of an interrupted run were stepped over and deleted"
     return (Check(name="checkpoints", status="warning", detail=detail, items=torn),)
-
-
-def _train(begun: Begun, course: Course, recipe: Trained, progress: Progress, judge: Judge | None) -> TrainerState:
-    """Train to the end, and return the trainer's state with its whole log history."""
-    trainer, resumed = course.trainer, begun.resumed
-    done = 0
-    if resumed is not None:
-        state = TrainerState.load_from_json(str(resumed / checkpoints.STATE))
-        if course.goal.out_of_patience(state.log_history, recipe.patience) or state.global_step >= course.steps:
-            trainer._load_from_checkpoint(str(resumed))
-            return state  # it was interrupted after its last step
-        done = int(state.global_step)
-        progress.say(f"going on from {resumed.name} of {course.steps}")
-    vocabulary = int(trainer.model.config.get_text_config().vocab_size)
-    trainer.add_callback(
-        Watch(
-            folder=begun.checkpoints,
-            vocabulary=vocabulary,
-            learning_rate=recipe.rate,
-            likelihood=course.likelihood,
-        )
-    )
-    if course.evaluates:
-        trainer.add_callback(Pacer(every=int(trainer.args.save_steps), patience=recipe.patience, goal=course.goal))
-    if judge is not None:
-        trainer.add_callback(judge)
-    trainer.add_callback(Gauge(begun.precision.device))
-    trainer.add_callback(Sealer(begun.checkpoints))
-    with progress.meter(f"train {recipe.name}", total=course.steps, unit="steps", done=done) as meter:
-        trainer.add_callback(Line(meter, course.goal))
-        trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
-    return trainer.state
-
-
-def _take_best(begun: Begun, course: Course, state: TrainerState) -> int:
-    """Load the weights of the best evaluation, and return their step; without evaluations the last are kept."""
-    best = course.goal.best(state.log_history)
-    if best is None:
-        return int(state.global_step)
-    course.trainer._load_from_checkpoint(str(begun.checkpoints / f"checkpoint-{best[0]}"))
-    return best[0]
-
-
-def _environment(
-    begun: Begun, course: Course, recipe: Trained, state: TrainerState, *, best: int, seconds: float
-) -> Mapping[str, str | int | float | bool | None]:
-    packages = ("trl", "peft", "accelerate", "bitsandbytes", "datasets")
-    autocast = begun.precision.autocast
-    return {
-        **describe(begun.precision.device, begun.precision.weights),
-        **{package: version(package) for package in packages},
-        "autocast": None if autocast is None else dtype_name(autocast),
-        "quantization": _quantization(recipe),
-        "learning_rate": recipe.rate,
-        "steps": int(state.global_step),
-        "steps_planned": course.steps,
-        "best_step": best,
-        "stopped_early": state.global_step < course.steps,
-        "resumed_from": None if begun.resumed is None else begun.resumed.name,
-        "training_seconds": round(seconds, 2),
-        **course.environment(),
-    }
-
-
-def _quantization(recipe: Trained) -> str | None:
-    return recipe.adapter.quantization if isinstance(recipe.adapter, QLoRA) else None
-
-
-def _free(trainer: Any) -> None:
-    """Drop the trained network before the probe loads the base again."""
-    trainer.model = trainer.model_wrapped = trainer.optimizer = trainer.lr_scheduler = None
-    trainer.callback_handler.model = trainer.callback_handler.optimizer = None
-    collect()

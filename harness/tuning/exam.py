@@ -1,7 +1,7 @@
 """The dev examples, answered by the network in training and scored by a metric: what a recipe's `watch` asks for."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
@@ -11,10 +11,14 @@ from transformers import GenerationConfig
 
 from harness.errors import StageFailed
 from harness.protocols import AnyMetric, BatchMetric, CorpusMetric, HasChoices, Metric, Task
-from harness.recipes import Full, LoRA, QLoRA
+from harness.recipes import Full, LoRA, QLoRA, Trained
 from harness.recipes.adapters import Adapter
 from harness.samples import Answer, Example, Sample, Score
+from harness.tuning.begun import Begun, Course
+from harness.tuning.history import Goal
 from harness.tuning.precision import Precision
+from harness.tuning.rows import draw
+from harness.tuning.watching import Watched
 from harness.weights.rendering import answer_ids, end_id, prompt_ids
 
 # Answers generated at once, and their longest where the task does not say.
@@ -124,6 +128,25 @@ def make_exam(
         precision=precision,
         padded=isinstance(adapter, Full | LoRA | QLoRA),
     )
+
+
+def watched(begun: Begun, course: Course, recipe: Trained) -> Course:
+    """Let the metric that the recipe watches choose the checkpoint."""
+    if recipe.watch is None:
+        return course
+    exam = make_exam(
+        recipe.watch,
+        begun.job.task,
+        draw(begun.job.dev, recipe.evaluate_on, seed=begun.job.seed),
+        tokenizer=begun.tokenizer,
+        adapter=recipe.adapter,
+        precision=begun.precision,
+    )
+    goal = Goal(key=f"eval_{recipe.watch.name}", higher=recipe.watch.better == "higher")
+    trainer = course.trainer
+    trainer.args.metric_for_best_model, trainer.args.greater_is_better = goal.key, goal.higher
+    trainer.add_callback(Watched(lambda: exam.mark(trainer.model), key=goal.key))
+    return replace(course, goal=goal, logged={**course.logged, goal.key: f"dev_{recipe.watch.name}"})
 
 
 def scored(metric: AnyMetric, samples: Sequence[Sample], answers: Sequence[Answer]) -> float:

@@ -63,7 +63,7 @@ class Reinforced(Trained):
     @property
     def graders(self) -> tuple[Weighted, ...]:
         """What makes up the reward; empty where a reward model gives it."""
-        return self.reward if isinstance(self.reward, tuple) else ()  # type: ignore[return-value]
+        return self.reward if isinstance(self.reward, tuple) else ()
 
     @property
     def needs_reward_model(self) -> bool:

@@ -68,7 +68,7 @@ def on_served_prompts(kind: type[Any], *, twofold: bool) -> type[Any]:  # noqa: 
             with autocast(self._begun.precision):
                 parts = [
                     think(model, ids, mask, answer=logits_to_keep, temperature=self.temperature)
-                    for ids, mask in zip(input_ids.split(size), attention_mask.split(size), strict=True)
+                    for ids, mask in zip(torch.split(input_ids, size), torch.split(attention_mask, size), strict=True)
                 ]
             return torch.cat([part.logprobs for part in parts]), torch.cat([part.entropy for part in parts]), None
 

@@ -96,7 +96,8 @@ def _all_samples(drawn: tuple[str, int, int, str]) -> tuple[Sample, ...]:
 
 
 def _rows(drawn: tuple[str, int, int, str]) -> list[Row]:
-    problems, kept = _problems(*drawn), {}
+    problems = _problems(*drawn)
+    kept: dict[str, tuple[int, str]] = {}
     for index in range(len(problems)):
         problem = problems[index]
         kept.setdefault(str(problem["question"]), (index, str(problem["answer"])))

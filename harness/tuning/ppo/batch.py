@@ -43,7 +43,7 @@ class Rollout:
 
     def parts(self, size: int) -> list["Rollout"]:
         """Return it in pieces of at most `size` rows."""
-        return [self.take(rows) for rows in torch.arange(len(self), device=self.ids.device).split(size)]
+        return [self.take(rows) for rows in torch.split(torch.arange(len(self), device=self.ids.device), size)]
 
 
 def lay_out(

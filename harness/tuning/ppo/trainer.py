@@ -49,7 +49,7 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
             model=begun.network,
             args=args,
             data_collator=list,
-            train_dataset=list(range(len(policy.rows))),  # type: ignore[arg-type]
+            train_dataset=list(range(len(policy.rows))),
             processing_class=begun.tokenizer,
         )
 
@@ -69,7 +69,7 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """Return the policy's optimiser, with the value head in a group of its own."""
         fresh = self.optimizer is None
-        optimizer = super().create_optimizer(model)
+        optimizer: torch.optim.Optimizer = super().create_optimizer(model)
         if fresh:
             group = {"params": list(self.head.parameters()), "lr": self._recipe.value_rate, "weight_decay": 0.0}
             optimizer.add_param_group(group)
@@ -184,7 +184,7 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
         parts = [
             self._think(network, Answers(ids, mask, drawn))
             for ids, mask, drawn in zip(
-                answers.ids.split(size), answers.mask.split(size), answers.drawn.split(size), strict=True
+                *(torch.split(each, size) for each in (answers.ids, answers.mask, answers.drawn)), strict=True
             )
         ]
         network.train(training)

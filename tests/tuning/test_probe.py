@@ -10,7 +10,7 @@ from harness.models import Model
 from harness.recipes import SFT, Full, LoRA, QLoRA
 from harness.samples import Decoding
 from harness.tuning import course
-from harness.tuning.probe import saved_check
+from harness.tuning.probe import saved_check, unlearned
 from harness.tuning.sft import fit
 
 Jobs = Callable[..., TuneJob]
@@ -90,3 +90,12 @@ def test_a_zero_learning_rate_gives_the_base_answers_to_every_sample(job: Jobs, 
     assert tuned[0] == base[0]
     assert {p: tuned[1][p] - base[1][p] for p in base[1]} == dict.fromkeys(range(len(made.dev)), 0.0)
     assert {check.name: check.status for check in result.checks}["adapter changes the model"] == "invalid"
+
+
+def test_outputs_that_training_left_as_they_were_are_invalid_evidence() -> None:
+    started = [torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, 4.0]])]
+    (check,) = unlearned(started, [output.clone() for output in started])
+    assert (check.name, check.status) == ("training changes the model", "invalid")
+    assert check.detail.startswith("on 2 training rows the trained model's outputs are those it started with")
+    assert unlearned(started, [started[0], started[1] + 1e-6]) == ()
+    assert unlearned([], []) == ()  # no row to compare says nothing

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from harness.recipes import DPO, ORPO, SFT, Full, LoRA, QLoRA
 from harness.samples import Message, Pair
 from harness.tuning.dpo import fit
 from harness.tuning.orpo import fit as fit_orpo
+from harness.tuning.preferences import PairRow, pair_parity, pair_rows
 from harness.tuning.sft import fit as fit_sft
 from harness.weights.adapted import attach, is_adapter
 from harness.weights.loading import load_model, load_tokenizer, model_of
@@ -231,6 +233,39 @@ def test_a_run_that_is_cut_off_resumes_to_the_same_weights_and_log(preferring: J
         undisturbed.folder / "adapter_model.safetensors"
     )
     assert learned(resumed) == learned(undisturbed)
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("none", None),
+        ("double BOS", "the prompt begins with a double BOS"),
+        ("no generation prompt", "the generation prompt is missing"),
+        ("lost token", "the prompt differs from the served one at token 4 of"),
+        ("no end", "the end token is missing: the tuned model would never stop"),
+    ],
+)
+def test_a_pair_that_is_rendered_wrongly_is_named(preferring: Jobs, tiny: Model, fault: str, said: str | None) -> None:
+    """A template applied twice, or a prompt whose last tokens went to the answer, moves the split silently in TRL."""
+    tokenizer, made = load_tokenizer(tiny), preferring(DPO())
+    rows = pair_rows(tokenizer, made.pairs)
+    prompt, answer = rows[5].rejected.prompt, rows[5].rejected.answer
+    bare = tokenizer.apply_chat_template([{"role": "user", "content": made.pairs[5].prompt[0].content}], tokenize=False)
+    planted = {
+        "none": (prompt, answer),
+        "double BOS": ((tokenizer.bos_token_id, *prompt), answer),
+        "no generation prompt": (tuple(tokenizer(bare, add_special_tokens=False)["input_ids"]), answer),
+        "lost token": ((*prompt[:3], *prompt[4:]), answer),
+        "no end": (prompt, answer[:-1]),
+    }[fault]
+    both = (replace(rows[5].chosen, prompt=planted[0]), replace(rows[5].rejected, prompt=planted[0], answer=planted[1]))
+    rows[5] = PairRow(*both)
+
+    check = pair_parity(SimpleNamespace(tokenizer=tokenizer, ground=SimpleNamespace(model=tiny)), rows)  # type: ignore[arg-type]
+
+    assert check.status == ("ok" if said is None else "invalid")
+    assert {item["id"] for item in check.items} == (set() if said is None else {"t5"})
+    assert said is None or check.items[-1]["fault"].startswith(said)
 
 
 def test_a_learning_rate_of_zero_is_invalid_evidence(preferring: Jobs, heard) -> None:

@@ -110,3 +110,27 @@ def test_a_file_that_is_no_gguf_is_named(tmp_path: Path) -> None:
     (tmp_path / "bad.gguf").write_bytes(b"not a model at all")
     with pytest.raises(StageFailed, match=r"bad\.gguf could not be converted"):
         load_tokenizer(Model(str(tmp_path / "bad.gguf")))
+
+
+def test_a_model_from_gguf_that_is_trained_in_full_saves_and_loads_as_any_other(
+    tiny_gguf: Path, tmp_path: Path, said
+) -> None:
+    """transformers refuses to save a model that still carries its GGUF file's quantisation."""
+    from harness.jobs import TuneJob
+    from harness.recipes import SFT, Full
+    from harness.samples import Example, Message
+    from harness.tuning.sft import fit
+    from harness.weights.loading import model_of
+
+    model = Model(str(tiny_gguf), dtype="float32")
+    train = tuple(Example(id=str(n), prompt=(Message("user", f"red {n}"),), answer="green") for n in range(8))
+    recipe = SFT(adapter=Full(), epochs=1, learning_rate=1e-3)
+    job = TuneJob(recipe=recipe, model=model, train=train, dev=train[:2], seed=1, folder=tmp_path / "run")
+
+    result = fit(job, progress=said)
+
+    assert "quantization_config" not in json.loads((result.folder / "config.json").read_text())
+    assert {check.name: check.status for check in result.checks}["saved system answers as trained"] == "ok"
+    assert (
+        getattr(model_of(result.folder, device=torch.device("cpu"), dtype=torch.float32), "hf_quantizer", None) is None
+    )

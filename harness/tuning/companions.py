@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from peft.tuners.lora import LoraLayer
 from peft.tuners.tuners_utils import BaseTunerLayer
 
 from harness.errors import StageFailed
-from harness.recipes import AdaLoRA, LoRA, QLoRA, Trained
+from harness.recipes import AdaLoRA, Trained
 from harness.samples import Check
 from harness.tuning.aligned import has_virtual_tokens
 from harness.tuning.four_bits import Flow, format_check, four_bit_layers
@@ -38,14 +39,14 @@ def accompany(trainer: Any, recipe: Trained, folder: Path) -> Company:
     keep_whole(trainer)
     if four_bit_layers(network):
         trainer.add_callback(Flow())
-    checks = [check for check in (format_check(network), modules_check(network, recipe)) if check is not None]
+    checks = [check for check in (format_check(network), modules_check(network)) if check is not None]
     if not isinstance(adapter, AdaLoRA):
         return Company(tuple(checks), tuple)
     trainer.add_callback(Allocation(adapter))
     return Company(tuple(checks), lambda: ranks_checks(folder, adapter))
 
 
-def modules_check(network: Any, recipe: Trained) -> Check | None:
+def modules_check(network: Any) -> Check | None:
     """Return the check that names the adapted modules; None where no module is adapted.
 
     PEFT's own default for LoRA is the queries and values of attention.
@@ -58,7 +59,7 @@ def modules_check(network: Any, recipe: Trained) -> Check | None:
     kinds = sorted(set(adapted))
     named = ", ".join(kinds[:_SHOWN]) + (f" and {len(kinds) - _SHOWN} more" if len(kinds) > _SHOWN else "")
     facts = f"{len(adapted)} modules are adapted: {named}"
-    if isinstance(recipe.adapter, LoRA | QLoRA | AdaLoRA) and set(kinds) <= _ATTENTION:
+    if any(isinstance(module, LoraLayer) for module in network.modules()) and set(kinds) <= _ATTENTION:
         detail = f'{facts}; attention alone learns less than all layers do at the same size: targets="all-linear"'
         return Check(name="adapted modules", status="warning", detail=detail)
     return Check(name="adapted modules", status="ok", detail=facts)

@@ -17,9 +17,10 @@ from harness.tuning.aligned import align, has_virtual_tokens
 from harness.tuning.ground import Ground, write_facts
 from harness.tuning.peft_configs import peft_config
 from harness.tuning.precision import Precision
-from harness.tuning.ranks import allocates_ranks, keep_ranks
+from harness.tuning.ranks import NO_RANK_LEFT, allocates_ranks, freeze_divisors, keep_ranks
 from harness.tuning.starts import NOTHING, Supplies, moved_its_base, save_plain, start
 from harness.weights.adapted import attach, is_adapted, merge, save_adapter
+from harness.weights.bars import unwarned
 from harness.weights.loading import load_model
 from harness.weights.own import adapters as own
 
@@ -64,6 +65,8 @@ def put_on(base: Any, adapter: Adapter, supplies: Supplies = NOTHING) -> Any:
     if config is None:
         raise StageFailed(f"{type(adapter).__name__} is no adapter that can be trained here; give LoRA, QLoRA or Full")
     network = _carried(base, adapter, config)
+    if allocates_ranks(network):
+        freeze_divisors(network)
     if real:
         start(network, adapter, supplies)
     return network
@@ -130,13 +133,16 @@ def _save_adapter(model: Any, folder: Path, *, base: str) -> None:
         return
     if allocates_ranks(model):
         keep_ranks(model)
-    save_adapter(model, folder, base=base)
+    with unwarned(NO_RANK_LEFT):
+        save_adapter(model, folder, base=base)
 
 
 def _carried(base: Any, adapter: Adapter, config: PeftConfig) -> Any:
     head = base.get_output_embeddings()
     try:
-        network = get_peft_model(base, config)
+        # EVA's own directions take the place of weights that need not be there before.
+        late = getattr(config, "init_lora_weights", None) == "eva"
+        network = get_peft_model(base, config, low_cpu_mem_usage=late)
     except (ValueError, TypeError, AttributeError, KeyError, NotImplementedError, RuntimeError, ImportError) as error:
         leaves = {
             name.rpartition(".")[2] for name, module in base.named_modules() if isinstance(module, torch.nn.Linear)

@@ -14,10 +14,20 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from harness.recipes import AdaLoRA
 from harness.samples import Check
 
+# PEFT takes the empty tensors of a module that lost all its ranks for a fault.
+NO_RANK_LEFT = r"Adapter '.*': \d+ LoRA tensor\(s\) have invalid shape"
+
 
 def allocates_ranks(network: Any) -> bool:
     """Tell whether `network` carries AdaLoRA."""
     return isinstance(getattr(network, "base_model", None), AdaLoraModel)
+
+
+def freeze_divisors(network: Any) -> None:
+    """Leave the number by which each update is divided untrained; PEFT thaws it where it moves it to a device."""
+    for name, weights in network.named_parameters():
+        if ".ranknum." in name:
+            weights.requires_grad_(False)
 
 
 def keep_ranks(network: Any) -> None:

@@ -5,6 +5,7 @@ prompt. Of AdaLoRA it saves the ranks that are left, and loading them changes th
 """
 
 import json
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ from safetensors.torch import save_file
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from harness.tuning.aligned import has_virtual_tokens
-from harness.tuning.ranks import allocates_ranks
+from harness.tuning.ranks import NO_RANK_LEFT, allocates_ranks
+from harness.weights.bars import unwarned
 
 _FILE = "trained.safetensors"
 _SCORES = ("ipt", "exp_avg_ipt", "exp_avg_unc")  # what the rank allocator has seen of each weight
@@ -27,6 +29,7 @@ def keep_whole(trainer: Any) -> None:
     if not (has_virtual_tokens(network) or allocates_ranks(network)):
         return
     trainer.add_callback(_Keeper())
+    trainer._save_checkpoint = partial(_save, trainer._save_checkpoint)
     trainer._load_from_checkpoint = partial(_load, trainer)
 
 
@@ -46,6 +49,11 @@ class _Keeper(TrainerCallback):  # type: ignore[misc]
         save_file(tensors, Path(args.output_dir) / f"checkpoint-{state.global_step}" / _FILE, metadata=metadata)
 
 
+def _save(original: Callable[..., None], *given: Any, **named: Any) -> None:
+    with unwarned(NO_RANK_LEFT):
+        original(*given, **named)
+
+
 def _trained(network: Any) -> list[tuple[str, torch.Tensor]]:
     return [(name, weight) for name, weight in network.named_parameters() if weight.requires_grad]
 
@@ -63,4 +71,4 @@ def _load(trainer: Any, checkpoint: str, model: Any = None) -> None:
             if part == "weight":
                 weights[name].copy_(stored.get_tensor(key))
             else:
-                getattr(allocator, part)[name] = stored.get_tensor(key).to(weights[name].device)
+                getattr(allocator, part)[name] = stored.get_tensor(key).to(network.device)

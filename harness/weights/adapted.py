@@ -13,7 +13,7 @@ from typing import Any
 
 from harness.errors import StageFailed
 from harness.samples import Check
-from harness.weights.bars import errors_only
+from harness.weights.bars import errors_only, unwarned
 from harness.weights.hardware import dtype_name
 from harness.weights.own import adapters as own
 
@@ -57,7 +57,11 @@ def attach(base: Any, folder: Path, *, trainable: bool = False) -> Any:
         from peft import PeftModel
 
     try:
-        adapted = PeftModel.from_pretrained(base, str(folder), is_trainable=trainable, autocast_adapter_dtype=trainable)
+        # PEFT looks for AdaLoRA's ranks under names that it does not save, and finds them again afterwards.
+        with unwarned("The following rank_pattern keys"):
+            adapted = PeftModel.from_pretrained(
+                base, str(folder), is_trainable=trainable, autocast_adapter_dtype=trainable
+            )
     except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
         raise StageFailed(
             f"the adapter in {folder} does not load onto the base model ({dtype_name(base.dtype)}): "

@@ -1,6 +1,7 @@
 """Keeping libraries' own lines off the terminal while the harness shows its line."""
 
 import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -29,3 +30,12 @@ def errors_only(name: str) -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
+
+
+@contextmanager
+def unwarned(*messages: str) -> Iterator[None]:
+    """Keep warnings that match one of `messages`, regular expressions, off the terminal for a while."""
+    with warnings.catch_warnings():
+        for message in messages:
+            warnings.filterwarnings("ignore", message=message)
+        yield

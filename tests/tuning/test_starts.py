@@ -1,0 +1,133 @@
+"""Where adapters start, and that what is saved fits the model as it was declared."""
+
+from collections.abc import Callable
+from copy import deepcopy
+from typing import Any
+
+import pytest
+import torch
+from bitsandbytes.functional import dequantize_4bit, quantize_4bit
+
+from harness.errors import StageFailed
+from harness.jobs import TuneJob
+from harness.models import Model
+from harness.recipes import SFT, LoRA, PromptTuning
+from harness.samples import Message, Pair, Vote
+from harness.tuning.network import put_on
+from harness.tuning.starts import Supplies, moved_its_base, save_plain, supplies_of
+from harness.weights.adapted import attach
+from harness.weights.loading import load_model, load_tokenizer
+
+IDS = torch.arange(3, 40)[None]
+Jobs = Callable[..., TuneJob]
+
+
+def logits(network: Any) -> torch.Tensor:
+    with torch.inference_mode():
+        found: torch.Tensor = network.eval()(input_ids=IDS).logits[:, -IDS.shape[1] :]
+    return found
+
+
+def rows(count: int = 8) -> list[list[int]]:
+    generator = torch.Generator().manual_seed(0)
+    return [torch.randint(3, 300, (20 + place,), generator=generator).tolist() for place in range(count)]
+
+
+@pytest.mark.parametrize("init", ["default", "pissa", "olora", "eva"])
+@pytest.mark.parametrize("rslora", [False, True], ids=["", "rslora"])
+def test_before_training_the_network_is_the_base(tiny: Model, init: Any, rslora: bool) -> None:
+    supplies = Supplies(load_tokenizer(tiny), rows)
+    network = put_on(load_model(tiny, dtype=torch.float32), LoRA(rank=4, rslora=rslora, init=init), supplies)
+    torch.testing.assert_close(logits(network), logits(load_model(tiny, dtype=torch.float32)), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("init", ["pissa", "olora", "loftq"])
+def test_these_starts_change_the_bases_weights(tiny: Model, init: Any) -> None:
+    before = load_model(tiny, dtype=torch.float32).model.layers[0].mlp.up_proj.weight.data
+    network = put_on(load_model(tiny, dtype=torch.float32), LoRA(rank=4, init=init))
+    layer = network.base_model.model.model.layers[0].mlp.up_proj
+    assert moved_its_base(network)
+    assert float((layer.base_layer.weight.data - before).abs().max()) > 1e-3
+    assert float(layer.lora_B["default"].weight.data.abs().max()) > 0
+
+
+@pytest.mark.parametrize("init", ["pissa", "olora"])
+@pytest.mark.parametrize("rslora", [False, True], ids=["", "rslora"])
+def test_the_saved_adapter_on_the_declared_base_is_what_was_trained(tiny: Model, tmp_path, init: Any, rslora) -> None:
+    network = put_on(load_model(tiny, dtype=torch.float32), LoRA(rank=4, alpha=6, rslora=rslora, init=init))
+    torch.manual_seed(0)
+    for name, weights in network.named_parameters():
+        if "lora_" in name:
+            weights.data += 0.05 * torch.randn_like(weights)
+    trained = logits(network)
+    save_plain(network, tmp_path, base="tiny")
+
+    base = load_model(tiny, dtype=torch.float32)
+    assert float((trained - logits(base)).abs().max()) > 0.1
+    torch.testing.assert_close(logits(attach(base, tmp_path)), trained, rtol=1e-3, atol=1e-3)
+
+
+def test_loftq_starts_nearer_the_weights_than_their_quantisation_is(tiny: Model) -> None:
+    base = load_model(tiny, dtype=torch.float32)
+    whole = deepcopy(base.model.layers[0].mlp.up_proj.weight.data)
+    layer = put_on(base, LoRA(rank=8, alpha=24, init="loftq")).base_model.model.model.layers[0].mlp.up_proj
+    kept = layer.base_layer.weight.data
+    again = dequantize_4bit(*quantize_4bit(kept.contiguous(), quant_type="nf4"))
+    plain = dequantize_4bit(*quantize_4bit(whole.contiguous(), quant_type="nf4"))
+
+    torch.testing.assert_close(again, kept, rtol=1e-5, atol=1e-6)  # the weights are such as 4 bits hold
+    mended = kept + layer.get_delta_weight("default")
+    assert float((mended - whole).norm()) < 0.9 * float((plain - whole).norm())
+
+
+def test_eva_starts_from_what_the_rows_make_a_layer_see(tiny: Model) -> None:
+    base = load_model(tiny, dtype=torch.float32)
+    seen: list[torch.Tensor] = []
+    hook = base.model.layers[0].self_attn.q_proj.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    with torch.inference_mode():
+        for row in rows():
+            base(input_ids=torch.tensor([row]))
+    hook.remove()
+    inputs = torch.cat([states[0] for states in seen])  # (tokens, hidden)
+
+    def explained(directions: torch.Tensor) -> float:
+        basis = torch.linalg.qr(directions.T).Q
+        return float((inputs @ basis).square().sum() / inputs.square().sum())
+
+    found = {}
+    for init in ("default", "eva"):
+        torch.manual_seed(0)
+        adapter = LoRA(rank=4, targets=("q_proj",), init=init)  # type: ignore[arg-type]
+        network = put_on(load_model(tiny, dtype=torch.float32), adapter, Supplies(load_tokenizer(tiny), rows))
+        layer = network.base_model.model.model.layers[0].self_attn.q_proj
+        found[init] = explained(layer.lora_A["default"].weight.data) / layer.lora_A["default"].weight.shape[0]
+    assert found["eva"] > 2 * found["default"]
+
+
+def test_eva_without_rows_says_what_to_do(tiny: Model) -> None:
+    with pytest.raises(StageFailed, match="starts from training rows, and there are none"):
+        put_on(load_model(tiny, dtype=torch.float32), LoRA(init="eva"), Supplies(load_tokenizer(tiny)))
+
+
+def test_virtual_tokens_start_as_the_texts_own_embeddings(tiny: Model) -> None:
+    tokenizer, base = load_tokenizer(tiny), load_model(tiny, dtype=torch.float32)
+    network = put_on(base, PromptTuning(tokens=7, text="the light"), Supplies(tokenizer))
+    ids = tokenizer("the light", add_special_tokens=False)["input_ids"]
+    expected = base.get_input_embeddings().weight[torch.tensor((ids * 7)[:7])]
+    assert torch.equal(network.get_prompt(batch_size=1)[0], expected)
+
+
+def test_a_start_looks_at_examples_and_at_preferred_answers(job: Jobs, tiny: Model) -> None:
+    tokenizer = load_tokenizer(tiny)
+    prompt = (Message("user", "red"),)
+    made = job(
+        SFT(),
+        train=(),
+        pairs=(Pair(id="p", prompt=prompt, chosen="blue", rejected="grey"),),
+        votes=(
+            Vote(id="a", prompt=prompt, answer="green", good=True),
+            Vote(id="b", prompt=prompt, answer="x", good=False),
+        ),
+    )
+    texts = [tokenizer.decode(row) for row in supplies_of(made, tokenizer).sequences()]
+    assert [text.count("blue") + 2 * text.count("green") for text in texts] == [1, 2]

@@ -1,0 +1,53 @@
+"""Training as the page tells it: which checkpoint was kept, and what the log says of the fit."""
+
+from dataclasses import replace
+from types import ModuleType
+
+from harness.report.page import render_page
+from harness.report.training import training_charts
+from harness.store.rows import Evidence, InsightRow, TrainingLogRow
+
+
+def logged(evidence: Evidence, key: str, **environment: object) -> Evidence:
+    """Return the evidence with three evaluations of one tune stage, and more in its environment."""
+    rows = [
+        TrainingLogRow(stage_key=key, step=step, epoch=1.0, name=name, value=value)
+        for name, values in (("loss", (3.0, 2.0, 1.0)), ("dev_loss", (2.5, 1.5, 1.75)))
+        for step, value in zip((10, 20, 30), values, strict=True)
+    ]
+    stages = tuple(
+        replace(stage, environment={**stage.environment, **environment}) if stage.key == key else stage
+        for stage in evidence.stages
+    )
+    return replace(evidence, training_log=tuple(rows), stages=stages)
+
+
+def a_tune_stage(evidence: Evidence) -> str:
+    return next(one.stage_key for one in evidence.memberships if one.kind == "tune")
+
+
+def test_what_the_log_says_of_the_fit_stands_with_its_run(made: ModuleType) -> None:
+    evidence = made.go()
+    key = a_tune_stage(evidence)
+    said = {"stage": key, "sentence": "sft, seed 1: it <b>overfits</b> after step 20.", "advice": "give fewer epochs"}
+    told = replace(
+        logged(evidence, key),
+        insights=(InsightRow(experiment=evidence.experiment.name, kind="fitting", content=said),),
+    )
+    page = render_page(told)
+    words = "sft, seed 1: it &lt;b&gt;overfits&lt;/b&gt; after step 20. For the next run: give fewer epochs."
+    assert page.count(words) == 1
+    assert "For the next run" not in render_page(evidence)
+
+
+def test_the_checkpoint_that_a_metric_chose_is_the_one_that_is_shown(made: ModuleType) -> None:
+    evidence = made.go()
+    key = a_tune_stage(evidence)
+
+    def kept(**environment: object) -> tuple[int | None, float | None]:
+        charts = training_charts(logged(evidence, key, **environment))
+        (run,) = [run for chart in charts for run in chart.runs if run.best_step is not None]
+        return run.best_step, run.best_dev_loss
+
+    assert kept(best_step=None) == (20, 1.5)
+    assert kept(best_step=30) == (30, 1.75)

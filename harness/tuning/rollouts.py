@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any
 
 import torch
@@ -12,7 +11,6 @@ from transformers import GenerationConfig
 from harness.protocols import Task
 from harness.recipes import Reinforced
 from harness.samples import Check
-from harness.tuning.aligned import has_virtual_tokens
 from harness.tuning.grading import Completed
 from harness.tuning.precision import Precision
 from harness.tuning.rows import Row
@@ -71,24 +69,22 @@ def draw_completions(
 ) -> list[tuple[int, ...]]:
     """Return the tokens of a completion to each prompt, its end token included.
 
-    Dropout is off: what is drawn is what would be served. Draws come from torch's random state, in the order of
-    `prompts` unless virtual tokens forbid rows of unlike length side by side.
+    Dropout is off: what is drawn is what would be served. Draws come from torch's random state.
     """
-    found: list[tuple[int, ...]] = [()] * len(prompts)
+    found: list[tuple[int, ...]] = []
     training = network.training
     network.eval()
     try:
         with torch.no_grad(), autocast(how.precision):
-            for places in _batches(prompts, padded=not has_virtual_tokens(network)):
-                ids, mask = side_by_side([prompts[place] for place in places], how.pad, left=True)
+            for start in range(0, len(prompts), _AT_ONCE):
+                ids, mask = side_by_side(prompts[start : start + _AT_ONCE], how.pad, left=True)
                 device = how.precision.device
                 grown = network.generate(
                     input_ids=ids.to(device),
                     attention_mask=mask.to(device),
                     generation_config=_generation(how, greedy=greedy),
                 )
-                for place, row in zip(places, grown[:, ids.shape[1] :].tolist(), strict=True):
-                    found[place] = _ended(row, how.ends)
+                found += [_ended(row, how.ends) for row in grown[:, ids.shape[1] :].tolist()]
     finally:
         network.train(training)
     return found
@@ -176,15 +172,6 @@ def _generation(how: Drawing, *, greedy: bool) -> GenerationConfig:
         disable_compile=True,
         **drawn,
     )
-
-
-def _batches(prompts: Sequence[Sequence[int]], *, padded: bool) -> list[list[int]]:
-    places = list(range(len(prompts)))
-    groups = [places]
-    if not padded:
-        places.sort(key=lambda place: len(prompts[place]))
-        groups = [list(group) for _, group in groupby(places, key=lambda place: len(prompts[place]))]
-    return [group[start : start + _AT_ONCE] for group in groups for start in range(0, len(group), _AT_ONCE)]
 
 
 def _ended(row: Sequence[int], ends: Sequence[int]) -> tuple[int, ...]:

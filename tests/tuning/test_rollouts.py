@@ -8,10 +8,8 @@ import torch
 
 from harness.engine.local import open_engine
 from harness.models import Model
-from harness.recipes import GRPO, PTuning
+from harness.recipes import GRPO
 from harness.samples import Answer, Decoding, Example, Message, Sample
-from harness.tuning.aligned import align
-from harness.tuning.network import put_on
 from harness.tuning.precision import Precision
 from harness.tuning.rollouts import Drawing, draw_completions, drawing, side_by_side, think, with_room
 from harness.tuning.rows import Row, make_rows
@@ -57,15 +55,6 @@ def test_draws_follow_the_random_state_and_leave_training_on(tiny: Model) -> Non
     assert drawn[0] == drawn[1]
     assert network.training
     assert drawn[0] != draw_completions(network, prompts(how), how)
-
-
-def test_with_virtual_tokens_rows_of_unlike_length_do_not_stand_side_by_side(tiny: Model) -> None:
-    how = drawn_by(tiny)
-    network = put_on(load_model(tiny), PTuning(tokens=4))
-    align(network)
-    together = draw_completions(network, prompts(how), how, greedy=True)
-    alone = [draw_completions(network, [one], how, greedy=True)[0] for one in prompts(how)]
-    assert together == alone
 
 
 def test_an_answer_ends_where_the_template_ends_it_though_eos_is_another_token(tiny: Model, tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def _prepare(begun: Begun, *, progress: Progress) -> Course:
     if has_virtual_tokens(begun.network):
         raise StageFailed(
             f"{recipe.adapter.name} cannot be trained by PPO, whose value head reads states that virtual tokens "
-            "displace; give LoRA(), or use GRPO"
+            "displace; give LoRA()"
         )
     made, checks = policy(begun, progress)
     batches = rollout_steps(recipe, len(made.rows))

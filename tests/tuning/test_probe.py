@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from harness.jobs import TuneJob
 from harness.models import Model
 from harness.recipes import SFT, Full, LoRA, QLoRA
 from harness.samples import Decoding
-from harness.tuning import course
+from harness.tuning import making
 from harness.tuning.probe import saved_check, unlearned
 from harness.tuning.sft import fit
 
@@ -30,7 +31,7 @@ def test_the_saved_system_answers_as_the_trained_one(job: Jobs, heard, adapter: 
 def test_a_saved_file_with_other_weights_is_invalid(
     job: Jobs, heard, monkeypatch: pytest.MonkeyPatch, adapter: LoRA | Full, file: str
 ) -> None:
-    save = course.save
+    save = making._POLICY.save
 
     def save_otherwise(network, tokenizer, folder, **facts) -> None:  # type: ignore[no-untyped-def]
         save(network, tokenizer, folder, **facts)
@@ -39,7 +40,7 @@ def test_a_saved_file_with_other_weights_is_invalid(
         last = max(weights)
         save_file(weights | {last: weights[last] + 0.05}, path, metadata={"format": "pt"})
 
-    monkeypatch.setattr(course, "save", save_otherwise)
+    monkeypatch.setattr(making, "_POLICY", replace(making._POLICY, save=save_otherwise))
     result = fit(job(SFT(adapter=adapter, epochs=2, learning_rate=1e-2)), progress=heard)
 
     check = {check.name: check for check in result.checks}[SAVED]

@@ -38,6 +38,7 @@ from harness.models import Costs, Endpoint, Model
 from harness.prompting import RAG, FewShot, ZeroShot
 from harness.recipes import (
     DPO,
+    EWC,
     GRPO,
     IA3,
     KTO,
@@ -70,6 +71,7 @@ from harness.verdicts import Inconclusive, NoGo
 
 __all__ = [
     "DPO",
+    "EWC",
     "GRPO",
     "IA3",
     "KTO",

@@ -11,6 +11,7 @@ import harness
 HEAVY = ("torch", "transformers", "duckdb", "datasets", "scipy", "trl", "peft", "bitsandbytes", "pyarrow")
 NAMES = [
     "DPO",
+    "EWC",
     "GRPO",
     "IA3",
     "KTO",

@@ -20,6 +20,7 @@ from harness.recipes.adapters import (
     UniPELT,
     VirtualTokens,
 )
+from harness.recipes.continual import EWC
 from harness.recipes.dpo import DPO
 from harness.recipes.graders import AnyGrader, Grader, JudgeGrade, Weighted
 from harness.recipes.grpo import GRPO
@@ -35,6 +36,7 @@ from harness.recipes.trained import Trained
 
 __all__ = [
     "DPO",
+    "EWC",
     "GRPO",
     "IA3",
     "KTO",

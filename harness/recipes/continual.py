@@ -18,17 +18,18 @@ class EWC:
     The loss grows by strength / 2 times the sum over weights of Fisher x (weight - weight at the start) squared. The
     Fisher information of a weight is the mean square of the gradient of the model's own log-likelihood, estimated at
     the start on `samples` examples of the earlier tasks, drawn by the seed.
-    strength: the paper's lambda; with 0 nothing is held.
+    strength: the paper's lambda, 1 for as much as the earlier tasks' loss is expected to rise, to second order; with 0
+    nothing is held.
 
     Source: Kirkpatrick et al., Overcoming catastrophic forgetting in neural networks, PNAS 114 (2017).
     """
 
-    strength: float = 1000.0
+    strength: float = 100.0
     samples: int = 64
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.strength) and self.strength >= 0):
-            raise InvalidExperiment(f"EWC(strength={self.strength}): give a number of 0 or more, such as 1000")
+            raise InvalidExperiment(f"EWC(strength={self.strength}): give a number of 0 or more, such as 100")
         if self.samples < 1:
             raise InvalidExperiment(f"EWC(samples={self.samples}): give 1 or more examples to estimate the Fisher on")
 

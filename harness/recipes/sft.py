@@ -43,6 +43,10 @@ class SFT(Trained):
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "mix", as_mix(self.mix))
+        if (self.mix or self.keep) and self.backend is not None:
+            raise self.refused(f"backend={self.backend!r}, mix or keep", "another tuner knows no earlier task")
+        if self.keep is not None and self.devices > 1:
+            raise self.refused(f"devices={self.devices}, keep={self.keep.name}", "weights are held on one device only")
         if self.learn not in ("answer", "assistant"):
             raise self.refused(f"learn={self.learn!r}", 'give "answer" or "assistant"')
         check_carrier(self)

@@ -13,6 +13,7 @@ from harness.jobs import TuneJob, TuneResult
 from harness.protocols import Progress
 from harness.recipes import SFT
 from harness.samples import Check
+from harness.tuning.consolidation import Consolidation, consolidate
 from harness.tuning.course import Begun, Course, carry_out, steps_of
 from harness.tuning.distributed.launch import train_together
 from harness.tuning.earlier_turns import with_earlier_turns
@@ -51,9 +52,8 @@ def prepare(
 ) -> Course:
     """Return the course of supervised training. kind: of trainer. settings: further ones of TRL's."""
     job, recipe, tokenizer = begun.job, begun.recipe, begun.tokenizer
-    rows, rows_check = fitting(
-        make_rows(tokenizer, draw(job.train, recipe.limit, seed=job.seed)), longest=begun.longest, kind="train"
-    )
+    examples = [*draw(job.train, recipe.limit, seed=job.seed), *job.replay]
+    rows, rows_check = fitting(make_rows(tokenizer, examples), longest=begun.longest, kind="train")
     turns = recipe.learn == "assistant"
     turns_checks: tuple[Check, ...] = ()
     if turns:
@@ -61,6 +61,7 @@ def prepare(
         turns_checks = (check,)
     dev_rows, dev_check = _dev_rows(job, recipe, tokenizer, begun.longest)
     attend_fast(begun.network, begun.precision, longest=max(row.tokens for row in rows))
+    holding, held_checks = _held(begun)
     steps = steps_of(recipe, len(rows))
     config = trainer_config(
         recipe,
@@ -74,6 +75,7 @@ def prepare(
     trainer = kind(
         autocast=begun.precision.autocast,
         dev=[row.features() for row in dev_rows],
+        holding=holding,
         model=begun.network,
         args=config,
         train_dataset=Dataset.from_list([row.features() for row in rows]),
@@ -86,12 +88,29 @@ def prepare(
         rows=rows,
         steps=steps,
         evaluates=bool(dev_rows),
-        checks=(rows_check, *turns_checks, dev_check, parity),
+        checks=(rows_check, *turns_checks, dev_check, parity, *held_checks),
+        logged={} if holding is None else {"penalty": "penalty"},
         environment=lambda: {
             "train_rows": len(rows),
             "dev_rows": len(dev_rows),
             "packed": bool(trainer.packs),
         },
+    )
+
+
+def _held(begun: Begun) -> tuple[Consolidation | None, tuple[Check, ...]]:
+    """Return what holds the weights that earlier tasks need, where the recipe asks for it."""
+    job, recipe = begun.job, begun.recipe
+    if recipe.keep is None:
+        return None, ()
+    return consolidate(
+        begun.network,
+        recipe.keep,
+        job.earlier,
+        tokenizer=begun.tokenizer,
+        longest=begun.longest,
+        seed=job.seed,
+        autocast=begun.precision.autocast,
     )
 
 

@@ -12,6 +12,7 @@ from trl import SFTConfig, SFTTrainer
 
 from harness.recipes import SFT
 from harness.tuning.aligned import has_virtual_tokens
+from harness.tuning.consolidation import Consolidation
 from harness.tuning.packing import Batch, packed, padded
 from harness.tuning.precision import Precision
 from harness.tuning.settings import shared_settings
@@ -55,8 +56,16 @@ class AnswerTrainer(SFTTrainer):  # type: ignore[misc]
     batch share, such as an instruction or shots, is computed once where the model allows it.
     """
 
-    def __init__(self, *, autocast: torch.dtype | None, dev: Sequence[dict[str, list[int]]], **arguments: Any) -> None:
+    def __init__(
+        self,
+        *,
+        autocast: torch.dtype | None,
+        dev: Sequence[dict[str, list[int]]],
+        holding: Consolidation | None = None,
+        **arguments: Any,
+    ) -> None:
         self._autocast = autocast
+        self._holding, self._penalty = holding, 0.0
         # Sorted once: the sum over all dev tokens does not depend on the order, only the padding does.
         self._dev = sorted(dev, key=lambda features: len(features["input_ids"]))
         # Whether batches are packed; known once one was computed both ways. Virtual tokens would have to be spread too.
@@ -66,9 +75,16 @@ class AnswerTrainer(SFTTrainer):  # type: ignore[misc]
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """Return the mean loss of an answer token in the step; `num_items_in_batch` counts all micro-batches."""
+        """Return the mean loss of an answer token in the step, and what holds the weights of earlier tasks.
+
+        `num_items_in_batch` counts all micro-batches; their losses are summed.
+        """
         total, tokens = self._summed_loss(model, inputs)
         loss = total / (tokens if num_items_in_batch is None else num_items_in_batch)
+        if self._holding is not None:
+            penalty = self._holding.penalty()
+            self._penalty = float(penalty.detach())
+            loss = loss + penalty / (1 if num_items_in_batch is None else self.args.gradient_accumulation_steps)
         return (loss, {"loss": loss}) if return_outputs else loss
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
@@ -86,6 +102,12 @@ class AnswerTrainer(SFTTrainer):  # type: ignore[misc]
         self.control: Any = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         self.model.train()
         return metrics
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """Log what the step was held back by beside its loss."""
+        if self._holding is not None and "loss" in logs:
+            logs["penalty"] = self._penalty
+        super().log(logs, *args, **kwargs)
 
     def create_model_card(self, *_: Any, **__: Any) -> None:
         """Write no card: a checkpoint is no publication."""

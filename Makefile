@@ -9,13 +9,16 @@ export HF_HUB_OFFLINE ?= 1
 export HF_HUB_DISABLE_TELEMETRY ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: experiments test check bench clean help
+.PHONY: experiments test test-slow check bench clean help
 
 experiments: $(VENV)/.installed ## run every experiment, from baseline to verdict; pages land in reports/
 	$(BIN)/python -m pytest experiments
 
 test: $(VENV)/.installed-dev ## run the tests of harness and tasks
 	$(BIN)/python -m pytest tests tasks -n $(WORKERS)
+
+test-slow: $(VENV)/.installed-dev ## run the tests that install other tuners or start several processes
+	$(BIN)/python -m pytest tests -m slow
 
 check: $(VENV)/.installed-dev ## format, lint, types and floors
 	$(BIN)/ruff format --check .
@@ -30,7 +33,7 @@ clean: ## remove the environment and caches; reports stay
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
 help: ## list the commands
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -77,6 +77,15 @@ def _tokenizer():  # type: ignore[no-untyped-def]
     return tokenizer
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out tests marked `slow`, unless -m names them."""
+    if "slow" in str(config.getoption("markexpr")):
+        return
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    config.hook.pytest_deselected(items=slow)
+    items[:] = [item for item in items if item not in slow]
+
+
 class _Counter:
     def advance(self, amount: int = 1, *, note: str = "") -> None:
         """Nobody watches."""

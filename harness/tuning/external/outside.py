@@ -19,6 +19,7 @@ from harness.recipes import SFT, QLoRA
 from harness.recipes.carriers import Backend
 from harness.samples import Check
 from harness.tuning.course import steps_of
+from harness.tuning.earlier_turns import with_earlier_turns
 from harness.tuning.external import axolotl, llamafactory, unsloth
 from harness.tuning.external.environment import TUNERS, Tuner, clean_environment, executable
 from harness.tuning.external.order import Order, Prepared, write_model
@@ -84,7 +85,8 @@ def fit_outside(job: TuneJob, *, progress: Progress) -> TuneResult:
     write_model(weights_folder(model), order.model)
     with no_bars():
         prepared = _PREPARE[recipe.backend](order, data.rows, data.dev)
-    parity = check_parity(prepared.read(), [row.example for row in data.rows], tokenizer)
+    examples = [row.example for row in data.rows]
+    parity = check_parity(prepared.read(), examples, tokenizer, turns=recipe.learn == "assistant")
     with progress.meter(f"train {recipe.name} with {tuner.shown}", total=steps, unit="steps") as meter:
         run(
             [str(command), *prepared.arguments],
@@ -121,13 +123,17 @@ def _data(job: TuneJob, recipe: SFT, tokenizer: Any) -> Data:
     rows, fits = fitting(
         make_rows(tokenizer, draw(job.train, recipe.limit, seed=job.seed)), longest=recipe.max_length, kind="train"
     )
+    checks: tuple[Check, ...] = (fits,)
+    if recipe.learn == "assistant":
+        rows, turns = with_earlier_turns(tokenizer, rows)
+        checks = (fits, turns)
     if not job.dev:
         detail = "there are no dev examples: no early stopping, and the last weights are kept, not the best"
-        return Data(rows, [], (fits, Check(name="dev rows that fit", status="warning", detail=detail)))
+        return Data(rows, [], (*checks, Check(name="dev rows that fit", status="warning", detail=detail)))
     dev, dev_fits = fitting(
         make_rows(tokenizer, draw(job.dev, recipe.evaluate_on, seed=job.seed)), longest=recipe.max_length, kind="dev"
     )
-    return Data(rows, dev, (fits, dev_fits))
+    return Data(rows, dev, (*checks, dev_fits))
 
 
 def _fresh(folder: Path) -> Path:

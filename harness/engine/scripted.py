@@ -61,8 +61,8 @@ class ScriptedTuning:
     fails_at_step: int | None = None
     generalise: float = field(default=0.0, metadata={"key": "changed"})
     forget: float = field(default=0.0, metadata={"key": "changed"})
-    task: Task | None = field(default=None, metadata={"key": False})
-    mix: tuple[tuple[Task, float], ...] = field(default=(), metadata={"key": False})
+    task: Task | None = field(default=None, repr=False, metadata={"key": False})
+    mix: tuple[tuple[Task, float], ...] = field(default=(), repr=False, metadata={"key": False})
 
     trainer: ClassVar[str] = "harness.engine.scripted:fit"
 

@@ -1,7 +1,7 @@
 """Learning task after task without forgetting: what a step declares, and what it must not."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.errors import InvalidExperiment
@@ -43,7 +43,11 @@ def as_mix(given: object) -> Mix:
 
     Raises InvalidExperiment naming what is no task, or no ratio.
     """
-    pairs: Iterable[object] = given.items() if isinstance(given, Mapping) else given if _is_sequence(given) else (None,)
+    pairs: Sequence[object] = (given,)
+    if isinstance(given, Mapping):
+        pairs = tuple(given.items())
+    elif isinstance(given, Sequence) and not isinstance(given, str):
+        pairs = given
     found = []
     for pair in pairs:
         if not (isinstance(pair, tuple) and len(pair) == 2):
@@ -95,10 +99,6 @@ def other_tasks(recipe: Recipe) -> tuple[Task, ...]:
     own = getattr(recipe, "task", None)
     mixed = tuple(task for task, _ in getattr(recipe, "mix", ()) or ())
     return mixed if own is None else (own, *mixed)
-
-
-def _is_sequence(given: object) -> bool:
-    return isinstance(given, Sequence) and not isinstance(given, str)
 
 
 def _require_task(where: str, task: object) -> None:

@@ -33,8 +33,8 @@ class SFT(Trained):
     strategy: Sharing | None = field(default=None, metadata=_CHANGED)
 
     # A plan keys tasks by their data: what they are made of need not have a fingerprint.
-    task: Task | None = field(default=None, metadata={"key": False})
-    mix: Mix = field(default=(), metadata={"key": False})
+    task: Task | None = field(default=None, repr=False, metadata={"key": False})
+    mix: Mix = field(default=(), repr=False, metadata={"key": False})
     keep: EWC | None = field(default=None, metadata=_CHANGED)
 
     trainer: ClassVar[str] = "harness.tuning.sft:fit"

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from harness.compare import standing
 from harness.insights.continual import Continual, TaskScores, continual
-from harness.protocols import AnyMetric, JudgedMetric, PairMetric
+from harness.protocols import JudgedMetric, Named, PairMetric
 from harness.recipes.steps import as_steps, makes_policy
 from harness.runner.answering import BySeed, answered_by_seed
 from harness.runner.context import Run
@@ -46,7 +46,7 @@ def tasks_in_a_row(run: Run) -> tuple[TasksInARow, ...]:
     return tuple(found)
 
 
-def matrix(run: Run, row: TasksInARow, primary: AnyMetric) -> Continual | None:
+def matrix(run: Run, row: TasksInARow, primary: Named) -> Continual | None:
     """Return what the steps did to each task by the metric `primary`, a guard's by its own; None for pairs."""
     if isinstance(primary, PairMetric | JudgedMetric):
         return None
@@ -62,7 +62,7 @@ def matrix(run: Run, row: TasksInARow, primary: AnyMetric) -> Continual | None:
     return continual(row.system.name, steps=_step_names(row), tasks=columns)
 
 
-def continual_rows(run: Run, row: TasksInARow, primary: AnyMetric) -> Iterator[ContinualRow]:
+def continual_rows(run: Run, row: TasksInARow, primary: Named) -> Iterator[ContinualRow]:
     """Yield the matrix of each seed, a row a cell."""
     if isinstance(primary, PairMetric | JudgedMetric):
         return
@@ -86,13 +86,13 @@ def continual_rows(run: Run, row: TasksInARow, primary: AnyMetric) -> Iterator[C
                 )
 
 
-def _measured(run: Run, row: TasksInARow, primary: AnyMetric) -> Iterator[tuple[Tried, AnyMetric]]:
+def _measured(run: Run, row: TasksInARow, primary: Named) -> Iterator[tuple[Tried, Named]]:
     guards = {guard.task.name: guard.metric for guard in run.plan.experiment.guards}
     for tried in row.tried:
         yield tried, primary if tried.trial.learned else guards[tried.trial.task.name]
 
 
-def _scored(run: Run, tried: Tried, metric: AnyMetric) -> tuple[Scored, ...]:
+def _scored(run: Run, tried: Tried, metric: Named) -> tuple[Scored, ...]:
     return tuple(scored(run, metric, by_seed) for by_seed in tried.answered)
 
 

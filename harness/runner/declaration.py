@@ -6,6 +6,7 @@ from importlib import metadata
 from typing import Any
 
 from harness.plan import TRAINING_STACK, Plan
+from harness.protocols import Task
 from harness.runner.rule import declared_rule
 from harness.samples import Split
 
@@ -46,6 +47,8 @@ def plain(item: object) -> Any:
     """Return a declaration as JSON values; what has no JSON form is shown by its repr."""
     if item is None or isinstance(item, bool | int | float | str):
         return item
+    if isinstance(item, Task):
+        return item.name  # its rows are in the store, and its code in the source
     if isinstance(item, Enum):
         return item.value
     if isinstance(item, tuple | list):

@@ -50,9 +50,8 @@ def evidence_of(connection: "DuckDBPyConnection", name: str) -> Evidence | None:
     if not experiments or not decisions:
         return None
     mine = {"where": "experiment = ?", "parameters": [name]}
-    memberships = select(
-        connection, ExperimentStageRow, "experiment_stages", order="system, kind, split, part, seed", **mine
-    )  # type: ignore[arg-type]
+    by_part = "system, kind, split, part, seed"
+    memberships = select(connection, ExperimentStageRow, "experiment_stages", order=by_part, **mine)  # type: ignore[arg-type]
     keys = [membership.stage_key for membership in memberships]
     of_stages = {"where": "stage_key IN (SELECT unnest(?))", "parameters": [keys]}
     return Evidence(

@@ -7,7 +7,9 @@ import pytest
 from harness import ExactMatch, InvalidExperiment, StageFailed, Steps
 from harness.engine.scripted import ScriptedTuning
 from harness.report.page import render_page
+from harness.runner.declaration import plain
 from harness.runner.run import Options, run
+from tests.runner.conftest import Lamps
 
 A = ScriptedTuning(name="a")
 B = ScriptedTuning(name="b", learn=0.9)
@@ -119,3 +121,12 @@ class Scoring(ScriptedTuning):
 def test_a_reward_model_alone_is_refused_with_the_way_out(make_experiment):
     with pytest.raises(InvalidExperiment, match="end with a step that uses it"):
         make_experiment(recipes=[Scoring(name="judge")])
+
+
+def test_the_declaration_names_the_steps_and_their_tasks(make_experiment):
+    recipe = Steps([ScriptedTuning(name="a", task=Lamps(name="old lamps")), B], label="rlhf")
+    declaration = plain(recipe)
+
+    assert (declaration["kind"], declaration["name"]) == ("Steps", "rlhf")
+    assert [(step["name"], step["task"]) for step in declaration["steps"]] == [("a", "old lamps"), ("b", None)]
+    assert "old lamps" not in repr(recipe)  # all of its rows would stand there

@@ -33,6 +33,10 @@ def _check_backend(recipe: "SFT", said: str) -> None:
         raise recipe.refused(
             f"adapter={recipe.adapter.name}, {said}", "it trains LoRA, QLoRA or Full; leave backend out for others"
         )
+    if getattr(recipe.adapter, "init", "default") != "default":
+        raise recipe.refused(
+            f"adapter={recipe.adapter.name}, {said}", "its update starts at zero; leave init out, or leave backend out"
+        )
     if recipe.devices > 1:
         raise recipe.refused(f"{said}, devices={recipe.devices}", "devices are shared by our own trainer; give one")
     _check_ours_alone(recipe, said)

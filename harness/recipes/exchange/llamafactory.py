@@ -22,7 +22,7 @@ from harness.recipes.exchange.translation import (
 from harness.recipes.sft import SFT
 
 _SCHEDULES = {"cosine": "cosine", "linear": "linear", "constant_with_warmup": "constant", "constant": "constant"}
-_OPTIONS = {"rslora": "use_rslora", "dora": "use_dora", "pissa": "pissa_init"}
+_OPTIONS = {"rslora": "use_rslora", "dora": "use_dora"}
 # A fraction of the run: about as often as the harness evaluates where the recipe says nothing.
 _TENTH = 0.1
 _MAPPED = (
@@ -32,6 +32,8 @@ _MAPPED = (
     *(f"adapter.{name}" for name in _OPTIONS),
 )  # fmt: skip
 _EXPORT_REASONS = {
+    "adapter.init": "an update starts at zero there, or leaves an adapter that does not fit the base",
+    "learn": "is a matter of the data set there",
     "evaluate_on": "max_samples would limit the training examples too; give a smaller eval_dataset",
     "prompt": 'write the prompts into the data set; `backend="llamafactory"` does that',
     "watch": "only the loss chooses a checkpoint there",

@@ -1,7 +1,7 @@
 """What a translation gives, what it leaves out, and a reader of settings that forgets none."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
 
 from harness.errors import InvalidExperiment
 from harness.recipes.adapters import LoRA, LowRank, QLoRA
@@ -113,17 +113,12 @@ def scale_of(adapter: LowRank) -> int | float:
 def low_rank(
     kind: type[LoRA] | type[QLoRA], *, rank: int, alpha: float, dropout: float, targets: tuple[str, ...], extra: Config
 ) -> LowRank:
-    """Return the adapter, alpha left out where it is the default of 2 * rank. targets: none is all linear layers.
+    """Return the adapter, alpha left out where it is the default. targets: none is all linear layers.
 
     extra: further fields of the adapter.
     """
-    return kind(
-        rank=rank,
-        alpha=None if alpha == 2 * rank else alpha,
-        dropout=dropout,
-        targets=targets or "all-linear",
-        **extra,  # type: ignore[arg-type]
-    )
+    adapter = kind(rank=rank, dropout=dropout, targets=targets or "all-linear", **extra)  # type: ignore[arg-type]
+    return adapter if adapter.scale == alpha else replace(adapter, alpha=alpha)
 
 
 def switches(adapter: object, table: Mapping[str, str]) -> Config:

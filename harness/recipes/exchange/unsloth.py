@@ -30,6 +30,8 @@ _MAPPED = (
     *(f"adapter.{name}" for name in _OPTIONS),
 )  # fmt: skip
 _EXPORT_REASONS = {
+    "adapter.init": "an update starts at zero there, or leaves an adapter that does not fit the base",
+    "learn": "is a matter of the data set there",
     "limit": "give a data set with fewer rows",
     "prompt": 'write the prompts into the data set; `backend="unsloth"` does that',
     "devices": "it trains on one device",

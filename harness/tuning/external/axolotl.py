@@ -11,7 +11,7 @@ from harness.tuning.rows import Row
 
 _EVALUATION = ("eval_steps", "load_best_model_at_end", "early_stopping_patience")
 # Rows are chosen, rendered and measured before the tuner sees them.
-_DONE_HERE = ("max_length", "prompt", "evaluate_on", "limit")
+_DONE_HERE = ("max_length", "prompt", "evaluate_on", "limit", "learn")
 # Triton kernels, which ask for CUDA as soon as they are imported.
 _KERNELS = ("lora_mlp_kernel", "lora_qkv_kernel", "lora_o_kernel", "lora_embedding_kernel")
 

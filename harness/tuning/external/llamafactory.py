@@ -39,7 +39,7 @@ def prepare(order: Order, rows: Sequence[Row], dev: Sequence[Row]) -> Prepared:
 
 _EVALUATION = ("eval_strategy", "eval_steps", "load_best_model_at_end", "early_stopping_steps")
 # Rows are chosen, rendered and measured before the tuner sees them.
-_DONE_HERE = ("max_length", "prompt", "evaluate_on", "limit")
+_DONE_HERE = ("max_length", "prompt", "evaluate_on", "limit", "learn")
 
 
 def _features(row: Row) -> dict[str, list[int]]:

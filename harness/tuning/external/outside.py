@@ -9,7 +9,6 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
-from torch.nn.functional import cross_entropy
 
 from harness.errors import StageFailed
 from harness.jobs import TuneJob, TuneResult
@@ -22,25 +21,23 @@ from harness.tuning.course import steps_of
 from harness.tuning.earlier_turns import with_earlier_turns
 from harness.tuning.external import axolotl, llamafactory, unsloth
 from harness.tuning.external.environment import TUNERS, Tuner, clean_environment, executable
+from harness.tuning.external.look import look
 from harness.tuning.external.order import Order, Prepared, write_model
 from harness.tuning.external.outcome import bring_back, count_saved, read_state
 from harness.tuning.ground import adapter_key
 from harness.tuning.history import log_points
 from harness.tuning.parity import check_parity
 from harness.tuning.precision import choose_precision
-from harness.tuning.probe import change_check, in_memory
 from harness.tuning.process import run
 from harness.tuning.rows import Row, draw, fitting, make_rows
-from harness.weights.adapted import attach, is_adapter
+from harness.weights.adapted import is_adapter
 from harness.weights.bars import no_bars
 from harness.weights.hardware import describe
-from harness.weights.loading import load_model, load_tokenizer, model_of, weights_folder
+from harness.weights.loading import load_tokenizer, weights_folder
 
 _PREPARE: Mapping[Backend, Callable[[Order, Sequence[Row], Sequence[Row]], Prepared]] = MappingProxyType(
     {"llamafactory": llamafactory.prepare, "axolotl": axolotl.prepare, "unsloth": unsloth.prepare}
 )
-# Theirs is a mean over batches, some in half precision; another model or other tokens move it by more than this.
-_SAME_LOSS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +98,12 @@ def fit_outside(job: TuneJob, *, progress: Progress) -> TuneResult:
     bring_back(
         order.output, job.folder / "adapter", base=model.source, tokenizer=tokenizer, about=about, shown=tuner.shown
     )
-    checks = (*data.checks, parity, *_said_checks(tuner, prepared), *_look(job, data, state, tuner))
+    checks = (
+        *data.checks,
+        parity,
+        *_said_checks(tuner, prepared),
+        *look(model, job.folder / "adapter", data.rows, data.dev, state, shown=tuner.shown),
+    )
     _clear(order, prepared)
     return _result(job, order, data, state, checks, describe(precision.device, precision.weights))
 
@@ -175,43 +177,6 @@ def _said_checks(tuner: Tuner, prepared: Prepared) -> tuple[Check, ...]:
         return ()
     detail = f"{tuner.shown} does not do all that the recipe says: {', '.join(prepared.unmapped)}"
     return (Check(name="recipe as declared", status="warning", detail=detail, items=prepared.unmapped),)
-
-
-def _look(job: TuneJob, data: Data, state: Mapping[str, Any], tuner: Tuner) -> tuple[Check, ...]:
-    """Return what our own evaluation says of the weights: they change the model, and have the loss that was told."""
-    assert isinstance(job.model, Model)
-    folder = job.folder / "adapter"
-    base = load_model(job.model, dtype=torch.float32)
-    before = in_memory(base, data.rows)
-    whole = not is_adapter(folder)
-    tuned = model_of(folder, device=base.device, dtype=torch.float32) if whole else attach(base, folder)
-    changed = change_check(before, in_memory(tuned, data.rows))
-    told = [float(entry["eval_loss"]) for entry in state["log_history"] if "eval_loss" in entry]
-    if not told:
-        return (changed,)
-    return changed, loss_check(min(told), _dev_loss(tuned, data.dev), shown=tuner.shown)
-
-
-def loss_check(told: float, found: float, *, shown: str) -> Check:
-    """Return the check that the dev loss a tuner tells is what its weights have here, on the same tokens."""
-    apart = abs(told - found) / max(told, found, 1e-6)
-    facts = f"{shown} tells a dev loss of {told:.3f}; its weights have {found:.3f} here"
-    if apart <= _SAME_LOSS or abs(told - found) <= _SAME_LOSS / 2:
-        return Check(name="dev loss as told", status="ok", detail=facts)
-    detail = f"{facts}: it trained on other tokens, or read the model otherwise; the evaluation here is what counts"
-    return Check(name="dev loss as told", status="warning", detail=detail)
-
-
-@torch.inference_mode()
-def _dev_loss(network: Any, rows: Sequence[Row]) -> float:
-    """Return the mean loss of an answer token."""
-    total, tokens = 0.0, 0
-    for row in rows:
-        ids = torch.tensor([[*row.prompt, *row.answer]], device=network.device)
-        logits = network(input_ids=ids, use_cache=False, logits_to_keep=len(row.answer) + 1).logits[0, :-1].float()
-        total += float(cross_entropy(logits, ids[0, len(row.prompt) :], reduction="sum"))
-        tokens += len(row.answer)
-    return total / tokens
 
 
 def _clear(order: Order, prepared: Prepared) -> None:

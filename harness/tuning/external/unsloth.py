@@ -61,6 +61,8 @@ def _adapter(recipe: SFT, seed: int) -> Config | None:
         "bias": "none",
         "use_gradient_checkpointing": False,
         "random_state": seed,
+        **({"use_rslora": True} if getattr(adapter, "rslora", False) else {}),
+        **({"use_dora": True} if getattr(adapter, "dora", False) else {}),
     }
 
 

@@ -32,7 +32,12 @@ _LOW_RANK = {
     "dropout": some.sampled_from([0.0, 0.05, 0.5]),
     "targets": some.just("all-linear") | some.just(("q_proj", "v_proj")),
 }
-_ADAPTERS = some.just(Full()) | some.builds(LoRA, **_LOW_RANK) | some.builds(QLoRA, **_LOW_RANK)
+_ADAPTERS = (
+    some.just(Full())
+    | some.builds(LoRA, **_LOW_RANK, dora=some.booleans())
+    | some.builds(LoRA, **{**_LOW_RANK, "alpha": some.integers(1, 512).map(float)}, rslora=some.just(True))
+    | some.builds(QLoRA, **_LOW_RANK)
+)
 _EVERYWHERE = {
     "adapter": _ADAPTERS,
     "learning_rate": some.floats(1e-7, 1.0),
@@ -77,9 +82,9 @@ def test_what_maps_comes_back_as_it_was(tool: str, data: some.DataObject, micro:
 
 
 def _plain(recipe: SFT) -> SFT:
-    """Return the recipe with an alpha of 2 * rank left out, which is the same adapter."""
+    """Return the recipe with an alpha that is the default left out, which is the same adapter."""
     adapter: Adapter = recipe.adapter
-    if isinstance(adapter, LoRA | QLoRA) and adapter.scale == 2 * adapter.rank:
+    if isinstance(adapter, LoRA | QLoRA) and replace(adapter, alpha=None).scale == adapter.scale:
         adapter = replace(adapter, alpha=None)
     return replace(recipe, adapter=adapter, epochs=float(recipe.epochs))
 
@@ -175,10 +180,11 @@ def test_an_example_of_unsloth_is_read_with_what_does_not_map() -> None:
 
 
 def test_fields_without_a_counterpart_are_listed_at_export() -> None:
-    recipe = SFT(prompt=ZeroShot(), evaluate_on=None, limit=50, max_length=None, adapter=LoRA(rank=8, alpha=4.5))
+    adapter = LoRA(rank=8, alpha=4.5, init="pissa")
+    recipe = SFT(prompt=ZeroShot(), evaluate_on=None, limit=50, max_length=None, adapter=adapter)
 
     said = {tool: [one.key for one in TOOLS[tool].to_config(recipe).unmapped] for tool in TOOLS}
-    common = ["evaluate_on=None", "prompt='zero-shot'"]
+    common = ["evaluate_on=None", "prompt='zero-shot'", "adapter.init='pissa'"]
     assert said["llamafactory"] == ["adapter.alpha=4.5", "max_length=None", *common]
     assert sorted(said["axolotl"]) == sorted(["adapter.alpha=4.5", "max_length=None", "limit=50", *common])
     assert {"schedule='cosine'", "warmup=0.03", "patience=3", "limit=50", *common} <= set(said["unsloth"])

@@ -14,7 +14,7 @@ from harness.errors import MissingPackage, StageFailed
 from harness.jobs import TuneJob, TuneResult
 from harness.recipes import SFT, LoRA, QLoRA
 from harness.recipes.carriers import Backend
-from harness.tuning.external.outside import loss_check
+from harness.tuning.external.look import loss_check
 from harness.tuning.sft import fit
 
 Jobs = Callable[..., TuneJob]

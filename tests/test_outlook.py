@@ -1,6 +1,22 @@
 """What is said before anything is computed."""
 
-from harness import AtLeast, ExactMatch, Experiment, Gain, MacroF1, Message, Sample, Split, TokensIn, ZeroShot
+from dataclasses import replace
+
+from harness import (
+    SFT,
+    AtLeast,
+    ExactMatch,
+    Experiment,
+    Gain,
+    LoRA,
+    MacroF1,
+    Message,
+    Model,
+    Sample,
+    Split,
+    TokensIn,
+    ZeroShot,
+)  # fmt: skip
 from harness.engine.scripted import Scripted, ScriptedTuning
 from harness.outlook import outlook, too_small
 
@@ -53,3 +69,28 @@ def test_nothing_is_said_where_it_is_enough_or_cannot_be_known():
     assert list(too_small(experiment(100, Gain(MacroF1(), at_least=0.05)))) == []
     assert list(too_small(experiment(100, Gain(TokensIn(), at_least=5)))) == []
     assert list(too_small(experiment(100, AtLeast(ExactMatch(), 0.5)))) == []
+
+
+def test_what_training_would_take_is_said_of_what_is_not_stored(tmp_path, tiny_model):
+    declared = experiment(100, Gain(ExactMatch(), at_least=0.5))
+    lines = list(
+        outlook(
+            replace(declared, model=Model(str(tiny_model)), recipes=[SFT(adapter=LoRA(rank=4)), SFT(epochs=1)]),
+            name="letters",
+            store_path=tmp_path / "r.duckdb",
+        )
+    )
+    told = [line for line in lines if "of memory" in line]
+    assert [line.split(":")[0] for line in told] == ["  sft lora-r4", "  sft lora-r16 epochs=1"]
+    assert all(" free (" in line and " of disk, " in line for line in told)
+
+
+def test_a_model_whose_files_say_too_little_is_named(tmp_path, tiny_model):
+    other = tmp_path / "other"
+    other.mkdir()
+    for path in tiny_model.iterdir():
+        (other / path.name).write_bytes(path.read_bytes())
+    (other / "config.json").write_text('{"model_type": "strange"}')
+    declared = replace(experiment(100, Gain(ExactMatch(), at_least=0.5)), model=Model(str(other)), recipes=[SFT()])
+    lines = list(outlook(declared, name="letters", store_path=tmp_path / "r.duckdb"))
+    assert "  sft lora-r16: its memory cannot be estimated: the config of a strange model says" in "\n".join(lines)

@@ -38,32 +38,21 @@ def format_check(network: Any) -> Check | None:
 
 
 class Flow(TrainerCallback):  # type: ignore[misc]
-    """Ends a run on a 4-bit base in which an evaluation stopped the gradients of some layers.
+    """Ends a run on a 4-bit base whose layers have lost their gradient.
 
-    On CPUs with avx512_bf16 a forward pass in evaluation mode repacks 4-bit weights for a kernel that has no
-    gradient; what lies before such a layer then learns nothing, and the loss of a later layer's adapter hides it.
+    On CPUs with avx512_bf16 a forward pass in evaluation mode repacks 4-bit weights for a kernel that has no gradient.
+    What lies before such a layer is then reached through the adapters beside it alone: it learns, from a wrong
+    gradient, and neither the loss nor the gradient's norm shows it.
     """
-
-    def __init__(self) -> None:
-        self._flowing: frozenset[str] = frozenset()
-        self._evaluated: int | None = None
-
-    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        self._evaluated = state.global_step
 
     def on_pre_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: Any = None, **_: Any
     ) -> None:
-        if self._flowing and self._evaluated is None:
-            return
-        now = frozenset(
-            name for name, weight in model.named_parameters() if weight.grad is not None and bool(weight.grad.any())
-        )
-        lost = sorted(self._flowing - now)
-        if lost and now:
+        layers = four_bit_layers(model)
+        repacked = sum(bool(getattr(layer.weight.quant_state, "packing_format_for_cpu", False)) for layer in layers)
+        if repacked:
             raise StageFailed(
-                f"step {state.global_step + 1} of {state.max_steps}: {len(lost)} of {len(self._flowing)} trained "
-                f"tensors, such as {lost[0]}, get no gradient since the evaluation of step {self._evaluated}: 4-bit "
-                "layers were repacked for a kernel that has none; train with LoRA instead, or on a GPU"
+                f"step {state.global_step + 1} of {state.max_steps}: {repacked} of {len(layers)} 4-bit layers were "
+                "repacked by an evaluation for a kernel without gradient, so that the adapters before them learn from "
+                "a wrong one; train with LoRA instead, or on a GPU"
             )
-        self._flowing, self._evaluated = now, None

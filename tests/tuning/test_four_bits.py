@@ -5,13 +5,17 @@ from typing import Any
 
 import pytest
 import torch
+from bitsandbytes.functional import has_avx512bf16
+from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, TrainerControl, TrainerState, TrainingArguments
 
 from harness.errors import StageFailed
 from harness.jobs import TuneJob
 from harness.models import Model
 from harness.recipes import SFT, LoRA, QLoRA
-from harness.tuning.four_bits import Flow, format_check
+from harness.tuning import network as network_module
+from harness.tuning.four_bits import Flow, format_check, four_bit_layers
+from harness.tuning.network import keep_gradients, put_on
 from harness.tuning.sft import fit
 from harness.weights.loading import load_model
 
@@ -43,47 +47,75 @@ def test_a_base_that_is_not_quantised_has_no_format(tiny: Model) -> None:
     assert format_check(load_model(tiny, dtype=torch.float32)) is None
 
 
-class Layers(torch.nn.Module):
-    """Two trained tensors."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.early, self.late = (torch.nn.Parameter(torch.ones(2)) for _ in range(2))
-
-
-def flow(*gradients: tuple[float | None, float | None], evaluated_after: int) -> None:
-    """Let `Flow` see the gradients of (early, late), step by step, with an evaluation after one step."""
-    watch, layers, state = Flow(), Layers(), TrainerState(max_steps=len(gradients))
-    arguments, control = TrainingArguments(use_cpu=True), TrainerControl()
-    for step, pair in enumerate(gradients, start=1):
-        for weights, gradient in zip((layers.early, layers.late), pair, strict=True):
-            weights.grad = None if gradient is None else torch.full((2,), gradient)
-        watch.on_pre_optimizer_step(arguments, state, control, model=layers)
-        state.global_step = step
-        if step == evaluated_after:
-            watch.on_evaluate(arguments, state, control)
+def gradients(network: Any) -> dict[str, torch.Tensor]:
+    """Return the gradients of a training step, every tensor of the adapter counting."""
+    network.zero_grad()
+    ids = torch.arange(3, 33).reshape(2, 15)
+    logits = network.train()(input_ids=ids).logits
+    cross_entropy(logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten()).backward()
+    return {name: weights.grad.clone() for name, weights in network.named_parameters() if weights.grad is not None}
 
 
-@pytest.mark.parametrize("gone", [0.0, None], ids=["zero", "none"])
-def test_a_layer_that_gets_no_gradient_after_an_evaluation_ends_the_run(gone: float | None) -> None:
-    with pytest.raises(
-        StageFailed, match=r"^step 3 of 3: 1 of 2 trained tensors, such as early, get no gradient since .* of step 2"
-    ):
-        flow((1.0, 1.0), (1.0, 1.0), (gone, 1.0), evaluated_after=2)
+def evaluate(network: Any) -> None:
+    with torch.no_grad():
+        network.eval()(input_ids=torch.arange(3, 20)[None])
 
 
-def test_a_layer_that_never_had_a_gradient_is_no_fault() -> None:
-    flow((0.0, 1.0), (0.0, 1.0), (0.0, 1.0), evaluated_after=2)
+def quantised(tiny: Model, *, kept: bool) -> Any:
+    base = load_model(tiny, dtype=torch.float32, quantize="nf4")
+    if kept:
+        keep_gradients(base)
+    network = put_on(base, QLoRA(rank=2))
+    torch.manual_seed(0)
+    for name, weights in network.named_parameters():
+        if "lora_" in name:
+            weights.data = 0.05 * torch.randn_like(weights)
+    return network
 
 
-def test_a_loss_of_zero_after_an_evaluation_is_no_fault() -> None:
-    flow((1.0, 1.0), (1.0, 1.0), (0.0, 0.0), evaluated_after=2)
+def test_an_evaluation_leaves_the_gradients_as_they_were(tiny: Model) -> None:
+    network = quantised(tiny, kept=True)
+    before = gradients(network)
+    evaluate(network)
+    after = gradients(network)
+    assert len(before) == 28
+    for name, gradient in before.items():
+        assert torch.equal(after[name], gradient), name
+
+
+@pytest.mark.skipif(not has_avx512bf16(), reason="this CPU repacks nothing")
+def test_without_care_an_evaluation_changes_the_gradients_but_not_to_zero(tiny: Model) -> None:
+    network = quantised(tiny, kept=False)
+    before = gradients(network)
+    evaluate(network)
+    after = gradients(network)
+    first = min(before)
+    assert after[first].any()
+    assert float((after[first] - before[first]).norm()) > 0.1 * float(before[first].norm())
+
+
+@pytest.mark.skipif(not has_avx512bf16(), reason="this CPU repacks nothing")
+def test_a_run_whose_layers_were_repacked_ends_at_the_next_step(
+    job: Jobs, heard: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(network_module, "keep_gradients", lambda base: None)
+    with pytest.raises(StageFailed, match=r"^step \d of 3: 14 of 14 4-bit layers were repacked by an evaluation"):
+        fit(job(SFT(adapter=QLoRA(rank=2), epochs=1, evaluate_every=1)), progress=heard)
+
+
+def test_one_repacked_layer_is_enough(tiny: Model) -> None:
+    network = quantised(tiny, kept=True)
+    arguments, state, control = TrainingArguments(use_cpu=True), TrainerState(max_steps=9), TrainerControl()
+    Flow().on_pre_optimizer_step(arguments, state, control, model=network)
+    four_bit_layers(network)[3].weight.quant_state.packing_format_for_cpu = True
+    with pytest.raises(StageFailed, match=r"^step 1 of 9: 1 of 14 4-bit layers"):
+        Flow().on_pre_optimizer_step(arguments, state, control, model=network)
 
 
 def test_only_a_base_in_4_bits_is_watched(job: Jobs, heard: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
-    monkeypatch.setattr(Flow, "on_evaluate", lambda self, *_, **__: seen.append("evaluated"))
+    monkeypatch.setattr(Flow, "on_pre_optimizer_step", lambda self, *_, **__: seen.append("step"))
     fit(job(SFT(adapter=LoRA(rank=2), epochs=1, evaluate_every=3)), progress=heard)
     assert seen == []
     fit(job(SFT(adapter=QLoRA(rank=2), epochs=1, evaluate_every=3), folder=job(SFT()).folder / "q"), progress=heard)
-    assert seen == ["evaluated"]
+    assert seen == ["step"] * 3

@@ -42,6 +42,7 @@ class Machine:
             states=4.0 if full else width,
             scores=self.kind == "cpu" and length <= _PLAIN,
             runtime=_LIBRARIES if self.kind == "cpu" else _CONTEXT,
+            served=width,
         )
 
 

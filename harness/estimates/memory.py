@@ -23,6 +23,7 @@ class Formats:
     the optimizer keeps for it. products: of what matrix products read and write. states: of the states between blocks.
     scores: the attention's scores are held for the backward pass, as plain products do. every_logit: the output head
     computes all positions, not only those of answers. runtime: of Python with its libraries, or of the GPU's context.
+    served: of a weight of the model that is loaded once training is over, to check the tuned system and to answer.
     """
 
     base: float = 4.0
@@ -34,6 +35,7 @@ class Formats:
     scores: bool = True
     every_logit: bool = False
     runtime: int = 0
+    served: float = 0.0
 
 
 # Everything in bfloat16, the optimizer's two moments too, attention by a kernel that keeps no scores: how the
@@ -99,7 +101,10 @@ def training_memory(shape: Shape, adapter: Adapter, formats: Formats, rows: Rows
         ("activations", shape.layers * block_activations(shape, formats, seen)),
         ("logits", logits(shape, formats, seen)),
     )
-    return Memory(tuple(Part(name, round(size)) for name, size in parts if size), trained)
+    training = sum(size for _, size in parts)
+    afterwards = formats.runtime + shape.parameters * formats.served
+    more = ("serving afterwards", max(0.0, afterwards - training))
+    return Memory(tuple(Part(name, round(size)) for name, size in (*parts, more) if size), trained)
 
 
 def base_weights(shape: Shape, adapter: Adapter, formats: Formats) -> float:

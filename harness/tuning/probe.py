@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch.nn.functional import cross_entropy
 
+from harness.estimates.machine import this_machine
+from harness.estimates.reading import read_shape
 from harness.recipes import LoRA, QLoRA
 from harness.recipes.adapters import Adapter
 from harness.samples import Check
@@ -43,18 +45,24 @@ def probe(
     """Return the checks on the saved system: it changes logits, it is the one that was trained, its base is served.
 
     trained: what `in_memory` gave. What training started from and what it saved are computed in float32 from the
-    files on disk, so that a difference is the training's and no rounding.
+    files on disk, so that a difference is the training's and no rounding; a model that the memory does not hold in
+    float32 in the format that it is served in.
     """
-    asked = rows[:_ROWS]
-    base = load_model(ground.model, dtype=torch.float32)
+    asked, dtype = rows[:_ROWS], _format(ground, precision)
+    base = load_model(ground.model, dtype=dtype)
     started = base if ground.adapter is None else attach(base, ground.adapter)
     before = [_logits(started, row) for row in asked]
     if ground.adapter is not None:
         base = detach(started)
-    tuned = attach(base, folder) if is_adapter(folder) else _whole(folder, device=precision.device)
+    if is_adapter(folder):
+        tuned = attach(base, folder)
+    else:
+        del base, started  # the tuned model need not lie beside it
+        collect()
+        tuned = model_of(folder, device=precision.device, dtype=dtype)
     after = [_logits(tuned, row) for row in asked]
     changed = change_check(before, after)
-    exact = precision.weights is torch.float32
+    exact = precision.weights is torch.float32 and dtype is torch.float32
     if isinstance(adapter, LoRA) and adapter.init == "loftq" and is_adapter(folder) and ground.adapter is None:
         rebuilt = attach(_as_quantised(ground, adapter), folder)
         on_kept = [_logits(rebuilt, row) for row in asked]
@@ -63,7 +71,7 @@ def probe(
         return changed, saved_check(trained, after, exact=exact)
     if not is_adapter(folder):
         return changed, _base_check(asked, trained_on=trained, served=after)
-    del base, started, tuned  # in float32, which the quantised base need not lie beside
+    del base, started, tuned  # the quantised base need not lie beside them
     collect()
     quantised = load_model(ground.model, dtype=precision.weights, quantize=adapter.quantization)
     reloaded = attach(quantised, folder)
@@ -127,8 +135,12 @@ def _as_quantised(ground: Ground, adapter: LoRA) -> Any:
     return merge(put_on(load_model(ground.model, dtype=torch.float32), adapter))
 
 
-def _whole(folder: Path, *, device: torch.device) -> Any:
-    return model_of(folder, device=device, dtype=torch.float32)
+def _format(ground: Ground, precision: Precision) -> torch.dtype:
+    """Return float32, or the format of the frozen base where the memory does not hold all weights in float32."""
+    if precision.weights is torch.float32:
+        return torch.float32
+    free = this_machine(Path.cwd(), device=precision.device.type).free
+    return torch.float32 if 4 * read_shape(ground.model).parameters < free else precision.weights
 
 
 @torch.inference_mode()

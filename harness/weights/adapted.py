@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from harness.errors import StageFailed
 from harness.samples import Check
 from harness.weights.bars import errors_only, unwarned
@@ -156,5 +158,7 @@ def collect() -> None:
     glibc keeps what was freed between blocks that are still in use: 0.7 GiB after tuning the default model.
     """
     gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
     if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
         trim(0)

@@ -76,6 +76,15 @@ def test_full_tuning_holds_every_weight_four_times() -> None:
     assert found.of("adapter") == 0
 
 
+def test_a_model_trained_in_four_bits_is_served_in_sixteen() -> None:
+    shape = shape_of(LLAMA_3B)
+    formats = Formats(base=2, products=2, states=2, served=2, runtime=100)
+    found = training_memory(shape, QLoRA(), formats, Rows(rows=1, length=64))
+    assert found.total == 100 + 2 * shape.parameters
+    assert 0 < found.of("serving afterwards") < 2 * shape.parameters
+    assert training_memory(shape, LoRA(), formats, Rows(rows=1, length=64)).of("serving afterwards") == 0
+
+
 def test_only_answers_are_projected_unless_all_positions_are() -> None:
     shape = shape_of(SMOLLM)
     assert logits(shape, Formats(products=2), Rows(rows=2, length=100, answer=10)) == 20 * 49152 * 10

@@ -53,7 +53,7 @@ def test_the_smaller_recipe_comes_nearest_first() -> None:
     # Fewer examples at once change nothing that is learned.
     assert instead(SFT(adapter=LoRA(rank=8)), 12) == SFT(adapter=LoRA(rank=8), micro_batch_size=4)
     assert instead(SFT(adapter=Full(), learning_rate=1e-5), 24) == SFT(adapter=LoRA())
-    assert instead(SFT(adapter=LoRA(rank=8)), 5) == SFT(adapter=QLoRA(rank=8), micro_batch_size=2)
+    assert instead(SFT(adapter=LoRA(rank=8)), 7) == SFT(adapter=QLoRA(rank=8), micro_batch_size=4)
     too_large = estimate(shape, SFT(), gpu_of(1, disk=10**13), WORK, rate=1e11)
     assert smaller(too_large, rate=1e11) is None
 

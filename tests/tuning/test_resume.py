@@ -1,6 +1,7 @@
 """A run that is killed in the middle ends as an undisturbed one does."""
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -8,12 +9,17 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from harness.fingerprint import file_sha256
-from harness.jobs import TuneJob
-from harness.recipes import SFT, LoRA
+from harness.jobs import LogPoint, TuneJob, TuneResult
+from harness.recipes import SFT
+from harness.recipes.written import read_adapter
 from harness.tuning.sft import fit
 
-_RECIPE = "SFT(adapter=LoRA(rank=4, dropout=0.1), epochs=8, learning_rate=1e-2, batch_size=4, evaluate_every=4)"
+_SAME = "epochs=8, learning_rate=1e-2, batch_size=4, evaluate_every=4, patience=None"
+# Another seed kills at another step; a failure prints the one it met.
+_SEED = int(os.environ.get("KILL_SEED", random.SystemRandom().randrange(10**6)))
 _CHILD = f"""
 import sys
 from pathlib import Path
@@ -21,23 +27,22 @@ sys.path.insert(0, {str(Path(__file__).parent)!r})
 from conftest import Heard, colours
 from harness.models import Model
 from harness.jobs import TuneJob
-from harness.recipes import SFT, LoRA
+from harness.recipes import SFT, Full, LoRA
 from harness.tuning.sft import fit
 
 class Loud(Heard):
     def advance(self, amount=1, *, note=""):
         print("step", flush=True)
-        if len(sys.argv) > 3:
-            sys.stdin.readline()  # waits for the parent, who kills in between
+        sys.stdin.readline()  # waits for the parent, who kills in between
 
-fit(TuneJob(recipe={_RECIPE}, model=Model(sys.argv[1], dtype="float32"), train=colours(24, prefix="t"),
+fit(TuneJob(recipe=SFT(adapter={{}}, {_SAME}), model=Model(sys.argv[1], dtype="float32"), train=colours(24, prefix="t"),
             dev=colours(8, prefix="d"), seed=1, folder=Path(sys.argv[2])), progress=Loud())
 """
 
 
-def killed_at(step: int, *, model: Path, folder: Path) -> None:
+def killed_at(step: int, *, adapter: str, model: Path, folder: Path) -> None:
     child = subprocess.Popen(
-        [sys.executable, "-c", _CHILD, str(model), str(folder), "wait"],
+        [sys.executable, "-c", _CHILD.replace("{}", adapter), str(model), str(folder)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, "HF_HUB_OFFLINE": "1"}, text=True,
     )  # fmt: skip
     assert child.stdin is not None
@@ -56,20 +61,39 @@ def killed_at(step: int, *, model: Path, folder: Path) -> None:
     assert seen == step
 
 
-def test_a_killed_run_resumes_to_the_same_weights_and_the_same_log(
-    job: Callable[..., TuneJob], tiny_model: Path, heard, tmp_path: Path
+def computed(result: TuneResult) -> list[LogPoint]:
+    """Return the log without what a clock and the machine's memory say."""
+    return [point for point in result.log if point.name not in ("seconds", "memory")]
+
+
+@pytest.mark.parametrize(
+    ("adapter", "weights", "torn"),
+    [
+        ("LoRA(rank=4, dropout=0.1)", "adapter_model.safetensors", True),
+        ("Full()", "model.safetensors", False),
+    ],
+    ids=["lora", "full"],
+)
+def test_a_run_killed_at_any_step_resumes_to_the_same_weights_and_the_same_log(
+    job: Callable[..., TuneJob], tiny_model: Path, heard, tmp_path: Path, adapter: str, weights: str, torn: bool
 ) -> None:
-    recipe = SFT(adapter=LoRA(rank=4, dropout=0.1), epochs=8, learning_rate=1e-2, batch_size=4, evaluate_every=4)
+    step = random.Random(f"{_SEED}{adapter}").randrange(10, 47)
+    print(f"KILL_SEED={_SEED}: killed at step {step}")
+    recipe = SFT(
+        adapter=read_adapter(adapter), epochs=8, learning_rate=1e-2, batch_size=4, evaluate_every=4, patience=None
+    )
     undisturbed = fit(job(recipe, folder=tmp_path / "undisturbed"), progress=heard)
-    killed_at(22, model=tiny_model, folder=tmp_path / "killed")
-    # Torn as by a full disk: the newest checkpoint is stepped over, and training goes on from the one before.
-    (tmp_path / "killed" / "checkpoints" / "checkpoint-20" / "optimizer.pt").write_bytes(b"torn")
+    killed_at(step, adapter=adapter, model=tiny_model, folder=tmp_path / "killed")
+    # A step is heard of before its checkpoint is written, so the newest is of an earlier one.
+    newest = (step - 1) // 4 * 4
+    if torn:
+        # As by a full disk: the newest checkpoint is stepped over, and training goes on from the one before.
+        (tmp_path / "killed" / "checkpoints" / f"checkpoint-{newest}" / "optimizer.pt").write_bytes(b"torn")
     resumed = fit(job(recipe, folder=tmp_path / "killed"), progress=heard)
 
-    assert resumed.environment["resumed_from"] == "checkpoint-16"
-    assert file_sha256(resumed.folder / "adapter_model.safetensors") == file_sha256(
-        undisturbed.folder / "adapter_model.safetensors"
-    )
-    assert resumed.log == undisturbed.log
+    assert resumed.environment["resumed_from"] == f"checkpoint-{newest - 4 if torn else newest}"
+    assert file_sha256(resumed.folder / weights) == file_sha256(undisturbed.folder / weights)
+    assert computed(resumed) == computed(undisturbed)
     assert resumed.tokens == undisturbed.tokens
-    assert "stepped over a torn checkpoint, checkpoint-20: optimizer.pt is damaged" in heard.lines
+    said = f"stepped over a torn checkpoint, checkpoint-{newest}: optimizer.pt is damaged"
+    assert (said in heard.lines) == torn

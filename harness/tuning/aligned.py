@@ -49,7 +49,9 @@ def _forward(
     kept = 0 if order is not None else _behind(logits_to_keep, virtual)
     # Positions count from the virtual tokens on, which is what PEFT and the model do by themselves.
     output = original(input_ids=input_ids, attention_mask=attention_mask, logits_to_keep=kept, **rest)
-    logits = output.logits
+    logits = getattr(output, "logits", None)
+    if logits is None:  # TRL's fused head, which takes the last positions of right-padded rows itself
+        return output
     if isinstance(kept, int) and kept == 0:
         logits = logits[:, virtual:]
     if order is not None:

@@ -16,6 +16,7 @@ from harness.tuning.packing import padded
 from harness.tuning.parity import Collated, check_parity
 from harness.tuning.precision import Precision
 from harness.tuning.rows import IGNORED, Row, draw, make_rows
+from harness.tuning.starts import moved_its_base
 from harness.weights.adapted import is_adapted, switched_off
 from harness.weights.loading import load_tokenizer
 
@@ -215,11 +216,12 @@ def reference_sums(
     """Return, for each group of features, the summed log-probability of its `rows_each` answers under the reference.
 
     The reference is what training starts from: the base with a new adapter switched off, or the weights and the
-    adapter of an earlier step as they are. It is computed once, before the first step, so that nothing is kept in
-    memory or loaded from a path.
+    adapter of an earlier step as they are. An adapter that took its start out of the base's weights stays on: only
+    with it is the base what it was. All is computed once, before the first step, so that nothing is kept in memory or
+    loaded from a path.
     """
     network, found = begun.network, []
-    fresh = is_adapted(network) and begun.ground.adapter is None
+    fresh = is_adapted(network) and begun.ground.adapter is None and not moved_its_base(network)
     training = network.training
     network.eval()
     with torch.no_grad(), switched_off(network) if fresh else nullcontext(), autocast(begun.precision):

@@ -125,7 +125,10 @@ def prove_scorer(
 def _reward(network: Any, row: Row) -> torch.Tensor:
     """Return the reward of one row, shape ()."""
     ids = torch.tensor([[*row.prompt, *row.answer]], device=network.device)
-    scores: torch.Tensor = network(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).logits
+    # A trained head is float32 beside a bfloat16 body.
+    half = any(parameter.dtype is torch.bfloat16 for parameter in network.parameters())
+    with torch.autocast(ids.device.type, dtype=torch.bfloat16, enabled=half):
+        scores: torch.Tensor = network(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).logits
     return scores[0, 0].float().cpu()
 
 

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from harness.errors import StageFailed
 from harness.jobs import TuneJob, TuneResult
 from harness.models import Model
-from harness.recipes import SFT, Full, LoRA, QLoRA, RewardModel
+from harness.recipes import SFT, Bottleneck, Full, LoRA, PromptTuning, QLoRA, RewardModel
 from harness.samples import Message, Pair
 from harness.tuning.reward_model import fit, held_out_check
 from harness.tuning.sft import fit as fit_sft
@@ -138,6 +138,24 @@ def test_a_model_that_orders_too_few_pairs_is_invalid(
 
     assert check.status == status
     assert said in check.detail
+
+
+@pytest.mark.parametrize("adapter", [LoRA(rank=8), QLoRA(rank=8)], ids=["lora", "qlora"])
+def test_a_float32_head_trains_beside_a_bfloat16_body(preferring: Jobs, heard, tiny: Model, adapter: Any) -> None:
+    half = Model(tiny.source, dtype="bfloat16")
+    recipe = RewardModel(adapter=adapter, epochs=3, learning_rate=5e-3, evaluate_every=3)
+
+    result = fit(preferring(recipe, model=half), progress=heard)
+
+    assert values(result, "loss")[-1] < values(result, "loss")[0]
+    assert checks(result)["held-out pairs in order"].status == "ok"
+    assert checks(result)["saved model scores as trained"].status != "invalid"
+
+
+@pytest.mark.parametrize("adapter", [PromptTuning(), Bottleneck()], ids=lambda adapter: adapter.name)
+def test_an_adapter_that_cannot_keep_a_head_is_refused(preferring: Jobs, heard, adapter: Any) -> None:
+    with pytest.raises(StageFailed, match=r"cannot train a reward model here: .* give LoRA, QLoRA or Full"):
+        fit(preferring(RewardModel(adapter=adapter)), progress=heard)
 
 
 def test_a_policy_is_no_reward_model(preferring: Jobs, heard, tiny: Model) -> None:

@@ -13,7 +13,9 @@ from harness.front import run_and_report
 from harness.outlook import load_experiment
 from harness.store.store import Store
 
-COMMANDS = ("report", "verdict", "verify", "compare", "plan", "new", "sql", "data", "vllm", "doctor")
+COMMANDS = (
+    "new", "plan", "report", "verdict", "verify", "compare", "sql", "data", "memory", "recipe", "tuner", "vllm", "doctor"
+)  # fmt: skip
 KINDS = {
     "go": {},
     "no_go": {"base": 0.6, "tuned": 0.5},

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from harness.commands.adding import add_command
+from harness.commands.stores import check_known, existing_store
 from harness.errors import HarnessError
 
 _HOLDOUT, _OTHERS = "holdout", ("train", "dev")
@@ -88,17 +89,8 @@ def _measured(options: argparse.Namespace) -> tuple[str, tuple[str, ...]]:
     Raises HarnessError where the store has no such experiment, metric or answers.
     """
     from harness.store.scored_answers import metrics_measured
-    from harness.store.store import Store
 
-    if not options.store.exists():
-        raise HarnessError(
-            f"{options.store} does not exist; run pytest experiments/ first, or name another with --store PATH"
-        )
-    known = Store(options.store).experiments()
-    if options.experiment not in known:
-        raise HarnessError(
-            f"no experiment {options.experiment!r} in {options.store}; it has {', '.join(known) or 'none'}"
-        )
+    check_known(existing_store(options.store), options.experiment)
     found = metrics_measured(options.store, options.experiment)
     if options.metric not in found:
         raise HarnessError(

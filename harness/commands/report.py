@@ -1,0 +1,26 @@
+"""`harness report`: draw the pages again from the store."""
+
+import argparse
+
+from harness.commands.adding import add_command
+from harness.commands.stores import check_known, existing_store, say
+
+
+def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Declare the command."""
+    parser = add_command(
+        commands, "report", _report, "draw the pages again from the store", "harness report", store=True
+    )
+    parser.add_argument("experiment", nargs="?", help="print the path of this experiment's page")
+
+
+def _report(options: argparse.Namespace) -> int:
+    from harness.front import draw
+
+    store = existing_store(options.store)
+    check_known(store, options.experiment)
+    paths = draw(store)
+    wanted = store.folder / f"{options.experiment}.html" if options.experiment else None
+    for path in paths if wanted is None else [wanted]:
+        say(str(path))
+    return 0

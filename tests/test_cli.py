@@ -14,8 +14,20 @@ from harness.outlook import load_experiment
 from harness.store.store import Store
 
 COMMANDS = (
-    "new", "plan", "report", "verdict", "verify", "compare", "sql", "data", "memory", "recipe", "tuner", "vllm", "doctor"
-)  # fmt: skip
+    "new",
+    "plan",
+    "report",
+    "verdict",
+    "verify",
+    "compare",
+    "sql",
+    "data",
+    "memory",
+    "recipe",
+    "tuner",
+    "vllm",
+    "doctor",
+)
 KINDS = {
     "go": {},
     "no_go": {"base": 0.6, "tuned": 0.5},

@@ -30,6 +30,10 @@ _GROUPS_PER_BATCH = 64
 _MOST_NEXT_TOKENS = 128
 # The ranks that vLLM can make room for.
 _RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+_MERGED = (
+    ", or merge it, since whole models are served: PeftModel.from_pretrained(model, adapter).merge_and_unload()"
+    ".save_pretrained(folder), then Model(folder)"
+)
 
 
 def open_engine(model: Model, *, progress: Progress) -> "VllmEngine":
@@ -275,6 +279,11 @@ def _groups(prompts: Sequence[tuple[int, Messages]], *, shares: bool) -> list[tu
     return list(places.items())
 
 
+def _merges(config: dict[str, Any]) -> bool:
+    """Tell whether the adapter can become part of its model's weights; virtual tokens cannot."""
+    return not any(key in config for key in ("num_virtual_tokens", "adapter_len"))
+
+
 def _rank_of(adapter: Path) -> int:
     """Return the smallest room that vLLM makes for the adapter.
 
@@ -297,6 +306,6 @@ def _rank_of(adapter: Path) -> int:
     if refused:
         raise StageFailed(
             f"vLLM serves plain LoRA adapters up to rank {_RANKS[-1]}, and {adapter} has {', '.join(refused)}; "
-            "use Model(..., engine='transformers') for it"
+            f"use Model(..., engine='transformers') for it{_MERGED if _merges(config) else ''}"
         )
     return next(room for room in _RANKS if room >= rank)

@@ -196,13 +196,25 @@ def test_a_whole_tuned_model_is_served_in_the_bases_place(
 
 @pytest.mark.parametrize(
     ("config", "named"),
-    [({"peft_type": "IA3"}, "peft_type IA3"), ({"use_dora": True}, "use_dora"), ({"r": 1024}, "rank 1024")],
+    [
+        ({"peft_type": "IA3"}, "peft_type IA3"),
+        ({"use_dora": True}, "use_dora"),
+        ({"modules_to_save": ["lm_head"]}, "modules_to_save"),
+        ({"r": 1024}, "rank 1024"),
+    ],
 )
 def test_an_adapter_that_vllm_does_not_compute_is_refused(
     engine: VllmEngine, tmp_path: Path, config: dict[str, object], named: str
 ) -> None:
-    with pytest.raises(StageFailed, match=f"{named}; use Model"):
+    with pytest.raises(StageFailed, match=f"{named}; use Model.*, or merge it, since whole models are served"):
         engine.use(adapter(tmp_path / "odd", **config))
+
+
+def test_virtual_tokens_are_refused_without_the_advice_to_merge_them(engine: VllmEngine, tmp_path: Path) -> None:
+    with pytest.raises(
+        StageFailed, match=r"peft_type PREFIX_TUNING; use Model\(\.\.\., engine='transformers'\) for it$"
+    ):
+        engine.use(adapter(tmp_path / "prefix", peft_type="PREFIX_TUNING", num_virtual_tokens=8))
 
 
 def test_closing_ends_all_processes_and_removes_the_log(engine: VllmEngine, fake: Path, tmp_path: Path) -> None:

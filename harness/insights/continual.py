@@ -16,7 +16,7 @@ from harness.insights.estimate import Estimate, outlook
 from harness.insights.resampling import resampled
 from harness.protocols import Direction, FloatArray, Named
 from harness.samples import Split
-from harness.stats.wording import confidence
+from harness.stats.wording import FRACTION, confidence
 from harness.system_scores import SystemScores
 
 _RESAMPLES = 4_000
@@ -123,13 +123,16 @@ def continual(
     learned = [task.learned for task, _ in own]
     drawn = [resampled(task.metric, task.after, resamples=_RESAMPLES, seed=seed + j) for j, (task, _) in enumerate(own)]
     observed = sign * np.stack([one.observed for one in drawn], axis=-1)  # (steps + 1, tasks)
+    fewest = min(column.samples for _, column in own)
     replicates = sign * np.stack([one.replicates for one in drawn], axis=-1)  # (resamples, steps + 1, tasks)
 
     def estimate(of: Callable[[FloatArray], FloatArray]) -> Estimate:
-        return outlook(float(of(observed)), of(replicates), level)
+        return _doubted(outlook(float(of(observed)), of(replicates), level), first.unit, fewest, level)
 
     after, came = any(min(one) > 1 for one in learned), any(max(one) < len(steps) for one in learned)
     average = estimate(average_accuracy)
+    if first.unit == FRACTION:
+        average = Estimate(average.value, max(average.low, 0.0), min(average.high, 1.0))
     if sign < 0:
         average = Estimate(-average.value, -average.high, -average.low)
     found = Continual(
@@ -148,6 +151,17 @@ def continual(
         sentence="",
     )
     return _said(found)
+
+
+def _doubted(found: Estimate, unit: str, samples: int, level: float) -> Estimate:
+    """Return the estimate, widened where no resample differs: what none of n samples showed may still happen.
+
+    The bound is the exact one of 0 in n (Clopper, Pearson 1934), for the task of fewest samples.
+    """
+    if found.low < found.high or unit != FRACTION:
+        return found
+    unseen = 1 - ((1 - level) / 2) ** (1 / samples)
+    return Estimate(found.value, found.low - unseen, found.high + unseen)
 
 
 def _mean(parts: Sequence[FloatArray]) -> FloatArray:

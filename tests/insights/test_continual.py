@@ -100,6 +100,18 @@ def test_the_interval_of_what_was_lost_is_that_of_paired_samples():
     assert found.backward.value == -found.forgetting.value
 
 
+def test_what_no_sample_showed_is_not_called_certain():
+    """None of 30 answers was lost: up to 11.6 % may be, by the exact bound of 0 in 30."""
+    tasks = [
+        column("first", [right(0.0, 30), right(1.0, 30), right(1.0, 30)], (1,)),
+        column("second", [right(0.0, 30), right(0.0, 30), right(1.0, 30)], (2,)),
+    ]
+    found = continual("a then b", steps=["a", "b"], tasks=tasks)
+
+    assert (found.forgetting.low, found.forgetting.high) == pytest.approx((-0.116, 0.116), abs=0.001)
+    assert (found.average.low, found.average.high) == pytest.approx((0.884, 1.0), abs=0.001)
+
+
 def test_where_lower_is_better_a_rise_is_forgetting():
     tasks = [
         column("first", [[3.0] * 20, [1.0] * 20, [2.0] * 20], (1,), Loss()),

@@ -39,9 +39,9 @@ class Hung(nn.Module):
         self.ignored_before: Any = None  # what the base kept out of its checkpoints
         self._removable: list[Removable] = []
 
-    def add(self, part: nn.Module, place: torch.Tensor) -> None:
-        """Take in `part`, in float32 on the device of `place`, a weight of the base beside which it works."""
-        self.parts.append(part.to(device=place.device, dtype=torch.float32))
+    def add(self, part: nn.Module, near: torch.Tensor) -> None:
+        """Take in `part`, in float32 on the device of `near`, a weight of the base beside which it works."""
+        self.parts.append(part.to(device=near.device, dtype=torch.float32))
 
     def before(self, module: nn.Module, look: Callable[[torch.Tensor], None]) -> None:
         """Show `look` the input of `module`."""

@@ -17,9 +17,8 @@ _INSTEAD = "use LoRA() or BitFit() on it"
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One decoder layer. number: as the model counts its layers."""
+    """The sublayers of one decoder layer."""
 
-    number: int
     attention: nn.Module
     feed_forward: nn.Module
 
@@ -52,7 +51,7 @@ def places(base: Any) -> tuple[Place, ...]:
             f"{kind} has no list of decoder layers with an attention ({', '.join(_ATTENTION)}) and a feed-forward "
             f"module ({', '.join(_FEED_FORWARD)}); its layers hold {', '.join(children) or 'nothing'}; {_INSTEAD}"
         )
-    return tuple(Place(number, *_pair(layer)) for number, layer in enumerate(layers))
+    return tuple(map(_place, layers))
 
 
 def hidden_size(base: Any) -> int:
@@ -105,10 +104,10 @@ def _sublayers(layer: nn.Module) -> bool:
     return bool(children.intersection(_ATTENTION)) and bool(children.intersection(_FEED_FORWARD))
 
 
-def _pair(layer: nn.Module) -> tuple[nn.Module, nn.Module]:
+def _place(layer: nn.Module) -> Place:
     children = dict(layer.named_children())
     attention = next(children[name] for name in _ATTENTION if name in children)
-    return attention, next(children[name] for name in _FEED_FORWARD if name in children)
+    return Place(attention, next(children[name] for name in _FEED_FORWARD if name in children))
 
 
 def _whole(linear: nn.Linear) -> Projection:

@@ -278,6 +278,15 @@ def test_biases_alone_are_refused_where_there_is_none(make) -> None:
     assert adapted.count_parameters(own.put_on(make("qwen2"), BitFit(norms=False)))[0] == LAYERS * (32 + 16 + 16)
 
 
+def test_after_an_error_inside_a_module_the_base_has_its_own_weights(make, move) -> None:
+    model = move(make("qwen2"), BitFit())
+    projection = model.model.layers[0].self_attn.q_proj
+    original = projection.bias
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        projection(torch.zeros(1, 3))
+    assert projection.bias is original
+
+
 def test_adapters_of_other_libraries_are_not_carried() -> None:
     assert not own.carries(LoRA())
     assert own.carries(UniPELT())

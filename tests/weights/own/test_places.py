@@ -8,8 +8,8 @@ from harness.weights.own.places import hidden_size, key_shapes, places
 
 def test_each_layer_is_found_with_its_sublayers(make) -> None:
     llama, gpt2 = make("llama"), make("gpt2")
-    assert [(place.number, place.attention, place.feed_forward) for place in places(llama)] == [
-        (number, layer.self_attn, layer.mlp) for number, layer in enumerate(llama.model.layers)
+    assert [(place.attention, place.feed_forward) for place in places(llama)] == [
+        (layer.self_attn, layer.mlp) for layer in llama.model.layers
     ]
     assert [place.attention for place in places(gpt2)] == [block.attn for block in gpt2.transformer.h]
 

@@ -97,5 +97,8 @@ def _made(node: ast.Call) -> object:
 def _nouns() -> dict[str, Callable[..., object]]:
     """Return what may be called: the declarations, but not the kinds that they have in common."""
     found: dict[str, Any] = {name: getattr(recipes, name) for name in recipes.__all__}
-    common = {recipes.Trained, recipes.Reinforced}
-    return {name: one for name, one in found.items() if one not in common and (is_dataclass(one) or isfunction(one))}
+    return {name: one for name, one in found.items() if _is_noun(one)}
+
+
+def _is_noun(one: Any) -> bool:
+    return one not in (recipes.Trained, recipes.Reinforced) and (is_dataclass(one) or isfunction(one))

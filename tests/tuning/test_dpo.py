@@ -15,7 +15,7 @@ from harness.errors import StageFailed
 from harness.fingerprint import file_sha256
 from harness.jobs import TuneJob, TuneResult
 from harness.models import Model
-from harness.recipes import DPO, ORPO, SFT, Full, LoRA, QLoRA
+from harness.recipes import DPO, ORPO, SFT, Bottleneck, Full, LoRA, PromptTuning, PTuningV2, QLoRA
 from harness.samples import Message, Pair
 from harness.tuning.dpo import fit
 from harness.tuning.orpo import fit as fit_orpo
@@ -51,7 +51,8 @@ def logprobs(network: Any, tokenizer: Any, pairs: Sequence[Pair]) -> torch.Tenso
         for text in (pair.chosen, pair.rejected):
             prompt, answer = prompt_ids(tokenizer, pair.prompt), answer_ids(tokenizer, text, end=True)
             with torch.no_grad():
-                logits = network(input_ids=torch.tensor([[*prompt, *answer]])).logits[0, len(prompt) - 1 : -1]
+                # From the end: virtual tokens have logits of their own in front.
+                logits = network(input_ids=torch.tensor([[*prompt, *answer]])).logits[0, -len(answer) - 1 : -1]
             each = logits.float().log_softmax(-1).gather(1, torch.tensor(answer)[:, None])
             found.append((float(each.sum()), float(len(answer))))
     return torch.tensor(found).view(-1, 2, 2)
@@ -89,8 +90,11 @@ def test_the_margin_rises_on_train_and_dev(preferring: Jobs, heard, adapter: Any
     assert values(result, "tokens")[-1] == result.tokens > 0
 
 
-@pytest.mark.parametrize("adapter", [LoRA(), Full()], ids=["lora", "full"])
+@pytest.mark.parametrize(
+    "adapter", [LoRA(), Full(), LoRA(init="pissa"), Bottleneck()], ids=lambda adapter: adapter.name
+)
 def test_the_first_loss_is_ln_2_since_the_policy_is_its_reference(preferring: Jobs, heard, adapter: Any) -> None:
+    """Also where the adapter's start is taken out of the base, which switched off is no reference."""
     result = fit(preferring(DPO(adapter=adapter, epochs=1, learning_rate=1e-3, evaluate_every=3)), progress=heard)
 
     assert values(result, "loss")[0] == pytest.approx(math.log(2), abs=1e-5)
@@ -168,6 +172,21 @@ def test_micro_batches_learn_what_whole_batches_learn(
 
     # ORPO's own loss is a mean over the tokens of what is in memory at once.
     assert values(parts, "loss") == pytest.approx(values(whole, "loss"), abs=0.1 if recipe.method == "orpo" else 1e-4)
+
+
+@pytest.mark.parametrize("adapter", [PromptTuning(), PTuningV2()], ids=lambda adapter: adapter.name)
+def test_virtual_tokens_learn_from_pairs_against_the_base(preferring: Jobs, heard, tiny: Model, adapter: Any) -> None:
+    """They change the model before they are trained, so the first loss is not ln 2; the last is weighed by hand."""
+    made = preferring(DPO(adapter=adapter, epochs=1, batch_size=24, learning_rate=5e-3, warmup=0))
+
+    result = fit(made, progress=heard)
+
+    tokenizer, base = load_tokenizer(tiny), load_model(tiny, dtype=torch.float32)
+    before = logprobs(base, tokenizer, made.dev_pairs)
+    ratio = (logprobs(attach(base, result.folder), tokenizer, made.dev_pairs) - before)[..., 0]
+    assert values(result, "dev_loss")[-1] == pytest.approx(
+        float(sigmoid(0.1 * (ratio[:, 0] - ratio[:, 1])).mean()), abs=1e-4
+    )
 
 
 @pytest.fixture

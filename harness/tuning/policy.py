@@ -92,12 +92,7 @@ def policy(begun: Begun, progress: Progress) -> tuple[Policy, tuple[Check, ...]]
     )
     if not rows:
         raise StageFailed(f"there is no prompt to answer: {check.detail}")
-    dev, dev_check = with_room(
-        make_rows(begun.tokenizer, draw(job.dev, recipe.evaluate_on, seed=job.seed)),
-        most=how.most,
-        longest=begun.longest,
-        kind="dev",
-    )
+    dev, dev_check = _dev(begun, how)
     attend_fast(begun.network, begun.precision, longest=max(len(row.prompt) for row in rows) + how.most)
     made = Policy(
         rows=rows,
@@ -208,3 +203,12 @@ def evaluate(trainer: Any, policy: Policy) -> dict[str, float]:
 def count_epochs(trainer: Any, policy: Policy) -> None:
     """Write passes over the prompts into the newest entry of the log: the whole run is one epoch to the trainer."""
     trainer.state.log_history[-1]["epoch"] *= policy.epochs
+
+
+def _dev(begun: Begun, how: Drawing) -> tuple[list[Row], Check]:
+    job = begun.job
+    if not job.dev:
+        detail = "there are no dev prompts: no early stopping, and the last weights are kept, not the best"
+        return [], Check(name="dev prompts that fit", status="warning", detail=detail)
+    drawn = draw(job.dev, begun.recipe.evaluate_on, seed=job.seed)
+    return with_room(make_rows(begun.tokenizer, drawn), most=how.most, longest=begun.longest, kind="dev")

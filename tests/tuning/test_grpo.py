@@ -125,6 +125,12 @@ def test_a_broken_grader_ends_the_run_with_its_error(job: Jobs, heard) -> None: 
         fit(job(replace(_RECIPE, reward=broken)), progress=heard)
 
 
+def test_without_dev_prompts_the_last_weights_are_kept_and_the_run_says_so(job: Jobs, heard) -> None:  # type: ignore[no-untyped-def]
+    result = fit(job(replace(_RECIPE, generations=2, max_tokens=1, epochs=0.3), dev=()), progress=heard)
+    assert logged(result, "dev_reward") == []
+    assert statuses(result)["dev prompts that fit"] == "warning"
+
+
 def test_prompts_that_leave_no_room_for_an_answer_end_the_run(job: Jobs, heard) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(StageFailed, match="there is no prompt to answer: 24 of 24 train prompts leave no room"):
         fit(job(replace(_RECIPE, max_tokens=512)), progress=heard)

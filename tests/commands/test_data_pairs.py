@@ -15,7 +15,7 @@ from harness.outlook import load_experiment
 def measured(tmp_path_factory, write_experiment) -> Path:
     """A folder in which an experiment was run whose tuned system knows more answers than its baseline."""
     folder = tmp_path_factory.mktemp("measured")
-    path = write_experiment(folder / "experiments" / "lamps.py")
+    path = write_experiment(folder / "experiments" / "lamps.py", metrics="[ExactMatch(), Preference()]")
     store = folder / "reports" / "results.duckdb"
     run_and_report(load_experiment(path), name="lamps", file=path, store_path=store)
     return folder
@@ -59,10 +59,29 @@ def test_pairs_of_the_holdout_are_made_on_demand_with_a_warning(capsys, here) ->
     assert "the holdout is spent" in line
 
 
+def test_the_votes_of_a_pair_metric_choose_between_the_pair_that_was_compared(capsys, here) -> None:
+    """They are cast on the holdout alone, so that by default there is nothing to take."""
+    command = ("data", "pairs", "lamps", "--metric", "preference")
+    code, _, (line,) = harness(capsys, *command)
+    assert (code, line) == (
+        2,
+        "harness: lamps has no scores by preference on train or dev, only on holdout; answers to the holdout are taken "
+        "with --split holdout, which spends it",
+    )
+
+    code, lines, _ = harness(capsys, *command, "--split", "holdout", "--output", "v.jsonl")
+
+    rows = [json.loads(row) for row in Path("v.jsonl").read_text().splitlines()]
+    assert code == 0
+    assert {(row["chosen_score"], row["rejected_score"]) for row in rows} == {(1.0, 0.0)}
+    assert {len({row["chosen_system"], row["rejected_system"]}) for row in rows} == {2}
+    assert any("not better than the worst" in line for line in lines)  # both right or both wrong: a tie
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("lamps", "--metric", "rouge"), "harness: lamps has no scores by 'rouge'; it has exact_match"),
+        (("lamps", "--metric", "rouge"), "harness: lamps has no scores by 'rouge'; it has exact_match, preference"),
         (("gone", "--metric", "exact_match"), "harness: no experiment 'gone' in reports/results.duckdb; it has lamps"),
         (
             ("lamps", "--metric", "exact_match", "--margin", "1"),

@@ -156,7 +156,7 @@ def as_grader(given: object) -> AnyGrader:
     )
 
 
-def as_weighted(given: Reward | Sequence[Reward]) -> tuple[Weighted, ...]:
+def as_weighted(given: Reward | Sequence[object]) -> tuple[Weighted, ...]:
     """Return the graders that make up a reward.
 
     Raises InvalidExperiment where two have one name, since a log tells them apart by it.

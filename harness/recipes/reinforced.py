@@ -23,7 +23,8 @@ class Reinforced(Trained):
     """
 
     epochs: float = 1
-    reward: Reward | Sequence[Reward] | None = None
+    # A list of several kinds, kept in a variable, is a list of objects to a type checker.
+    reward: Reward | Sequence[object] | None = None
     temperature: float = 1.0
     top_p: float = 1.0
     max_tokens: int | None = None

@@ -90,7 +90,8 @@ def _yaml(tool: "Tool", exported: "Exported", model: str | None, *, said: str) -
     lines += [f"#   {key}: {what}" for key, what in wanted.items()]
     lines += _unmapped_lines(exported.unmapped, "# did not map:", "#   ")
     config = ({tool.model: model} if model else {}) | exported.config
-    return "\n".join(lines) + "\n" + yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+    written = str(yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+    return "\n".join(lines) + "\n" + written
 
 
 def _imported(options: argparse.Namespace) -> str:

@@ -66,11 +66,12 @@ class SplitTrainer(SharedTrainer):
         self.lr_scheduler.load_state_dict(torch.load(Path(checkpoint) / "scheduler.pt", weights_only=True))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        state = whole_weights(Path(resume_from_checkpoint))
+        state: dict[str, Any] = dict(whole_weights(Path(resume_from_checkpoint)))
         set_model_state_dict(self.model, state, options=StateDictOptions(full_state_dict=True, strict=False))
 
     def _plain_optimizer(self) -> torch.optim.Optimizer:
-        plain: torch.optim.Optimizer = getattr(self.optimizer, "optimizer", self.optimizer)
+        prepared: Any = self.optimizer  # accelerate holds the optimiser in one of its own
+        plain: torch.optim.Optimizer = getattr(prepared, "optimizer", prepared)
         return plain
 
 

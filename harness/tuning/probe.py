@@ -30,7 +30,10 @@ _SAME_FLOAT32, _SAME_HALF = 1e-4, 0.08
 def in_memory(network: Any, rows: Sequence[Row]) -> list[torch.Tensor]:
     """Return the logits of the trained network, before it is freed, for `probe` to compare with the saved one's."""
     network.eval()
-    return [_logits(network, row) for row in rows[:_ROWS]]
+    half = network.dtype is torch.bfloat16
+    # As it trained: some adapters hand their float32 on to bfloat16 layers, which fit together under autocast alone.
+    with torch.autocast(network.device.type, dtype=torch.bfloat16, enabled=half):
+        return [_logits(network, row) for row in rows[:_ROWS]]
 
 
 def probe(
@@ -64,7 +67,7 @@ def probe(
     changed = change_check(before, after)
     exact = precision.weights is torch.float32 and dtype is torch.float32
     if isinstance(adapter, LoRA) and adapter.init == "loftq" and is_adapter(folder) and ground.adapter is None:
-        rebuilt = attach(_as_quantised(ground, adapter), folder)
+        rebuilt = attach(_as_quantised(ground, adapter, precision), folder)
         on_kept = [_logits(rebuilt, row) for row in asked]
         return changed, saved_check(trained, on_kept, exact=exact), _base_check(asked, trained_on=on_kept, served=after)
     if not isinstance(adapter, QLoRA):
@@ -130,9 +133,9 @@ def change_check(before: Sequence[torch.Tensor], after: Sequence[torch.Tensor]) 
     return Check(name=_NAME, status="ok", detail=detail)
 
 
-def _as_quantised(ground: Ground, adapter: LoRA) -> Any:
-    """Return the base that LoftQ trained on: its weights as NF4 keeps them, with the update it began with."""
-    return merge(put_on(load_model(ground.model, dtype=torch.float32), adapter))
+def _as_quantised(ground: Ground, adapter: LoRA, precision: Precision) -> Any:
+    """Return the base that LoftQ trained on, in float32: its weights as NF4 keeps them, with the update's start."""
+    return merge(put_on(load_model(ground.model, dtype=precision.weights), adapter).float())
 
 
 def _format(ground: Ground, precision: Precision) -> torch.dtype:

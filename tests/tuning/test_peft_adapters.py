@@ -319,6 +319,27 @@ def test_any_other_method_of_peft_trains_merges_and_switches_off(
 
 
 @pytest.mark.parametrize(
+    "adapter",
+    [LoRA(rank=8, init="loftq"), PrefixTuning(tokens=4, hidden=16), PEFT(peft.LNTuningConfig())],
+    ids=lambda adapter: adapter.name,
+)
+def test_on_a_bfloat16_base_the_saved_system_is_the_trained_one(base: Model, tmp_path: Path, adapter: Adapter) -> None:
+    job = TuneJob(
+        recipe=SFT(adapter=adapter, epochs=1, learning_rate=1e-2, evaluate_every=3),
+        model=Model(base.source, dtype="bfloat16"),
+        train=colours(24, prefix="t"),
+        dev=(),
+        seed=1,
+        folder=tmp_path,
+    )
+    result = fit(job, progress=Said())  # type: ignore[arg-type]
+    assert {check.name: check.status for check in result.checks}["saved system answers as trained"] == "ok"
+    assert all(
+        tensor.dtype == torch.float32 for tensor in load_file(result.folder / "adapter_model.safetensors").values()
+    )
+
+
+@pytest.mark.parametrize(
     ("config", "said"),
     [
         (peft.AdaptionPromptConfig(adapter_len=4, adapter_layers=2), "cannot be taken off the model again"),

@@ -25,8 +25,9 @@
     const best = chart.best.map(([seed, step, value]) => ({ seed, step, value }));
     const seeds = [...new Set(rows.map((row) => row.seed))];
     const color = (row) => `var(--series-${(seeds.indexOf(row.seed) % SERIES) + 1})`;
-    const dev = rows.filter((row) => row.name === "dev_loss");
-    const train = rows.filter((row) => row.name !== "dev_loss");
+    const measure = rows.some((row) => row.name === "reward") ? "reward" : "loss";
+    const dev = rows.filter((row) => row.name === `dev_${measure}`);
+    const train = rows.filter((row) => row.name !== `dev_${measure}`);
     const line = (part, options) =>
       Plot.line(part, { x: "step", y: "value", z: (row) => `${row.seed} ${row.name}`, stroke: color, ...options });
     const plot = Plot.plot({
@@ -37,7 +38,7 @@
       style: { fontSize: "12px" },
       color: { type: "identity" },
       x: { label: "step", tickFormat: (step) => (Number.isInteger(step) ? step.toLocaleString("en") : "") },
-      y: { label: "loss (nats a token)", grid: true, zero: true, nice: true },
+      y: { label: measure === "loss" ? "loss (nats a token)" : "reward (mean)", grid: true, zero: true, nice: true },
       marks: [
         line(train, { strokeWidth: 1.3, strokeOpacity: 0.55 }),
         line(dev, { strokeWidth: 2.2, strokeDasharray: "5 3" }),
@@ -48,8 +49,8 @@
       ],
     });
     const keys = [
-      [`<path d="M0 5H26" stroke-width="1.5" ${stroke}/>`, "training loss", "var(--muted)"],
-      [`<path d="M0 5H26" stroke-width="2.2" stroke-dasharray="5 3" ${stroke}/>`, "dev loss", "var(--muted)"],
+      [`<path d="M0 5H26" stroke-width="1.5" ${stroke}/>`, `training ${measure}`, "var(--muted)"],
+      [`<path d="M0 5H26" stroke-width="2.2" stroke-dasharray="5 3" ${stroke}/>`, `dev ${measure}`, "var(--muted)"],
       [`<circle cx="13" cy="5" r="4" stroke-width="1.6" ${stroke}/><circle cx="13" cy="5" r="1.6" fill="currentColor"/>`, "best step, kept", "var(--muted)"],
       ...seeds.map((seed) => ['<rect width="26" height="10" rx="3" fill="currentColor"/>', `seed ${seed}`, color({ seed })]),
     ];

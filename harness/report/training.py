@@ -1,4 +1,4 @@
-"""Training logs -> the loss curves of each recipe, one series a seed."""
+"""Training logs -> the curves of each recipe, one series a seed: rewards where it learns from them, else losses."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,12 +7,15 @@ from harness.report.reading import finite
 from harness.store.rows import Evidence, StageRow, TrainingLogRow
 
 _MOST_POINTS = 400
+_REWARD = "reward"
+_REWARDS = (_REWARD, "dev_reward")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TuneRun:
     """One tune stage. best_step, best_dev_loss: the checkpoint that was kept; None where no dev loss was logged.
 
+    best_dev_reward: the same of a method that learns from rewards, whose loss says nothing of how good it is.
     fitting, advice: what the log says of the fit, and what to try next; empty where it says nothing.
     """
 
@@ -28,11 +31,12 @@ class TuneRun:
     trainable: str | None
     fitting: str = ""
     advice: str = ""
+    best_dev_reward: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingChart:
-    """points: [seed, series name, step, value]; best: [seed, step, dev loss]. As JSON for the script of the page."""
+    """points: [seed, series name, step, value]; best: [seed, step, dev loss or reward]. As JSON for the script."""
 
     system: str
     points: tuple[tuple[int, str, int, float], ...]
@@ -75,18 +79,21 @@ def _chart(
         system=system,
         points=tuple(point for seed, stage in runs for point in _points(seed, log.get(stage.key, ()))),
         best=tuple(
-            (run.seed, run.best_step, run.best_dev_loss)
+            (run.seed, run.best_step, value)
             for run in described
-            if run.best_step is not None and run.best_dev_loss is not None
+            for value in (run.best_dev_loss, run.best_dev_reward)
+            if run.best_step is not None and value is not None
         ),
         runs=described,
     )
 
 
 def _points(seed: int, rows: Sequence[TrainingLogRow]) -> list[tuple[int, str, int, float]]:
-    """Return the loss series, thinned evenly to at most 400 points each, the last one kept."""
+    """Return the series that are drawn, thinned evenly to at most 400 points each, the last one kept."""
     points = []
-    for name in dict.fromkeys(row.name for row in rows if row.name.endswith("loss")):
+    rewarded = any(row.name == _REWARD for row in rows)
+    drawn = [row.name for row in rows if (row.name in _REWARDS if rewarded else row.name.endswith("loss"))]
+    for name in dict.fromkeys(drawn):
         series = _series(rows, name)
         stride = -(-len(series) // _MOST_POINTS)
         kept = [place for place in range(len(series)) if place % stride == 0 or place == len(series) - 1]
@@ -95,29 +102,31 @@ def _points(seed: int, rows: Sequence[TrainingLogRow]) -> list[tuple[int, str, i
 
 
 def _run(system: str, seed: int, stage: StageRow, rows: Sequence[TrainingLogRow], fit: Mapping[str, object]) -> TuneRun:
-    losses, dev_losses = _series(rows, "loss"), _series(rows, "dev_loss")
+    losses, dev_losses, dev_rewards = (_series(rows, name) for name in ("loss", "dev_loss", "dev_reward"))
     environment = stage.environment if isinstance(stage.environment, Mapping) else {}
     best = _kept(dev_losses, environment.get("best_step"))
+    rewarded = _kept(dev_rewards, environment.get("best_step"), higher=True)
     return TuneRun(
         system=system,
         seed=seed,
         steps=max((row.step for row in rows), default=0),
         first_loss=losses[0][1] if losses else None,
         last_loss=losses[-1][1] if losses else None,
-        best_step=best[0] if best else None,
+        best_step=(rewarded or best or (None,))[0],
         best_dev_loss=best[1] if best else None,
         seconds=stage.seconds,
         tokens=stage.tokens_in + stage.tokens_out,
         trainable=_trainable(environment),
         fitting=str(fit.get("sentence", "")),
         advice=str(fit.get("advice", "")),
+        best_dev_reward=rewarded[1] if rewarded else None,
     )
 
 
-def _kept(dev_losses: Sequence[tuple[int, float]], step: object) -> tuple[int, float] | None:
+def _kept(points: Sequence[tuple[int, float]], step: object, *, higher: bool = False) -> tuple[int, float] | None:
     """Return the evaluation of the checkpoint that was kept: a metric may have chosen another than the loss would."""
-    recorded = next((point for point in dev_losses if point[0] == step), None)
-    return recorded or min(dev_losses, key=lambda point: point[1], default=None)
+    recorded = next((point for point in points if point[0] == step), None)
+    return recorded or min(points, key=lambda point: -point[1] if higher else point[1], default=None)
 
 
 def _series(rows: Sequence[TrainingLogRow], name: str) -> list[tuple[int, float]]:

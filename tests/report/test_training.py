@@ -51,3 +51,26 @@ def test_the_checkpoint_that_a_metric_chose_is_the_one_that_is_shown(made: Modul
 
     assert kept(best_step=None) == (20, 1.5)
     assert kept(best_step=30) == (30, 1.75)
+
+
+def test_of_a_method_that_learns_from_rewards_the_rewards_are_drawn(made: ModuleType) -> None:
+    evidence = made.go()
+    key = a_tune_stage(evidence)
+    log = [
+        TrainingLogRow(stage_key=key, step=step, epoch=1.0, name=name, value=value)
+        for name, values in (("loss", (0.1, -0.1)), ("reward", (0.25, 0.5)), ("dev_reward", (0.75, 0.7)))
+        for step, value in zip((10, 20), values, strict=True)
+    ]
+    rewarded = replace(evidence, training_log=tuple(log))
+    (chart,) = [chart for chart in training_charts(rewarded) if chart.points]
+
+    assert [(name, step, value) for _, name, step, value in chart.points] == [
+        ("reward", 10, 0.25),
+        ("reward", 20, 0.5),
+        ("dev_reward", 10, 0.75),
+        ("dev_reward", 20, 0.7),
+    ]
+    (run,) = [run for run in chart.runs if run.best_dev_reward is not None]
+    assert (run.best_step, run.best_dev_reward, run.best_dev_loss) == (10, 0.75, None)
+    assert [point[1:] for point in chart.best] == [(10, 0.75)]
+    assert "reward 0.75" in render_page(rewarded)

@@ -129,6 +129,8 @@ def test_what_cannot_be_merged_says_so() -> None:
         (lambda: PTuningV2(tokens=0), "PTuningV2(tokens=0)"),
         (lambda: PEFT(peft.LoHaConfig), "write PEFT(LoHaConfig(...))"),
         (lambda: PEFT({"r": 4}), "no config of peft"),
+        (lambda: PEFT(peft.AdaLoraConfig(total_step=10)), "hands out no ranks, since"),
+        (lambda: PEFT(peft.LoraConfig(init_lora_weights="pissa_niter_4")), 'write LoRA(init="pissa")'),
         (lambda: SFT(adapter=DoRA), "write DoRA()"),  # type: ignore[arg-type]
     ],
 )

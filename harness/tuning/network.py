@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from bitsandbytes.nn import Linear4bit
 from peft import PeftConfig, get_peft_model
+from safetensors.torch import load_file
 
 from harness.errors import StageFailed
 from harness.protocols import Progress
-from harness.recipes import Full, QLoRA
+from harness.recipes import Full, PrefixTuning, PTuning, QLoRA, VirtualTokens
 from harness.recipes.adapters import Adapter
 from harness.tuning.aligned import align, has_virtual_tokens
 from harness.tuning.ground import Ground, write_facts
@@ -43,7 +44,7 @@ def trainable(
         return base.requires_grad_(True)
     keep_gradients(base)
     if ground.adapter is not None:
-        network = attach(base, ground.adapter, trainable=True).train()
+        network = _continued(base, adapter, ground.adapter)
     else:
         network = put_on(base, adapter, supplies)
     if has_virtual_tokens(network):
@@ -135,6 +136,22 @@ def _save_adapter(model: Any, folder: Path, *, base: str) -> None:
         keep_ranks(model)
     with unwarned(NO_RANK_LEFT):
         save_adapter(model, folder, base=base)
+
+
+def _continued(base: Any, adapter: Adapter, folder: Path) -> Any:
+    """Return `base` with the adapter that an earlier step left in `folder`, which goes on being trained."""
+    if isinstance(adapter, PTuning | PrefixTuning):
+        raise StageFailed(
+            f"{adapter.name}: of an earlier step the virtual tokens are kept, not the network that made them, so a "
+            "second step cannot go on with it; use PromptTuning or PTuningV2, or train with LoRA"
+        )
+    if not isinstance(adapter, VirtualTokens):
+        return attach(base, folder, trainable=True).train()
+    network = put_on(base, adapter)
+    learned = load_file(folder / "adapter_model.safetensors")["prompt_embeddings"]
+    with torch.no_grad():
+        network.prompt_encoder[network.active_adapter].embedding.weight.copy_(learned)
+    return network
 
 
 def _carried(base: Any, adapter: Adapter, config: PeftConfig) -> Any:

@@ -34,10 +34,17 @@ def keep_ranks(network: Any) -> None:
     """Let PEFT save the ranks that `network` computes with; its own record is as old as the last pruning."""
     config = network.peft_config[network.active_adapter]
     config.rank_pattern = {
-        name.removeprefix("base_model.model."): (values != 0).view(-1).tolist()
+        name.removeprefix("base_model.model."): _kept(values, config.init_r)
         for name, values in network.named_parameters()
         if f".lora_E.{network.active_adapter}" in name
     }
+
+
+def _kept(values: torch.Tensor, initial: int) -> list[bool]:
+    """Return which of the `initial` ranks are left; a module that an earlier step pruned holds no others any more."""
+    if len(values) < initial:
+        return [place < len(values) for place in range(initial)]
+    return [bool(value) for value in (values != 0).view(-1)]
 
 
 def orthogonality(network: Any) -> torch.Tensor:

@@ -11,9 +11,10 @@ from bitsandbytes.functional import dequantize_4bit, quantize_4bit
 from harness.errors import StageFailed
 from harness.jobs import TuneJob
 from harness.models import Model
-from harness.recipes import SFT, LoRA, PromptTuning
+from harness.recipes import SFT, AdaLoRA, Adapter, LoRA, PrefixTuning, PromptTuning, PTuning, PTuningV2
 from harness.samples import Message, Pair, Vote
 from harness.tuning.network import put_on
+from harness.tuning.sft import fit
 from harness.tuning.starts import Supplies, moved_its_base, save_plain, supplies_of
 from harness.weights.adapted import attach
 from harness.weights.loading import load_model, load_tokenizer
@@ -131,3 +132,27 @@ def test_a_start_looks_at_examples_and_at_preferred_answers(job: Jobs, tiny: Mod
     )
     texts = [tokenizer.decode(row) for row in supplies_of(made, tokenizer).sequences()]
     assert [text.count("blue") + 2 * text.count("green") for text in texts] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "adapter",
+    [PromptTuning(tokens=4), PTuningV2(tokens=4), AdaLoRA(rank=2, initial_rank=4), LoRA(rank=4, init="pissa")],
+    ids=lambda adapter: adapter.name,
+)
+def test_a_second_step_goes_on_where_the_first_one_ended(job: Jobs, heard: Any, tmp_path, adapter: Adapter) -> None:
+    recipe = SFT(adapter=adapter, epochs=1, learning_rate=2e-2, warmup=0, evaluate_every=3)
+    first = fit(job(recipe, folder=tmp_path / "1"), progress=heard)
+    # A rate of next to nothing: what is saved is what the second step began with.
+    still = SFT(adapter=adapter, epochs=1, learning_rate=1e-12, weight_decay=0, evaluate_every=3)
+    second = fit(job(still, folder=tmp_path / "2", start=first.folder), progress=heard)
+    dev = [[point.value for point in result.log if point.name == "dev_loss"] for result in (first, second)]
+    assert dev[1][-1] == pytest.approx(dev[0][-1], abs=1e-4)
+    assert {check.name: check.status for check in second.checks}["saved system answers as trained"] == "ok"
+
+
+@pytest.mark.parametrize("adapter", [PTuning(tokens=4), PrefixTuning(tokens=4)], ids=lambda adapter: adapter.name)
+def test_an_encoder_that_was_not_kept_cannot_go_on(job: Jobs, heard: Any, tmp_path, adapter: Adapter) -> None:
+    recipe = SFT(adapter=adapter, epochs=1, evaluate_every=3)
+    first = fit(job(recipe, folder=tmp_path / "1"), progress=heard)
+    with pytest.raises(StageFailed, match="the virtual tokens are kept, not the network that made them"):
+        fit(job(recipe, folder=tmp_path / "2", start=first.folder), progress=heard)

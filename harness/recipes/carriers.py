@@ -39,7 +39,6 @@ def _check_backend(recipe: "SFT", said: str) -> None:
         )
     if recipe.devices > 1:
         raise recipe.refused(f"{said}, devices={recipe.devices}", "devices are shared by our own trainer; give one")
-    _check_ours_alone(recipe, said)
 
 
 def _check_devices(recipe: "SFT", said: str) -> None:
@@ -54,18 +53,6 @@ def _check_devices(recipe: "SFT", said: str) -> None:
             f"adapter={recipe.adapter.name}, strategy={recipe.sharing!r}",
             'only LoRA and Full have weights that can be split; give strategy="ddp"',
         )
-    _check_ours_alone(recipe, said)
-
-
-def _check_ours_alone(recipe: "SFT", said: str) -> None:
-    for name, given in (
-        ("watch", recipe.watch is not None),
-        ("search", recipe.search is not None),
-        ('learning_rate="find"', recipe.learning_rate == "find"),
-        ('learn="assistant"', recipe.learn == "assistant"),
-    ):
-        if given:
-            raise recipe.refused(f"{name}, {said}", "works in one process of our own trainer; leave one of them out")
 
 
 def _listed(names: tuple[str, ...]) -> str:

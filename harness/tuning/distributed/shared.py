@@ -38,6 +38,12 @@ class SharedTrainer(AnswerTrainer):
         loss = total / (tokens if num_items_in_batch is None else num_items_in_batch) * messages.get_world_size()
         return (loss, {"loss": loss}) if return_outputs else loss
 
+    def _track_num_input_tokens(self, inputs: Any) -> None:
+        """Count the tokens of real rows: every process takes part in the sum, also one without any."""
+        if not (inputs["labels"] != IGNORED).any():
+            inputs = {**inputs, "attention_mask": inputs["attention_mask"] * 0}
+        super()._track_num_input_tokens(inputs)
+
 
 def share(rows: list[Mapping[str, Any]], rank: int, size: int) -> list[Mapping[str, Any]]:
     """Return every `size`-th row from `rank` on; where that is none, a row of which nothing is learned.

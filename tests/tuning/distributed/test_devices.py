@@ -168,7 +168,7 @@ def test_deepspeed_that_is_not_installed_is_named(job: Jobs, heard) -> None:
         ({"devices": 4, "batch_size": 2}, "SFT(batch_size=2, devices=4): a device would have no row of it"),
         ({"devices": 2, "micro_batch_size": 1}, "give micro_batch_size=2 or more"),
         ({"devices": 2, "strategy": "fsdp2", "adapter": QLoRA()}, "have weights that can be split"),
-        ({"devices": 2, "learning_rate": "find"}, "works in one process of our own trainer"),
+        ({"devices": 2, "learning_rate": "find"}, "only training in one process"),
         ({"devices": 2, "backend": "axolotl"}, "devices are shared by our own trainer"),
         ({"backend": "axolotl", "adapter": LoRA(init="pissa")}, "its update starts at zero; leave init out"),
         ({"backend": "trl"}, 'give one of "llamafactory", "axolotl", "unsloth"'),

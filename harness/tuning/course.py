@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from transformers import PrinterCallback
 
@@ -24,12 +24,14 @@ from harness.tuning.making import making
 from harness.tuning.network import train_in_float32
 from harness.tuning.precision import choose_precision, seeded
 from harness.tuning.rate_finder import RateCurve, range_test, remembered
-from harness.tuning.searching import Judge, search
 from harness.tuning.starts import supplies_of
 from harness.tuning.watching import Begins
 from harness.weights.adapted import remarks
 from harness.weights.bars import no_bars
 from harness.weights.loading import load_tokenizer
+
+if TYPE_CHECKING:
+    from harness.tuning.searching import Judge
 
 __all__ = ["Begun", "Course", "carry_out", "steps_of", "train_share"]
 
@@ -52,10 +54,14 @@ def carry_out(
     if not isinstance(model, Model):
         raise StageFailed(f"{model.name} is no local model, so its weights cannot be tuned; give a Model(...)")
 
-    def once(one: TuneJob, judge: Judge | None = None) -> TuneResult:
+    def once(one: TuneJob, judge: "Judge | None" = None) -> TuneResult:
         return within_memory(one, lambda fits: _once(fits, model, prepare, judge, progress), progress=progress)
 
-    return search(job, once, progress=progress) if recipe.space else once(job)
+    if not recipe.space:
+        return once(job)
+    from harness.tuning.searching import search  # optuna takes a second to import, which only a search need pay
+
+    return search(job, once, progress=progress)
 
 
 def train_share(
@@ -90,7 +96,7 @@ def train_share(
 
 
 def _once(
-    job: TuneJob, model: Model, prepare: Callable[[Begun], Course], judge: Judge | None, progress: Progress
+    job: TuneJob, model: Model, prepare: Callable[[Begun], Course], judge: "Judge | None", progress: Progress
 ) -> TuneResult:
     """Train one recipe, with the rate that a range test finds where it asks for one."""
     recipe = job.recipe

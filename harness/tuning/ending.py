@@ -4,7 +4,7 @@ import shutil
 import time
 from collections.abc import Mapping
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerState
 
@@ -18,14 +18,16 @@ from harness.tuning.ground import adapter_key
 from harness.tuning.history import last_tokens, log_points
 from harness.tuning.making import making
 from harness.tuning.probe import unlearned
-from harness.tuning.searching import Judge
 from harness.tuning.watching import Gauge, Line, Pacer, Sealer, Watch
 from harness.weights.adapted import collect, count_parameters
 from harness.weights.hardware import describe, dtype_name
 
+if TYPE_CHECKING:
+    from harness.tuning.searching import Judge
+
 
 def finish(
-    begun: Begun, course: Course, recipe: Trained, model: Model, progress: Progress, judge: Judge | None
+    begun: Begun, course: Course, recipe: Trained, model: Model, progress: Progress, judge: "Judge | None"
 ) -> TuneResult:
     """Train, save the best weights as `job.folder / "adapter"`, and check what was saved."""
     trainer, folder, made = course.trainer, begun.job.folder / "adapter", making(recipe)
@@ -62,7 +64,7 @@ def finish(
     )
 
 
-def train(begun: Begun, course: Course, recipe: Trained, progress: Progress, judge: Judge | None) -> TrainerState:
+def train(begun: Begun, course: Course, recipe: Trained, progress: Progress, judge: "Judge | None") -> TrainerState:
     """Train to the end, and return the trainer's state with its whole log history."""
     trainer, resumed = course.trainer, begun.resumed
     done = 0

@@ -5,7 +5,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from importlib.util import find_spec
 from typing import Any, ClassVar
 
 from harness.errors import InvalidExperiment, MissingPackage
@@ -121,13 +120,14 @@ def _sample(row: Row) -> Sample:
 @lru_cache(maxsize=8)
 def _problems(dataset: str, size: int, seed: int, options: str) -> Any:
     """Return the data set; its problems are made one by one when they are asked for."""
-    if find_spec("reasoning_gym") is None:
+    # Its texts are installed without what its generators need. They import some twenty packages, which takes seconds.
+    try:
+        import reasoning_gym
+        from reasoning_gym.factory import DATASETS
+    except ModuleNotFoundError as error:
         raise MissingPackage(
-            "ReasoningTask needs the package reasoning-gym; bring it with: pip install reasoning-gym==0.1.25"
-        )
-    # It imports some twenty packages, which takes seconds.
-    import reasoning_gym
-    from reasoning_gym.factory import DATASETS
+            f"ReasoningTask needs the package {error.name}; bring it with: pip install reasoning-gym==0.1.25"
+        ) from error
 
     if dataset not in DATASETS:
         near = difflib.get_close_matches(dataset, DATASETS, n=3) or sorted(DATASETS)[:5]

@@ -1,5 +1,7 @@
 """Reasoning tasks: no question in two splits, and every reference right by the verifier."""
 
+import sys
+
 import pytest
 
 from harness.errors import InvalidExperiment, MissingPackage
@@ -13,7 +15,7 @@ _SUMS = ReasoningTask("chain_sum", size=60, seed=3, options={"min_terms": 2, "ma
 
 @pytest.fixture
 def gym() -> None:
-    pytest.importorskip("reasoning_gym", reason="the extra `reasoning` is not installed")
+    pytest.importorskip("reasoning_gym", reason="the extra `reasoning` is not installed", exc_type=ImportError)
 
 
 def scored(task: ReasoningTask, sample: Sample, text: str) -> Score:
@@ -82,7 +84,7 @@ def test_a_verifier_that_fails_on_an_answer_gives_it_nothing_and_says_why(monkey
 
 
 def test_without_the_package_the_command_that_brings_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reasoning, "find_spec", lambda _: None)
+    monkeypatch.setitem(sys.modules, "reasoning_gym", None)
     with pytest.raises(MissingPackage, match=r"pip install reasoning-gym==0\.1\.25"):
         reasoning._problems("leg_counting", 10, 77, "{}")
 

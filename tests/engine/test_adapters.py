@@ -114,9 +114,7 @@ def test_a_whole_tuned_model_takes_the_place_of_the_base(
 
 
 def test_a_folder_that_holds_neither_is_refused(engine: LocalEngine, tmp_path: Path) -> None:
-    with pytest.raises(
-        StageFailed, match=r"neither an adapter \(.* or harness_adapter.json\) nor a model"
-    ):
+    with pytest.raises(StageFailed, match=r"neither an adapter \(.* or harness_adapter.json\) nor a model"):
         engine.use(tmp_path)
 
 

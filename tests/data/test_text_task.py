@@ -96,5 +96,5 @@ def test_a_share_of_the_windows_is_there_to_compare_recipes_on() -> None:
 
     assert [sample.input for sample in task.samples(Split.DEV)] == ["text 0", "text 1"]
     assert [sample.input for sample in task.samples(Split.HOLDOUT)] == ["text 2", "text 3", "text 4"]
-    with pytest.raises(InvalidExperiment, match="dev=1.5"):
+    with pytest.raises(InvalidExperiment, match=r"dev=1\.5"):
         TextTask("general", "texts", dev=1.5)

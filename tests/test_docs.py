@@ -61,3 +61,23 @@ def test_links_of_the_readme_lead_somewhere():
     links = re.findall(r"\]\((?!https?:)([^)#]+)\)", (ROOT / "README.md").read_text(encoding="utf-8"))
 
     assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_each_planted_fault_of_the_training_checks_is_a_test():
+    text = (ROOT / "docs" / "training-checks.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d+) \|.*`(tests/[\w/]+\.py)::(\w+)` \|$", text, re.MULTILINE)
+
+    assert [int(number) for number, *_ in rows] == list(range(1, 18))
+    for _, path, name in rows:
+        assert f"\ndef {name}(" in (ROOT / path).read_text(encoding="utf-8"), f"{path} has no {name}"
+
+
+def test_recipes_of_the_methods_page_can_be_declared():
+    scope: dict[str, object] = {}
+    exec(blocks("docs/methods.md")[0], scope)
+
+    assert [scope[name].name for name in ("supervised", "aligned", "graded")] == [
+        "sft lora-r16 epochs=2",
+        "sft lora-r16 then dpo lora-r16 beta=0.1",
+        "sft qlora-r16 limit=200 then grpo qlora-r16 reward=exact_match",
+    ]

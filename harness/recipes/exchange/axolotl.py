@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from harness.errors import InvalidExperiment
 from harness.recipes.adapters import Full, LoRA, QLoRA
 from harness.recipes.exchange.translation import (
+    TENTH,
     Config,
     Exported,
     Imported,
@@ -15,6 +16,7 @@ from harness.recipes.exchange.translation import (
     Unmapped,
     low_rank,
     scale_of,
+    steps_between,
     switched_on,
     switches,
     unmapped_fields,
@@ -23,7 +25,6 @@ from harness.recipes.sft import SFT
 
 _SCHEDULES = {"cosine": "cosine", "linear": "linear", "constant_with_warmup": "constant", "constant": "constant"}
 _OPTIONS = {"rslora": "peft_use_rslora", "dora": "peft_use_dora"}
-_TENTH = 0.1
 # What the trainer builder takes where neither warmup_ratio nor warmup_steps is given.
 _WARMUP = 0.03
 _MAPPED = (
@@ -97,7 +98,7 @@ def to_config(recipe: SFT) -> Exported:
 
 def _schedule(recipe: SFT) -> Config:
     micro = recipe.micro_batch_size or recipe.batch_size
-    every = recipe.evaluate_every or _TENTH
+    every = recipe.evaluate_every or TENTH
     config: Config = {
         "num_epochs": recipe.epochs,
         "learning_rate": recipe.rate,
@@ -145,7 +146,7 @@ def from_config(config: Mapping[str, object]) -> Imported:
         weight_decay=settings.number("weight_decay", 0.0),
         max_grad_norm=settings.number("max_grad_norm", 1.0),
         patience=settings.count("early_stopping_patience", 1) if "early_stopping_patience" in settings else None,
-        evaluate_every=_every(settings),
+        evaluate_every=steps_between(settings),
     )
     for key, usual in _AS_HERE.items():
         if settings.value(key) not in (None, *usual):
@@ -188,16 +189,3 @@ def _adapter(settings: Settings) -> Full | LoRA | QLoRA:
         targets=() if targets == ("all-linear",) else targets,
         extra=switched_on(settings, adapter, _OPTIONS),
     )
-
-
-def _every(settings: Settings) -> int | None:
-    """Return the steps between evaluations, None where it is the tenth of a run that is the default here."""
-    saving = settings.value("save_steps")
-    every = settings.number("eval_steps", _TENTH)
-    if saving not in (None, every):
-        settings.put_back("save_steps")
-    if every >= 1:
-        return int(every)
-    if every != _TENTH:
-        settings.put_back("eval_steps")
-    return None

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from harness.errors import InvalidExperiment
 from harness.recipes.adapters import Full, LoRA, QLoRA
 from harness.recipes.exchange.translation import (
+    TENTH,
     Config,
     Exported,
     Imported,
@@ -15,6 +16,7 @@ from harness.recipes.exchange.translation import (
     Unmapped,
     low_rank,
     scale_of,
+    steps_between,
     switched_on,
     switches,
     unmapped_fields,
@@ -23,8 +25,6 @@ from harness.recipes.sft import SFT
 
 _SCHEDULES = {"cosine": "cosine", "linear": "linear", "constant_with_warmup": "constant", "constant": "constant"}
 _OPTIONS = {"rslora": "use_rslora", "dora": "use_dora"}
-# A fraction of the run: about as often as the harness evaluates where the recipe says nothing.
-_TENTH = 0.1
 _MAPPED = (
     "epochs", "learning_rate", "batch_size", "micro_batch_size", "max_length", "warmup", "schedule", "weight_decay",
     "max_grad_norm", "patience", "evaluate_every", "limit", "backend",
@@ -89,7 +89,7 @@ def to_config(recipe: SFT) -> Exported:
 
 def _schedule(recipe: SFT) -> Config:
     micro = recipe.micro_batch_size or recipe.batch_size
-    every = recipe.evaluate_every or _TENTH
+    every = recipe.evaluate_every or TENTH
     config: Config = {
         "num_train_epochs": recipe.epochs,
         "learning_rate": recipe.rate,
@@ -140,7 +140,7 @@ def from_config(config: Mapping[str, object]) -> Imported:
         weight_decay=settings.number("weight_decay", 0.0),
         max_grad_norm=settings.number("max_grad_norm", 1.0),
         patience=settings.count("early_stopping_steps", 1) if "early_stopping_steps" in settings else None,
-        evaluate_every=_every(settings),
+        evaluate_every=steps_between(settings),
         limit=settings.count("max_samples", 1) if "max_samples" in settings else None,
     )
     for key, usual in _AS_HERE.items():
@@ -190,16 +190,3 @@ def _adapter(settings: Settings) -> Full | LoRA | QLoRA:
         targets=() if targets == ("all",) else targets,
         extra=switched_on(settings, adapter, _OPTIONS),
     )
-
-
-def _every(settings: Settings) -> int | None:
-    """Return the steps between evaluations, None where it is the tenth of a run that is the default here."""
-    saving = settings.value("save_steps")
-    every = settings.number("eval_steps", _TENTH)
-    if saving not in (None, every):
-        settings.put_back("save_steps")
-    if every >= 1:
-        return int(every)
-    if every != _TENTH:
-        settings.put_back("eval_steps")
-    return None

@@ -7,6 +7,8 @@ from harness.errors import InvalidExperiment
 from harness.recipes.adapters import LoRA, LowRank, QLoRA
 from harness.recipes.sft import SFT
 
+# A fraction of the run: about as often as the harness evaluates where the recipe says nothing.
+TENTH = 0.1
 Config = dict[str, object]
 
 
@@ -153,3 +155,16 @@ def unmapped_fields(recipe: SFT, mapped: Sequence[str], reasons: Mapping[str, st
                 shown = getattr(value, "name", value)
                 found.append(Unmapped(f"{name}={shown!r}", reasons.get(name, "has no counterpart there")))
     return tuple(found)
+
+
+def steps_between(settings: Settings) -> int | None:
+    """Return the steps between evaluations, None where it is the tenth of a run that is the default here."""
+    saving = settings.value("save_steps")
+    every = settings.number("eval_steps", TENTH)
+    if saving not in (None, every):
+        settings.put_back("save_steps")
+    if every >= 1:
+        return int(every)
+    if every != TENTH:
+        settings.put_back("eval_steps")
+    return None

@@ -122,6 +122,7 @@ def _environment(
         "stopped_early": state.global_step < course.steps,
         "resumed_from": None if begun.resumed is None else begun.resumed.name,
         "training_seconds": round(seconds, 2),
+        "peak_memory_bytes": max((entry.get("memory", 0) for entry in state.log_history), default=0) or None,
         **course.environment(),
     }
 

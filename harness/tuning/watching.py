@@ -1,8 +1,6 @@
 """What is watched while a model trains: the pace of evaluations, patience, faults, the progress line, the seals."""
 
 import math
-import resource
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +14,7 @@ from harness.errors import StageFailed
 from harness.protocols import Meter
 from harness.tuning.checkpoints import last_whole, seal
 from harness.tuning.history import Goal, train_losses
+from harness.tuning.peak_memory import peak_memory, restart
 
 # One bad batch is no divergence.
 _WINDOW = 3
@@ -113,11 +112,14 @@ class Watched(TrainerCallback):  # type: ignore[misc]
 class Gauge(TrainerCallback):  # type: ignore[misc]
     """Adds to each step's log its seconds and the peak memory so far, in bytes.
 
-    Memory is what the GPU's allocator held at most; on a CPU the process's largest resident set.
+    Memory is what the GPU's allocator held at most since training began; on a CPU the process's resident set.
     """
 
     def __init__(self, device: torch.device) -> None:
         self._device, self._began = device, time.monotonic()
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        restart(self._device)
 
     def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         self._began = time.monotonic()
@@ -128,14 +130,6 @@ class Gauge(TrainerCallback):  # type: ignore[misc]
         if "loss" in logs:
             state.log_history[-1]["step_seconds"] = round(time.monotonic() - self._began, 4)
             state.log_history[-1]["memory"] = peak_memory(self._device)
-
-
-def peak_memory(device: torch.device) -> int:
-    """Return the most bytes that were held so far."""
-    if device.type == "cuda":
-        return int(torch.cuda.max_memory_allocated(device))
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 class Line(TrainerCallback):  # type: ignore[misc]

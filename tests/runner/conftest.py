@@ -95,6 +95,7 @@ def make_experiment() -> Callable[..., Experiment]:
 
 # Different in each of two runs that measure the same.
 _TIMED = {"break_even", "ladder"}  # insights that hold seconds
+_GAUGED = {"seconds", "memory"}  # of each training step
 _TIMES = {"started_at", "seconds", "environment", "decided_at", "looked_at", "created_at"}
 
 
@@ -106,6 +107,8 @@ def final_tables(store: Store) -> dict[str, list[tuple[object, ...]]]:
         kept = [place for place, column in enumerate(columns) if column not in _TIMES]
         if name == "insights":
             rows = [row for row in rows if row[columns.index("kind")] not in _TIMED]
+        if name == "training_log":
+            rows = [row for row in rows if row[columns.index("name")] not in _GAUGED]
         tables[name] = sorted((tuple(row[place] for place in kept) for row in rows), key=repr)
     return tables
 

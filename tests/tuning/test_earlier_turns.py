@@ -106,14 +106,7 @@ def test_training_on_all_turns_learns_them(job: Callable[..., TuneJob], heard, t
     assert {check.name: check.status for check in result.checks}["earlier turns learned"] == "ok"
 
 
-@pytest.mark.parametrize(
-    ("changed", "said"),
-    [
-        ({"learn": "all"}, 'SFT(learn=\'all\'): give "answer" or "assistant"'),
-        ({"learn": "assistant", "backend": "axolotl"}, 'learn="assistant"'),
-    ],
-)
-def test_nonsense_is_refused_with_its_field(changed: Any, said: str) -> None:
+def test_nonsense_is_refused_with_its_field() -> None:
     with pytest.raises(InvalidExperiment) as refused:
-        SFT(**changed)
-    assert said in str(refused.value)
+        SFT(learn="all")  # type: ignore[arg-type]
+    assert 'SFT(learn=\'all\'): give "answer" or "assistant"' in str(refused.value)

@@ -35,7 +35,7 @@ from tasks.story import story
 # An hour and more on two cores: run it by its path.
 pytestmark = pytest.mark.long
 
-EXAMPLES = 300
+EXAMPLES = 200
 ADAPTERS: tuple[Adapter, ...] = (
     Full(),
     LoRA(rank=16),
@@ -74,7 +74,7 @@ def recipe(adapter: Adapter) -> SFT:
 
 
 experiment = Experiment(
-    question="Which adapter learns home commands best from 300 examples, at what cost, and what does it forget?",
+    question="Which adapter learns home commands best from 200 examples, at what cost, and what does it forget?",
     task=HomeCommands(language="en"),
     model="smollm2-135m-instruct",
     baselines=[ZeroShot(), FewShot(shots=8)],

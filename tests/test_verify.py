@@ -329,3 +329,14 @@ def test_what_is_no_page_is_a_mistake_in_one_line(verify, tmp_path, text, said):
 
     assert code == 2
     assert said in line
+
+
+def test_a_glob_over_the_folder_leaves_the_list_of_experiments_out(reports, tmp_path, capsys):
+    page = next(path for path in Path(reports).glob("*.html") if path.name != "index.html")
+    index = tmp_path / "index.html"
+    index.write_text("<p>experiments</p>", encoding="utf-8")
+
+    assert main(["verify", str(index), str(page)]) == 0
+    first, second = capsys.readouterr().out.splitlines()[:2]
+    assert first == f"{index}: the list of experiments, left out"
+    assert second.startswith("OK ")

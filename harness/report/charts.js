@@ -20,41 +20,42 @@
   }
 
   function training(figure, width) {
-    const chart = data.training[Number(figure.dataset.index)];
-    const rows = chart.points.map(([seed, name, step, value]) => ({ seed, name, step, value }));
-    const best = chart.best.map(([seed, step, value]) => ({ seed, step, value }));
-    const seeds = [...new Set(rows.map((row) => row.seed))];
+    const panels = data.training[Number(figure.dataset.index)];
+    const named = (points) => points.map(([seed, step, value]) => ({ seed, step, value }));
+    const seeds = [...new Set(panels.flatMap((panel) => [...panel.train, ...panel.dev]).map(([seed]) => seed))];
+    const steps = panels.flatMap((panel) => [...panel.train, ...panel.dev]).map(([, step]) => step);
     const color = (row) => `var(--series-${(seeds.indexOf(row.seed) % SERIES) + 1})`;
-    const measure = rows.some((row) => row.name === "reward") ? "reward" : "loss";
-    const dev = rows.filter((row) => row.name === `dev_${measure}`);
-    const train = rows.filter((row) => row.name !== `dev_${measure}`);
-    const line = (part, options) =>
-      Plot.line(part, { x: "step", y: "value", z: (row) => `${row.seed} ${row.name}`, stroke: color, ...options });
-    const plot = Plot.plot({
-      width,
-      height: 300,
-      marginLeft: 48,
-      marginRight: 24,
-      style: { fontSize: "12px" },
-      color: { type: "identity" },
-      x: { label: "step", tickFormat: (step) => (Number.isInteger(step) ? step.toLocaleString("en") : "") },
-      y: { label: measure === "loss" ? "loss (nats a token)" : "reward (mean)", grid: true, zero: true, nice: true },
-      marks: [
-        line(train, { strokeWidth: 1.3, strokeOpacity: 0.55 }),
-        line(dev, { strokeWidth: 2.2, strokeDasharray: "5 3" }),
-        Plot.dot(dev, { x: "step", y: "value", r: 2.5, fill: color }),
-        Plot.dot(best, { x: "step", y: "value", r: 7, stroke: color, strokeWidth: 2, fill: "var(--surface)" }),
-        Plot.dot(best, { x: "step", y: "value", r: 3, fill: color }),
-        Plot.tip(rows, Plot.pointer({ x: "step", y: "value", title: (row) => `seed ${row.seed} · ${row.name.replace("_", " ")}\nstep ${row.step.toLocaleString("en")}: ${row.value.toFixed(3)}` })),
-      ],
+    const line = (part, options) => Plot.line(part, { x: "step", y: "value", z: "seed", stroke: color, ...options });
+    const told = (rows, kind) => rows.map((row) => ({ ...row, title: `seed ${row.seed} · ${kind}\nstep ${row.step.toLocaleString("en")}: ${row.value.toFixed(3)}` }));
+    const plots = panels.map((panel, place) => {
+      const [train, dev, best] = [panel.train, panel.dev, panel.best].map(named);
+      const measure = panel.measure.replaceAll("_", " ");
+      return Plot.plot({
+        width,
+        height: place === 0 ? 300 : 180,
+        marginLeft: 48,
+        marginRight: 24,
+        style: { fontSize: "12px" },
+        color: { type: "identity" },
+        x: { label: "step", domain: [Math.min(...steps), Math.max(...steps)], tickFormat: (step) => (Number.isInteger(step) ? step.toLocaleString("en") : "") },
+        y: { label: panel.label, grid: true, zero: true, nice: true },
+        marks: [
+          line(train, { strokeWidth: 1.3, strokeOpacity: 0.55 }),
+          line(dev, { strokeWidth: 2.2, strokeDasharray: "5 3" }),
+          Plot.dot(dev, { x: "step", y: "value", r: 2.5, fill: color }),
+          Plot.dot(best, { x: "step", y: "value", r: 7, stroke: color, strokeWidth: 2, fill: "var(--surface)" }),
+          Plot.dot(best, { x: "step", y: "value", r: 3, fill: color }),
+          Plot.tip([...told(train, `training ${measure}`), ...told(dev, `dev ${measure}`)], Plot.pointer({ x: "step", y: "value", title: "title" })),
+        ],
+      });
     });
     const keys = [
-      [`<path d="M0 5H26" stroke-width="1.5" ${stroke}/>`, `training ${measure}`, "var(--muted)"],
-      [`<path d="M0 5H26" stroke-width="2.2" stroke-dasharray="5 3" ${stroke}/>`, `dev ${measure}`, "var(--muted)"],
+      [`<path d="M0 5H26" stroke-width="1.5" ${stroke}/>`, "training", "var(--muted)"],
+      [`<path d="M0 5H26" stroke-width="2.2" stroke-dasharray="5 3" ${stroke}/>`, "dev", "var(--muted)"],
       [`<circle cx="13" cy="5" r="4" stroke-width="1.6" ${stroke}/><circle cx="13" cy="5" r="1.6" fill="currentColor"/>`, "best step, kept", "var(--muted)"],
       ...seeds.map((seed) => ['<rect width="26" height="10" rx="3" fill="currentColor"/>', `seed ${seed}`, color({ seed })]),
     ];
-    return [legend(keys), plot];
+    return [legend(keys), ...plots];
   }
 
   function serving(figure, width) {

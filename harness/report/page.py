@@ -1,5 +1,7 @@
 """Evidence -> the page of one experiment."""
 
+from dataclasses import asdict
+
 from markupsafe import Markup
 
 from harness.report.advice import TITLES, paragraph
@@ -73,7 +75,7 @@ def render_page(evidence: Evidence) -> str:
         samples=sample_list(evidence),
         training=charts,
         chart_data={
-            "training": [{"points": chart.points, "best": chart.best} for chart in charts],
+            "training": [[asdict(panel) for panel in chart.panels] for chart in charts],
             "serving": serving_chart(evidence, spent),
             "curve": stored.get("curve"),
             "sequential": stored.get("sequential"),

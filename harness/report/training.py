@@ -1,4 +1,4 @@
-"""Training logs -> the curves of each recipe, one series a seed: rewards where it learns from them, else losses."""
+"""Training logs -> the curves of each recipe, one series a seed: its loss or reward, and what else tells of it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,8 +7,8 @@ from harness.report.reading import finite
 from harness.store.rows import Evidence, StageRow, TrainingLogRow
 
 _MOST_POINTS = 400
-_REWARD = "reward"
-_REWARDS = (_REWARD, "dev_reward")
+# What is drawn below the loss or the reward where a method logs it, and how the axis says it.
+_BESIDES = {"reward_accuracy": "share of pairs told apart", "kl": "KL from the reference model"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,12 +35,22 @@ class TuneRun:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Panel:
+    """One value of the log by step. points: (seed, step, value) of training and of DEV; best: of the kept step."""
+
+    measure: str
+    label: str
+    train: tuple[tuple[int, int, float], ...]
+    dev: tuple[tuple[int, int, float], ...]
+    best: tuple[tuple[int, int, float], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingChart:
-    """points: [seed, series name, step, value]; best: [seed, step, dev loss or reward]. As JSON for the script."""
+    """The panels of a recipe, the loss or the reward first; empty where nothing was logged."""
 
     system: str
-    points: tuple[tuple[int, str, int, float], ...]
-    best: tuple[tuple[int, int, float], ...]
+    panels: tuple[Panel, ...]
     runs: tuple[TuneRun, ...]
 
 
@@ -75,35 +85,41 @@ def _chart(
     described = tuple(
         _run(system, seed, stage, log.get(stage.key, ()), fits.get(stage.key, {})) for seed, stage in runs
     )
+    logs = [(run.seed, run.best_step, log.get(stage.key, ())) for run, (_, stage) in zip(described, runs, strict=True)]
+    named = {row.name for _, _, rows in logs for row in rows}
+    measures = {"reward": "reward (mean)"} if "reward" in named else {"loss": "loss (nats a token)"}
+    watched = {str(name): f"{name} (watched)" for _, stage in runs if (name := _environment(stage).get("watched"))}
+    panels = [_panel(measure, label, logs) for measure, label in {**measures, **_BESIDES, **watched}.items()]
     return TrainingChart(
-        system=system,
-        points=tuple(point for seed, stage in runs for point in _points(seed, log.get(stage.key, ()))),
-        best=tuple(
-            (run.seed, run.best_step, value)
-            for run in described
-            for value in (run.best_dev_loss, run.best_dev_reward)
-            if run.best_step is not None and value is not None
-        ),
-        runs=described,
+        system=system, panels=tuple(panel for panel in panels if panel.train or panel.dev), runs=described
     )
 
 
-def _points(seed: int, rows: Sequence[TrainingLogRow]) -> list[tuple[int, str, int, float]]:
-    """Return the series that are drawn, thinned evenly to at most 400 points each, the last one kept."""
-    points = []
-    rewarded = any(row.name == _REWARD for row in rows)
-    drawn = [row.name for row in rows if (row.name in _REWARDS if rewarded else row.name.endswith("loss"))]
-    for name in dict.fromkeys(drawn):
-        series = _series(rows, name)
-        stride = -(-len(series) // _MOST_POINTS)
-        kept = [place for place in range(len(series)) if place % stride == 0 or place == len(series) - 1]
-        points += [(seed, name, series[place][0], round(series[place][1], 6)) for place in kept]
-    return points
+def _panel(measure: str, label: str, logs: Sequence[tuple[int, int | None, Sequence[TrainingLogRow]]]) -> Panel:
+    train = [(seed, _series(rows, measure)) for seed, _, rows in logs]
+    dev = [(seed, best, _series(rows, f"dev_{measure}")) for seed, best, rows in logs]
+    return Panel(
+        measure=measure,
+        label=label,
+        train=tuple((seed, *point) for seed, series in train for point in _thinned(series)),
+        dev=tuple((seed, *point) for seed, _, series in dev for point in _thinned(series)),
+        best=tuple((seed, *point) for seed, best, series in dev for point in series if point[0] == best),
+    )
+
+
+def _thinned(series: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
+    """Return at most 400 points, evenly thinned, the last one kept."""
+    stride = -(-len(series) // _MOST_POINTS)
+    return [
+        (step, round(value, 6))
+        for place, (step, value) in enumerate(series)
+        if place % stride == 0 or place == len(series) - 1
+    ]
 
 
 def _run(system: str, seed: int, stage: StageRow, rows: Sequence[TrainingLogRow], fit: Mapping[str, object]) -> TuneRun:
     losses, dev_losses, dev_rewards = (_series(rows, name) for name in ("loss", "dev_loss", "dev_reward"))
-    environment = stage.environment if isinstance(stage.environment, Mapping) else {}
+    environment = _environment(stage)
     best = _kept(dev_losses, environment.get("best_step"))
     rewarded = _kept(dev_rewards, environment.get("best_step"), higher=True)
     return TuneRun(
@@ -132,6 +148,10 @@ def _kept(points: Sequence[tuple[int, float]], step: object, *, higher: bool = F
 def _series(rows: Sequence[TrainingLogRow], name: str) -> list[tuple[int, float]]:
     found = [(row.step, value) for row in rows if row.name == name and (value := finite(row.value)) is not None]
     return sorted(found)
+
+
+def _environment(stage: StageRow) -> Mapping[str, object]:
+    return stage.environment if isinstance(stage.environment, Mapping) else {}
 
 
 def _trainable(environment: Mapping[str, object]) -> str | None:

@@ -146,7 +146,13 @@ def watched(begun: Begun, course: Course, recipe: Trained) -> Course:
     trainer = course.trainer
     trainer.args.metric_for_best_model, trainer.args.greater_is_better = goal.key, goal.higher
     trainer.add_callback(Watched(lambda: exam.mark(trainer.model), key=goal.key))
-    return replace(course, goal=goal, logged={**course.logged, goal.key: f"dev_{recipe.watch.name}"})
+    watched = recipe.watch.name
+    return replace(
+        course,
+        goal=goal,
+        logged={**course.logged, goal.key: f"dev_{watched}"},
+        environment=lambda: {**course.environment(), "watched": watched},
+    )
 
 
 def scored(metric: AnyMetric, samples: Sequence[Sample], answers: Sequence[Answer]) -> float:

@@ -62,15 +62,34 @@ def test_of_a_method_that_learns_from_rewards_the_rewards_are_drawn(made: Module
         for step, value in zip((10, 20), values, strict=True)
     ]
     rewarded = replace(evidence, training_log=tuple(log))
-    (chart,) = [chart for chart in training_charts(rewarded) if chart.points]
+    (chart,) = [chart for chart in training_charts(rewarded) if chart.panels]
 
-    assert [(name, step, value) for _, name, step, value in chart.points] == [
-        ("reward", 10, 0.25),
-        ("reward", 20, 0.5),
-        ("dev_reward", 10, 0.75),
-        ("dev_reward", 20, 0.7),
-    ]
+    (panel,) = chart.panels
+    assert (panel.measure, panel.train) == ("reward", ((1, 10, 0.25), (1, 20, 0.5)))
+    assert (panel.dev, panel.best) == (((1, 10, 0.75), (1, 20, 0.7)), ((1, 10, 0.75),))
     (run,) = [run for run in chart.runs if run.best_dev_reward is not None]
     assert (run.best_step, run.best_dev_reward, run.best_dev_loss) == (10, 0.75, None)
-    assert [point[1:] for point in chart.best] == [(10, 0.75)]
     assert "reward 0.75" in render_page(rewarded)
+
+
+def test_what_was_watched_and_how_far_the_model_went_stand_below_the_loss(made: ModuleType) -> None:
+    evidence = made.go()
+    key = a_tune_stage(evidence)
+    evidence = logged(evidence, key, watched="exact_match", best_step=30)
+    more = [
+        TrainingLogRow(stage_key=key, step=step, epoch=1.0, name=name, value=value)
+        for name, values in (("dev_exact_match", (0.25, 0.5)), ("kl", (0.0, 0.125)), ("grad_norm", (1.0, 1.0)))
+        for step, value in zip((20, 30), values, strict=True)
+    ]
+    told = replace(evidence, training_log=(*evidence.training_log, *more))
+    (chart,) = [chart for chart in training_charts(told) if chart.panels]
+
+    assert [panel.label for panel in chart.panels] == [
+        "loss (nats a token)",
+        "KL from the reference model",
+        "exact_match (watched)",
+    ]
+    loss, kl, watched = chart.panels
+    assert (loss.best, kl.train, kl.dev) == (((1, 30, 1.75),), ((1, 20, 0.0), (1, 30, 0.125)), ())
+    assert (watched.train, watched.dev, watched.best) == ((), ((1, 20, 0.25), (1, 30, 0.5)), ((1, 30, 0.5),))
+    assert "exact_match (watched)" in render_page(told)

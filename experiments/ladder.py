@@ -39,7 +39,7 @@ EXAMPLES = 200
 ADAPTERS: tuple[Adapter, ...] = (
     Full(),
     LoRA(rank=16),
-    LoRA(rank=16, rslora=True),
+    LoRA(rank=64, rslora=True),
     DoRA(rank=16),
     LoRA(rank=16, init="pissa"),
     QLoRA(rank=16),

@@ -87,8 +87,10 @@ def test_dora_is_a_lora_that_says_so() -> None:
     assert DoRA().name == "dora-r16"
 
 
-def test_alpha_keeps_the_scale_of_a_rank_stabilised_update() -> None:
-    assert (LoRA(rank=16).scale, LoRA(rank=16, rslora=True).scale, LoRA(rank=4, alpha=3).scale) == (32, 8, 3)
+def test_a_rank_stabilised_update_is_that_of_a_plain_one_at_rank_16_and_smaller_when_wider() -> None:
+    assert (LoRA(rank=16).scale, LoRA(rank=64).scale, LoRA(rank=4, alpha=3).scale) == (32, 128, 3)
+    assert [LoRA(rank=rank, rslora=True).scale for rank in (4, 16, 64)] == [8, 8, 8]
+    assert LoRA(rank=64, rslora=True, alpha=16).scale == 16
 
 
 def test_the_order_of_a_configs_sets_does_not_change_its_key() -> None:

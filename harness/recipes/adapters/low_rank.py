@@ -1,6 +1,5 @@
 """Low-rank updates beside frozen layers."""
 
-import math
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
@@ -9,6 +8,7 @@ from harness.errors import InvalidExperiment
 # Best LoRA rate is about ten times full fine-tuning's, on all linear layers (Thinking Machines, LoRA Without Regret).
 _LEARNING_RATE = 3e-4
 _RATES = (1e-4, 2e-3)
+_STABILISED_ALPHA = 8.0
 
 Targets = Literal["all-linear"] | tuple[str, ...]
 Init = Literal["default", "pissa", "olora", "loftq", "eva"]
@@ -21,8 +21,8 @@ class LoRA:
 
     rank: width of the update. alpha: its scale is alpha / rank; None is 2 * rank.
     targets: "all-linear" is every linear layer but the output head, or names of modules such as ("q_proj", "v_proj").
-    rslora: the scale is alpha / sqrt(rank), and alpha's default 2 * sqrt(rank): the same update at any rank
-    (Kalajdzievski 2023).
+    rslora: the scale is alpha / sqrt(rank), so that a wider update does not learn faster (Kalajdzievski 2023), and
+    alpha's default 8, which at rank 16 is the scale of 2 that plain LoRA has at any rank.
     dora: a layer's length and direction are trained apart (Liu et al. 2024); vLLM serves it only when merged.
     init: where the update starts. "default" is an update of zero. "pissa" (Meng et al. 2024) and "olora" (Buyukakyuz
     2024) move the leading singular or orthonormal directions of a weight into the update, and "eva" (Paischer et al.
@@ -139,7 +139,7 @@ def _check_low_rank(adapter: LowRank) -> None:
 
 def _usual_scale(adapter: LowRank) -> float:
     rank_stabilised = isinstance(adapter, LoRA) and adapter.rslora
-    return 2 * math.sqrt(adapter.rank) if rank_stabilised else 2.0 * adapter.rank
+    return _STABILISED_ALPHA if rank_stabilised else 2.0 * adapter.rank
 
 
 def _low_rank_name(kind: str, adapter: LowRank) -> str:

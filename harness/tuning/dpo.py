@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import torch
 from datasets import Dataset, are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 from trl import DPOConfig, DPOTrainer
 from trl.experimental.cpo import CPOConfig, CPOTrainer
@@ -15,18 +14,17 @@ from harness.protocols import Progress
 from harness.recipes import DPO
 from harness.tuning.course import Begun, Course, carry_out, steps_of
 from harness.tuning.network import attend_fast
-from harness.tuning.precision import Precision
 from harness.tuning.preferences import (
     LOGGED,
     NoReference,
     Preferences,
-    autocast,
     pair_collator,
     pair_parity,
     pairs_ready,
-    scored,
 )
 from harness.tuning.settings import shared_settings
+from harness.tuning.trl_trainers import ReferencedRows
+from harness.tuning.unreferenced import UnreferencedRows
 
 
 def fit(job: TuneJob, *, progress: Progress) -> TuneResult:
@@ -138,69 +136,9 @@ def no_map_bars() -> Iterator[None]:
             enable_progress_bars()
 
 
-class PairTrainer(DPOTrainer):  # type: ignore[misc]
-    """DPOTrainer on ready token ids that hold the reference's log-probabilities."""
-
-    def __init__(self, *, precision: Precision, **arguments: Any) -> None:
-        self._precision = precision
-        super().__init__(**arguments)
-
-    def compute_loss(self, *arguments: Any, **named: Any) -> Any:
-        """Return TRL's loss, computed in the run's number formats."""
-        with autocast(self._precision):
-            return super().compute_loss(*arguments, **named)
-
-    def create_model_card(self, *_: Any, **__: Any) -> None:
-        """Write no card: a checkpoint is no publication."""
-
-    def _prepare_dataset(self, dataset: Any, *_: Any, **__: Any) -> Any:
-        """Leave the rows as they are: tokens of the served prompt and of the answers."""
-        return dataset
-
-    def _precompute_ref_logps(self, dataset: Any, *_: Any, **__: Any) -> Any:
-        """Leave the rows as they are: the reference's log-probabilities are in them."""
-        return dataset
-
-    def _send_telemetry(self) -> None:
-        """Send nothing anywhere."""
+class PairTrainer(ReferencedRows, DPOTrainer):  # type: ignore[misc]
+    """DPOTrainer on ready pairs."""
 
 
-class UnreferencedTrainer(CPOTrainer):  # type: ignore[misc]
-    """CPOTrainer on ready token ids, with its losses on the answers' tokens only."""
-
-    def __init__(self, *, precision: Precision, **arguments: Any) -> None:
-        self._precision = precision
-        super().__init__(**arguments)
-
-    def tokenize_row(self, feature: dict[str, Any], *_: Any, **__: Any) -> dict[str, Any]:
-        """Leave the row as it is."""
-        return feature
-
-    def concatenated_forward(self, model: Any, batch: Any) -> tuple[torch.Tensor, ...]:
-        """Return mean log-probabilities a token of chosen and rejected answers, their logits, and the chosen's loss."""
-        return answer_means(model, batch, self._precision)
-
-    def create_model_card(self, *_: Any, **__: Any) -> None:
-        """Write no card: a checkpoint is no publication."""
-
-    def _send_telemetry(self) -> None:
-        """Send nothing anywhere."""
-
-
-def answer_means(model: Any, batch: Any, precision: Precision) -> tuple[torch.Tensor, ...]:
-    """Return what TRL's losses without a reference take.
-
-    Mean log-probability of an answer's token for the chosen and for the rejected rows, (pairs,) each; the logits of
-    their tokens; and the mean loss of the chosen answers' tokens. TRL's own count the prompt's tokens in the last.
-    """
-    with autocast(precision):
-        found = scored(model, batch)
-    pairs = len(found.sums) // 2
-    means, chosen = found.sums / found.tokens, found.owner < pairs
-    return (
-        means[:pairs],
-        means[pairs:],
-        found.logits[chosen],
-        found.logits[~chosen],
-        -found.each[chosen].mean(),
-    )
+class UnreferencedTrainer(UnreferencedRows, CPOTrainer):  # type: ignore[misc]
+    """CPOTrainer on ready pairs."""

@@ -47,14 +47,7 @@ class Exam:
         training = network.training
         network.eval()
         try:
-            with (
-                torch.no_grad(),
-                torch.autocast(
-                    self.precision.device.type,
-                    dtype=self.precision.autocast,
-                    enabled=self.precision.autocast is not None,
-                ),
-            ):
+            with torch.no_grad(), self.precision.computing():
                 texts = self._choose(network) if isinstance(self.task, HasChoices) else self._generate(network)
         finally:
             network.train(training)

@@ -10,7 +10,7 @@ from harness.protocols import Progress
 from harness.recipes import GRPO
 from harness.tuning.course import Begun, Course, carry_out
 from harness.tuning.policy import keep_reference, policy, policy_course, policy_settings
-from harness.tuning.policy_trainer import on_served_prompts
+from harness.tuning.policy_trainer import PolicyTrainer
 
 
 def fit(job: TuneJob, *, progress: Progress) -> TuneResult:
@@ -31,7 +31,7 @@ def _prepare(begun: Begun, *, progress: Progress) -> Course:
         loss_type=recipe.loss,
         scale_rewards=recipe.scale,
     )
-    trainer = on_served_prompts(GRPOTrainer, twofold=True)(policy=made, begun=begun, args=config)
+    trainer = ServedGRPO(policy=made, begun=begun, args=config)
     keep_reference(trainer, begun, recipe.beta)
     return policy_course(
         begun,
@@ -42,3 +42,9 @@ def _prepare(begun: Begun, *, progress: Progress) -> Course:
         steps=config.max_steps,
         fed=trainer._tokenize_prompts([str(place) for place in range(len(made.rows))])[0],
     )
+
+
+class ServedGRPO(PolicyTrainer, GRPOTrainer):  # type: ignore[misc]
+    """GRPOTrainer on prompts as they are served."""
+
+    twofold = True

@@ -18,12 +18,10 @@ from harness.tuning.course import Begun, Course, carry_out, steps_of
 from harness.tuning.dpo import pair_settings
 from harness.tuning.network import attend_fast
 from harness.tuning.parity import check_parity
-from harness.tuning.precision import Precision
 from harness.tuning.preferences import (
     LOGGED,
     NoReference,
     VoteRow,
-    autocast,
     collated,
     fitting_preferences,
     labels_of,
@@ -33,6 +31,7 @@ from harness.tuning.preferences import (
     vote_rows,
 )
 from harness.tuning.rows import draw
+from harness.tuning.trl_trainers import ReferencedRows
 from harness.weights.loading import load_tokenizer
 
 # Weighted good over weighted bad answers: the range that the paper advises (its equation 8).
@@ -173,28 +172,5 @@ def _collator(tokenizer: Any) -> DataCollatorForUnpairedPreference:
     return DataCollatorForUnpairedPreference(pad_token_id=tokenizer.pad_token_id, max_length=None)
 
 
-class VoteTrainer(KTOTrainer):  # type: ignore[misc]
-    """KTOTrainer on ready token ids that hold the reference's log-probabilities."""
-
-    def __init__(self, *, precision: Precision, **arguments: Any) -> None:
-        self._precision = precision
-        super().__init__(**arguments)
-
-    def compute_loss(self, *arguments: Any, **named: Any) -> Any:
-        """Return TRL's loss, computed in the run's number formats."""
-        with autocast(self._precision):
-            return super().compute_loss(*arguments, **named)
-
-    def create_model_card(self, *_: Any, **__: Any) -> None:
-        """Write no card: a checkpoint is no publication."""
-
-    def _prepare_dataset(self, dataset: Any, *_: Any, **__: Any) -> Any:
-        """Leave the rows as they are: tokens of the served prompt and of the answers."""
-        return dataset
-
-    def _precompute_ref_logps(self, dataset: Any, *_: Any, **__: Any) -> Any:
-        """Leave the rows as they are: the reference's log-probabilities are in them."""
-        return dataset
-
-    def _send_telemetry(self) -> None:
-        """Send nothing anywhere."""
+class VoteTrainer(ReferencedRows, KTOTrainer):  # type: ignore[misc]
+    """KTOTrainer on ready votes."""

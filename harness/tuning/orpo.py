@@ -2,17 +2,16 @@
 
 from typing import Any
 
-import torch
 from trl.experimental.orpo import ORPOConfig, ORPOTrainer
 
 from harness.jobs import TuneJob, TuneResult
 from harness.protocols import Progress
 from harness.recipes import ORPO
 from harness.tuning.course import Begun, Course, carry_out
-from harness.tuning.dpo import answer_means, no_map_bars, pair_course, pair_data, pair_settings
+from harness.tuning.dpo import no_map_bars, pair_course, pair_data, pair_settings
 from harness.tuning.network import attend_fast
-from harness.tuning.precision import Precision
 from harness.tuning.preferences import pairs_ready
+from harness.tuning.unreferenced import UnreferencedRows
 
 
 def fit(job: TuneJob, *, progress: Progress) -> TuneResult:
@@ -40,24 +39,9 @@ def _prepare(begun: Begun) -> Course:
     return pair_course(begun, pairs, trainer)
 
 
-class OddsTrainer(ORPOTrainer):  # type: ignore[misc]
-    """ORPOTrainer on ready token ids, with its losses on the answers' tokens only."""
+class OddsTrainer(UnreferencedRows, ORPOTrainer):  # type: ignore[misc]
+    """ORPOTrainer on ready pairs."""
 
-    def __init__(self, *, precision: Precision, **arguments: Any) -> None:
-        self._precision = precision
+    def __init__(self, **arguments: Any) -> None:
         super().__init__(**arguments)
         self.use_dpo_data_collator = True  # else TRL warns at each evaluation of a collator that is not its own
-
-    def tokenize_row(self, feature: dict[str, Any], *_: Any, **__: Any) -> dict[str, Any]:
-        """Leave the row as it is."""
-        return feature
-
-    def concatenated_forward(self, model: Any, batch: Any) -> tuple[torch.Tensor, ...]:
-        """Return mean log-probabilities a token of chosen and rejected answers, their logits, and the chosen's loss."""
-        return answer_means(model, batch, self._precision)
-
-    def create_model_card(self, *_: Any, **__: Any) -> None:
-        """Write no card: a checkpoint is no publication."""
-
-    def _send_telemetry(self) -> None:
-        """Send nothing anywhere."""

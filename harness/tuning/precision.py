@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +25,10 @@ class Precision:
     device: torch.device
     weights: torch.dtype
     autocast: torch.dtype | None
+
+    def computing(self) -> AbstractContextManager[object]:
+        """Return the context in which a network computes in these formats."""
+        return torch.autocast(self.device.type, dtype=self.autocast, enabled=self.autocast is not None)
 
 
 def choose_precision(model: Model, adapter: Adapter) -> Precision:

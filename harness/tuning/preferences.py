@@ -14,7 +14,6 @@ from harness.samples import Check, Example, Messages, Pair, Vote
 from harness.tuning.course import Begun
 from harness.tuning.packing import padded
 from harness.tuning.parity import Collated, check_parity
-from harness.tuning.precision import Precision
 from harness.tuning.rows import IGNORED, Row, draw, make_rows
 from harness.tuning.starts import moved_its_base
 from harness.weights.adapted import is_adapted, switched_off
@@ -224,7 +223,7 @@ def reference_sums(
     fresh = is_adapted(network) and begun.ground.adapter is None and not moved_its_base(network)
     training = network.training
     network.eval()
-    with torch.no_grad(), switched_off(network) if fresh else nullcontext(), autocast(begun.precision):
+    with torch.no_grad(), switched_off(network) if fresh else nullcontext(), begun.precision.computing():
         for group in features:
             batch = {name: value.to(begun.precision.device) for name, value in collate(group).items()}
             sums = scored(network, batch).sums
@@ -232,11 +231,6 @@ def reference_sums(
             found.append([float(value) for value in sums])
     network.train(training)
     return found
-
-
-def autocast(precision: Precision) -> Any:
-    """Return the context in which a run computes."""
-    return torch.autocast(precision.device.type, dtype=precision.autocast, enabled=precision.autocast is not None)
 
 
 class NoReference(torch.nn.Module):

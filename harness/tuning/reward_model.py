@@ -16,10 +16,10 @@ from harness.tuning.course import Begun, Course, carry_out, steps_of
 from harness.tuning.dpo import pair_settings
 from harness.tuning.network import attend_fast
 from harness.tuning.parity import Collated, check_parity
-from harness.tuning.precision import Precision
-from harness.tuning.preferences import PairRow, autocast, pair_rows, pairs_ready
+from harness.tuning.preferences import PairRow, pair_rows, pairs_ready
 from harness.tuning.rows import IGNORED
 from harness.tuning.scorer import scores_in_memory
+from harness.tuning.trl_trainers import Formatted
 from harness.weights.loading import load_tokenizer
 from harness.weights.rewarding import load_reward, rewards
 
@@ -134,20 +134,5 @@ def _changed(before: Sequence[torch.Tensor], after: Sequence[torch.Tensor], *, e
     return Check(name=name, status="ok", detail=f"by up to {largest:.3g} on {len(before)} training rows")
 
 
-class ScoreTrainer(RewardTrainer):  # type: ignore[misc]
-    """RewardTrainer that computes in the run's number formats."""
-
-    def __init__(self, *, precision: Precision, **arguments: Any) -> None:
-        self._precision = precision
-        super().__init__(**arguments)
-
-    def compute_loss(self, *arguments: Any, **named: Any) -> Any:
-        """Return TRL's loss, minus the log-probability that the chosen answer is preferred."""
-        with autocast(self._precision):
-            return super().compute_loss(*arguments, **named)
-
-    def create_model_card(self, *_: Any, **__: Any) -> None:
-        """Write no card: a checkpoint is no publication."""
-
-    def _send_telemetry(self) -> None:
-        """Send nothing anywhere."""
+class ScoreTrainer(Formatted, RewardTrainer):  # type: ignore[misc]
+    """RewardTrainer on the run's terms."""

@@ -10,7 +10,7 @@ from harness.protocols import Progress
 from harness.recipes import RLOO
 from harness.tuning.course import Begun, Course, carry_out
 from harness.tuning.policy import keep_reference, policy, policy_course, policy_settings
-from harness.tuning.policy_trainer import on_served_prompts
+from harness.tuning.policy_trainer import PolicyTrainer
 
 
 def fit(job: TuneJob, *, progress: Progress) -> TuneResult:
@@ -31,7 +31,7 @@ def _prepare(begun: Begun, *, progress: Progress) -> Course:
         normalize_advantages=recipe.normalise,
     )
     try:
-        trainer = on_served_prompts(RLOOTrainer, twofold=False)(policy=made, begun=begun, args=config)
+        trainer = ServedRLOO(policy=made, begun=begun, args=config)
     except (AttributeError, ValueError) as error:
         # TRL puts a copy of the adapter beside it, which some methods do not allow.
         raise StageFailed(
@@ -47,3 +47,9 @@ def _prepare(begun: Begun, *, progress: Progress) -> Course:
         steps=config.max_steps,
         fed=trainer._tokenize_prompts([str(place) for place in range(len(made.rows))])[0],
     )
+
+
+class ServedRLOO(PolicyTrainer, RLOOTrainer):  # type: ignore[misc]
+    """RLOOTrainer on prompts as they are served."""
+
+    twofold = False

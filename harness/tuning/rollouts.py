@@ -1,7 +1,6 @@
 """Completions drawn from the network in training, and what it thinks of their tokens."""
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,7 +74,7 @@ def draw_completions(
     training = network.training
     network.eval()
     try:
-        with torch.no_grad(), autocast(how.precision):
+        with torch.no_grad(), how.precision.computing():
             for start in range(0, len(prompts), _AT_ONCE):
                 ids, mask = side_by_side(prompts[start : start + _AT_ONCE], how.pad, left=True)
                 device = how.precision.device
@@ -126,11 +125,6 @@ def think(
         entropy=entropy,
         states=output.hidden_states[-1][:, -answer - 1 : -1].float() if states else None,
     )
-
-
-def autocast(precision: Precision) -> AbstractContextManager[Any]:
-    """Return the context in which a run computes."""
-    return torch.autocast(precision.device.type, dtype=precision.autocast, enabled=precision.autocast is not None)
 
 
 def side_by_side(rows: Sequence[Sequence[int]], pad: int, *, left: bool) -> tuple[torch.Tensor, torch.Tensor]:

@@ -16,6 +16,7 @@ from harness.tuning.consolidation import Consolidation
 from harness.tuning.packing import Batch, packed, padded
 from harness.tuning.precision import Precision
 from harness.tuning.settings import shared_settings
+from harness.tuning.trl_trainers import Unpublished
 
 # Batches whose rows are sorted together: enough for like lengths, few enough to stay a shuffle.
 _BATCHES_SORTED = 16
@@ -48,7 +49,7 @@ def trainer_config(
     )
 
 
-class AnswerTrainer(SFTTrainer):  # type: ignore[misc]
+class AnswerTrainer(Unpublished, SFTTrainer):  # type: ignore[misc]
     """SFTTrainer on ready token ids.
 
     On a CPU, TRL projects every position through the output head and masks afterwards; here only the positions
@@ -108,12 +109,6 @@ class AnswerTrainer(SFTTrainer):  # type: ignore[misc]
         if self._holding is not None and "loss" in logs:
             logs["penalty"] = self._penalty
         super().log(logs, *args, **kwargs)
-
-    def create_model_card(self, *_: Any, **__: Any) -> None:
-        """Write no card: a checkpoint is no publication."""
-
-    def _send_telemetry(self) -> None:
-        """Send nothing anywhere."""
 
     def _summed_loss(self, model: Any, inputs: Any) -> tuple[Any, Any]:
         """Return the summed loss of the batch's answer tokens, and their number."""

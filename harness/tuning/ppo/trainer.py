@@ -22,12 +22,13 @@ from harness.tuning.ppo.losses import policy_loss, value_loss
 from harness.tuning.ppo.value_head import ValueHead
 from harness.tuning.reference import Reference
 from harness.tuning.rewarded import CLIPPED, REWARD, SAME, flat_now, flat_reward
-from harness.tuning.rollouts import Thought, autocast, draw_completions, think
+from harness.tuning.rollouts import Thought, draw_completions, think
+from harness.tuning.trl_trainers import Unpublished
 
 _COEFFICIENT = "kl_coefficient.json"
 
 
-class PPOTrainer(Trainer):  # type: ignore[misc]
+class PPOTrainer(Unpublished, Trainer):  # type: ignore[misc]
     """A step is one update; every `passes * minibatches` steps a new batch of answers is drawn.
 
     Checkpoints are made between batches only, so that a run that resumes draws the batches of an undisturbed one.
@@ -116,7 +117,7 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
         recipe, tokens = self._recipe, batch.drawn.sum()
         total, clipped, missed = torch.zeros((), device=batch.ids.device), 0.0, 0.0
         for part in batch.parts(recipe.micro_batch_size or len(batch)):
-            with autocast(self._begun.precision):
+            with self._begun.precision.computing():
                 thought = self._think(model, Answers(part.ids, part.mask, part.drawn))
             assert thought.states is not None
             moved = policy_loss(thought.logprobs, part.logprobs, part.advantages, part.drawn, clip=recipe.clip)
@@ -149,7 +150,7 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
         marks = self._policy.grading.grade([row.example for row in rows], found)
         answers = lay_out(prompts, found, pad=how.pad, device=self._begun.precision.device)
         self.state.num_input_tokens_seen += int(answers.mask.sum())
-        with torch.no_grad(), autocast(self._begun.precision):
+        with torch.no_grad(), self._begun.precision.computing():
             now = self._in_parts(self.model, answers)
             with self._reference.opened() as network:
                 start = self._in_parts(network, answers)
@@ -222,6 +223,3 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
             CLIPPED: sum(one.cut for one in found) / len(found),
             **{f"grader/{name}": sum(scores) / len(scores) for name, scores in marks.each.items()},
         }
-
-    def create_model_card(self, *_: Any, **__: Any) -> None:
-        """Write no card: a checkpoint is no publication."""

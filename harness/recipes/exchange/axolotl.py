@@ -7,29 +7,36 @@ from collections.abc import Mapping
 
 from harness.errors import InvalidExperiment
 from harness.recipes.adapters import Full, LoRA, QLoRA
+from harness.recipes.exchange.schedule import FIELDS, Course, read_course, write_course
 from harness.recipes.exchange.translation import (
-    TENTH,
     Config,
     Exported,
     Imported,
     Settings,
     Unmapped,
     low_rank,
-    scale_of,
-    steps_between,
     switched_on,
     switches,
     unmapped_fields,
+    whole_alpha,
 )
 from harness.recipes.sft import SFT
 
-_SCHEDULES = {"cosine": "cosine", "linear": "linear", "constant_with_warmup": "constant", "constant": "constant"}
+_COURSE = Course(
+    epochs="num_epochs",
+    micro="micro_batch_size",
+    schedule="lr_scheduler",
+    max_length="sequence_len",
+    patience="early_stopping_patience",
+    usual_epochs=1.0,
+    usual_micro=1,
+    usual_schedule="cosine",
+    usual_length=512,
+    usual_warmup=0.03,  # what the trainer builder takes where neither warmup_ratio nor warmup_steps is given
+)
 _OPTIONS = {"rslora": "peft_use_rslora", "dora": "peft_use_dora"}
-# What the trainer builder takes where neither warmup_ratio nor warmup_steps is given.
-_WARMUP = 0.03
 _MAPPED = (
-    "epochs", "learning_rate", "batch_size", "micro_batch_size", "max_length", "warmup", "schedule", "weight_decay",
-    "max_grad_norm", "patience", "evaluate_every", "backend",
+    *FIELDS, "backend",
     "adapter.rank", "adapter.alpha", "adapter.dropout", "adapter.targets",
     *(f"adapter.{name}" for name in _OPTIONS),
 )  # fmt: skip
@@ -67,18 +74,18 @@ def to_config(recipe: SFT) -> Exported:
 
     Raises InvalidExperiment where Axolotl has no such adapter.
     """
-    adapter, missed = recipe.adapter, []
+    adapter = recipe.adapter
+    missed: list[Unmapped] = []
     config: Config = {}
     if isinstance(adapter, LoRA | QLoRA):
-        alpha = scale_of(adapter)
-        if isinstance(alpha, float):
-            missed.append(Unmapped(f"adapter.alpha={alpha}", "lora_alpha is a whole number; it was rounded"))
+        alpha, lost = whole_alpha(adapter)
+        missed.extend(lost)
         quantised = isinstance(adapter, QLoRA)
         config |= {
             "adapter": "qlora" if quantised else "lora",
             "load_in_4bit": quantised,
             "lora_r": adapter.rank,
-            "lora_alpha": max(1, round(alpha)),
+            "lora_alpha": alpha,
             "lora_dropout": adapter.dropout,
             **(
                 {"lora_target_linear": True}
@@ -93,32 +100,8 @@ def to_config(recipe: SFT) -> Exported:
         missed.append(
             Unmapped("max_length=None", "there is no such thing there: sequence_len is 512 where it is left out")
         )
-    return Exported(config | _schedule(recipe), (*missed, *unmapped_fields(recipe, _MAPPED, _EXPORT_REASONS)))
-
-
-def _schedule(recipe: SFT) -> Config:
-    micro = recipe.micro_batch_size or recipe.batch_size
-    every = recipe.evaluate_every or TENTH
-    config: Config = {
-        "num_epochs": recipe.epochs,
-        "learning_rate": recipe.rate,
-        "micro_batch_size": micro,
-        "gradient_accumulation_steps": recipe.batch_size // micro,
-        "lr_scheduler": "constant_with_warmup" if recipe.schedule == "constant" else recipe.schedule,
-        "warmup_ratio": recipe.warmup,
-        "weight_decay": recipe.weight_decay,
-        "max_grad_norm": recipe.max_grad_norm,
-        "optimizer": "adamw_torch_fused",
-        "train_on_inputs": False,
-        "eval_steps": every,
-        "save_steps": every,
-        "load_best_model_at_end": True,
-    }
-    if recipe.patience is not None:
-        config["early_stopping_patience"] = recipe.patience
-    if recipe.max_length is not None:
-        config["sequence_len"] = recipe.max_length
-    return config
+    config |= {**write_course(recipe, _COURSE), "optimizer": "adamw_torch_fused", "train_on_inputs": False}
+    return Exported(config, (*missed, *unmapped_fields(recipe, _MAPPED, _EXPORT_REASONS)))
 
 
 def from_config(config: Mapping[str, object]) -> Imported:
@@ -129,28 +112,8 @@ def from_config(config: Mapping[str, object]) -> Imported:
     settings = Settings(config, tool="Axolotl")
     if "rl" in settings:
         raise settings.refused("rl", settings.value("rl"), "only supervised fine-tuning can be read")
-    micro = settings.count("micro_batch_size", 1)
-    batch = micro * settings.count("gradient_accumulation_steps", 1)
-    schedule = settings.text("lr_scheduler", "cosine")
-    if schedule not in _SCHEDULES:
-        settings.put_back("lr_scheduler")
-    recipe = SFT(
-        adapter=_adapter(settings),
-        epochs=settings.number("num_epochs", 1.0),
-        learning_rate=settings.number("learning_rate", 5e-5),
-        batch_size=batch,
-        micro_batch_size=None if micro == batch else micro,
-        max_length=settings.count("sequence_len", 512),
-        warmup=0.0 if schedule == "constant" else settings.number("warmup_ratio", _WARMUP),
-        schedule=_SCHEDULES.get(schedule, "cosine"),  # type: ignore[arg-type]
-        weight_decay=settings.number("weight_decay", 0.0),
-        max_grad_norm=settings.number("max_grad_norm", 1.0),
-        patience=settings.count("early_stopping_patience", 1) if "early_stopping_patience" in settings else None,
-        evaluate_every=steps_between(settings),
-    )
-    for key, usual in _AS_HERE.items():
-        if settings.value(key) not in (None, *usual):
-            settings.put_back(key)
+    recipe = SFT(adapter=_adapter(settings), **read_course(settings, _COURSE))  # type: ignore[arg-type]
+    settings.expect(_AS_HERE)
     return Imported(recipe, settings.left(_IMPORT_REASONS))
 
 

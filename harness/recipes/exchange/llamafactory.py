@@ -7,27 +7,36 @@ from collections.abc import Mapping
 
 from harness.errors import InvalidExperiment
 from harness.recipes.adapters import Full, LoRA, QLoRA
+from harness.recipes.exchange.schedule import FIELDS, Course, read_course, write_course
 from harness.recipes.exchange.translation import (
-    TENTH,
     Config,
     Exported,
     Imported,
     Settings,
     Unmapped,
     low_rank,
-    scale_of,
-    steps_between,
     switched_on,
     switches,
     unmapped_fields,
+    whole_alpha,
 )
 from harness.recipes.sft import SFT
 
-_SCHEDULES = {"cosine": "cosine", "linear": "linear", "constant_with_warmup": "constant", "constant": "constant"}
+_COURSE = Course(
+    epochs="num_train_epochs",
+    micro="per_device_train_batch_size",
+    schedule="lr_scheduler_type",
+    max_length="cutoff_len",
+    patience="early_stopping_steps",
+    usual_epochs=3.0,
+    usual_micro=8,
+    usual_schedule="linear",
+    usual_length=2048,
+    usual_warmup=0.0,
+)
 _OPTIONS = {"rslora": "use_rslora", "dora": "use_dora"}
 _MAPPED = (
-    "epochs", "learning_rate", "batch_size", "micro_batch_size", "max_length", "warmup", "schedule", "weight_decay",
-    "max_grad_norm", "patience", "evaluate_every", "limit", "backend",
+    *FIELDS, "limit", "backend",
     "adapter.rank", "adapter.alpha", "adapter.dropout", "adapter.targets",
     *(f"adapter.{name}" for name in _OPTIONS),
 )  # fmt: skip
@@ -62,18 +71,18 @@ def to_config(recipe: SFT) -> Exported:
 
     Raises InvalidExperiment where LLaMA-Factory has no such adapter.
     """
-    adapter, missed = recipe.adapter, []
+    adapter = recipe.adapter
+    missed: list[Unmapped] = []
     config: Config = {"stage": "sft", "do_train": True}
     if isinstance(adapter, Full):
         config["finetuning_type"] = "full"
     elif isinstance(adapter, LoRA | QLoRA):
-        alpha = scale_of(adapter)
-        if isinstance(alpha, float):
-            missed.append(Unmapped(f"adapter.alpha={alpha}", "lora_alpha is a whole number; it was rounded"))
+        alpha, lost = whole_alpha(adapter)
+        missed.extend(lost)
         config |= {
             "finetuning_type": "lora",
             "lora_rank": adapter.rank,
-            "lora_alpha": max(1, round(alpha)),
+            "lora_alpha": alpha,
             "lora_dropout": adapter.dropout,
             "lora_target": "all" if isinstance(adapter.targets, str) else ",".join(adapter.targets),
             **switches(adapter, _OPTIONS),
@@ -84,35 +93,15 @@ def to_config(recipe: SFT) -> Exported:
         raise InvalidExperiment(f"LLaMA-Factory trains LoRA, QLoRA and Full, not {adapter.name}")
     if recipe.max_length is None:
         missed.append(Unmapped("max_length=None", "there is no such thing there: rows are cut at 2,048 tokens"))
-    return Exported(config | _schedule(recipe), (*missed, *unmapped_fields(recipe, _MAPPED, _EXPORT_REASONS)))
-
-
-def _schedule(recipe: SFT) -> Config:
-    micro = recipe.micro_batch_size or recipe.batch_size
-    every = recipe.evaluate_every or TENTH
-    config: Config = {
-        "num_train_epochs": recipe.epochs,
-        "learning_rate": recipe.rate,
-        "per_device_train_batch_size": micro,
-        "gradient_accumulation_steps": recipe.batch_size // micro,
-        "lr_scheduler_type": "constant_with_warmup" if recipe.schedule == "constant" else recipe.schedule,
-        "warmup_ratio": recipe.warmup,
-        "weight_decay": recipe.weight_decay,
-        "max_grad_norm": recipe.max_grad_norm,
+    config |= {
+        **write_course(recipe, _COURSE),
         "optim": "adamw_torch_fused",
         "eval_strategy": "steps",
-        "eval_steps": every,
         "save_strategy": "steps",
-        "save_steps": every,
-        "load_best_model_at_end": True,
     }
-    if recipe.patience is not None:
-        config["early_stopping_steps"] = recipe.patience
-    if recipe.max_length is not None:
-        config["cutoff_len"] = recipe.max_length
     if recipe.limit is not None:
         config["max_samples"] = recipe.limit
-    return config
+    return Exported(config, (*missed, *unmapped_fields(recipe, _MAPPED, _EXPORT_REASONS)))
 
 
 def from_config(config: Mapping[str, object]) -> Imported:
@@ -123,29 +112,9 @@ def from_config(config: Mapping[str, object]) -> Imported:
     settings = Settings(config, tool="LLaMA-Factory")
     _expect(settings, "stage", "sft", "only supervised fine-tuning can be read")
     _expect(settings, "do_train", "True", "it does not train")
-    micro = settings.count("per_device_train_batch_size", 8)
-    batch = micro * settings.count("gradient_accumulation_steps", 1)
-    schedule = settings.text("lr_scheduler_type", "linear")
-    if schedule not in _SCHEDULES:
-        settings.put_back("lr_scheduler_type")
-    recipe = SFT(
-        adapter=_adapter(settings),
-        epochs=settings.number("num_train_epochs", 3.0),
-        learning_rate=settings.number("learning_rate", 5e-5),
-        batch_size=batch,
-        micro_batch_size=None if micro == batch else micro,
-        max_length=settings.count("cutoff_len", 2048),
-        warmup=0.0 if schedule == "constant" else settings.number("warmup_ratio", 0.0),
-        schedule=_SCHEDULES.get(schedule, "cosine"),  # type: ignore[arg-type]
-        weight_decay=settings.number("weight_decay", 0.0),
-        max_grad_norm=settings.number("max_grad_norm", 1.0),
-        patience=settings.count("early_stopping_steps", 1) if "early_stopping_steps" in settings else None,
-        evaluate_every=steps_between(settings),
-        limit=settings.count("max_samples", 1) if "max_samples" in settings else None,
-    )
-    for key, usual in _AS_HERE.items():
-        if settings.value(key) not in (None, *usual):
-            settings.put_back(key)
+    limit = settings.count("max_samples", 1) if "max_samples" in settings else None
+    recipe = SFT(adapter=_adapter(settings), limit=limit, **read_course(settings, _COURSE))  # type: ignore[arg-type]
+    settings.expect(_AS_HERE)
     return Imported(recipe, settings.left(_IMPORT_REASONS))
 
 

@@ -91,6 +91,12 @@ class Settings:
         if key in self._config:
             self._left[key] = None
 
+    def expect(self, usual: Mapping[str, tuple[object, ...]]) -> None:
+        """Read settings that no recipe has because this package does no other; count others among what is left over."""
+        for key, values in usual.items():
+            if self.value(key) not in (None, *values):
+                self.put_back(key)
+
     def left(self, reasons: Mapping[str, str]) -> tuple[Unmapped, ...]:
         """Return what was not read, each with its reason."""
         return tuple(
@@ -107,9 +113,12 @@ class Settings:
         return self._config.get(key, default)
 
 
-def scale_of(adapter: LowRank) -> int | float:
-    """Return alpha, as a whole number where it is one."""
-    return int(adapter.scale) if adapter.scale == int(adapter.scale) else adapter.scale
+def whole_alpha(adapter: LowRank) -> tuple[int, tuple[Unmapped, ...]]:
+    """Return alpha as the whole number that other tools want, and what was lost by that."""
+    if adapter.scale == int(adapter.scale):
+        return int(adapter.scale), ()
+    lost = Unmapped(f"adapter.alpha={adapter.scale}", "lora_alpha is a whole number; it was rounded")
+    return max(1, round(adapter.scale)), (lost,)
 
 
 def low_rank(
@@ -155,16 +164,3 @@ def unmapped_fields(recipe: SFT, mapped: Sequence[str], reasons: Mapping[str, st
                 shown = getattr(value, "name", value)
                 found.append(Unmapped(f"{name}={shown!r}", reasons.get(name, "has no counterpart there")))
     return tuple(found)
-
-
-def steps_between(settings: Settings) -> int | None:
-    """Return the steps between evaluations, None where it is the tenth of a run that is the default here."""
-    saving = settings.value("save_steps")
-    every = settings.number("eval_steps", TENTH)
-    if saving not in (None, every):
-        settings.put_back("save_steps")
-    if every >= 1:
-        return int(every)
-    if every != TENTH:
-        settings.put_back("eval_steps")
-    return None

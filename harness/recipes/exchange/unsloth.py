@@ -14,10 +14,10 @@ from harness.recipes.exchange.translation import (
     Settings,
     Unmapped,
     low_rank,
-    scale_of,
     switched_on,
     switches,
     unmapped_fields,
+    whole_alpha,
 )
 from harness.recipes.sft import SFT
 
@@ -85,12 +85,11 @@ def to_config(recipe: SFT) -> Exported:
         missed.append(Unmapped(f"patience={recipe.patience}", "there are no evaluations in its training"))
     config: Config = {"training": training}
     if isinstance(adapter, LoRA | QLoRA):
-        alpha = scale_of(adapter)
-        if isinstance(alpha, float):
-            missed.append(Unmapped(f"adapter.alpha={alpha}", "lora_alpha is a whole number; it was rounded"))
+        alpha, lost = whole_alpha(adapter)
+        missed.extend(lost)
         config["lora"] = {
             "lora_r": adapter.rank,
-            "lora_alpha": max(1, round(alpha)),
+            "lora_alpha": alpha,
             "lora_dropout": adapter.dropout,
             "target_modules": _ALL if isinstance(adapter.targets, str) else ",".join(adapter.targets),
             **switches(adapter, _OPTIONS),
@@ -119,9 +118,7 @@ def from_config(config: Mapping[str, object]) -> Imported:
         weight_decay=settings.number("training.weight_decay", 0.01),
         patience=None,
     )
-    for key, usual in _AS_HERE.items():
-        if settings.value(key) not in (None, *usual):
-            settings.put_back(key)
+    settings.expect(_AS_HERE)
     reasons = {key: why for name, why in _IMPORT_REASONS.items() for key in (name, f"training.{name}")}
     data = {key: "is the experiment's task" for key in _flat(config) if key.startswith("data.")}
     return Imported(recipe, settings.left(reasons | data))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.recipes import SFT, Full, LoRA, QLoRA
-from harness.recipes.exchange.translation import scale_of
+from harness.recipes.exchange.translation import whole_alpha
 from harness.tuning.external.order import Config, Order, Prepared, read_rows, write_rows
 from harness.tuning.rows import Row
 
@@ -53,9 +53,10 @@ def _adapter(recipe: SFT, seed: int) -> Config | None:
     adapter = recipe.adapter
     if not isinstance(adapter, LoRA | QLoRA):
         return None
+    alpha, lost = whole_alpha(adapter)
     return {
         "r": adapter.rank,
-        "lora_alpha": scale_of(adapter),
+        "lora_alpha": adapter.scale if lost else alpha,
         "lora_dropout": adapter.dropout,
         "target_modules": _ALL if isinstance(adapter.targets, str) else list(adapter.targets),
         "bias": "none",

@@ -60,8 +60,26 @@ def _table(evidence: Evidence) -> Iterator[str]:
         yield f"| {' | '.join(cells)} |"
     yield ""
     untuned = {forgot["guard"]: (forgot["untuned"], forgot["unit"]) for rung in rungs for forgot in rung["forgot"]}
-    said = [f"{guard} of the untuned model: {rounded_or_unknown(*value)}" for guard, value in untuned.items()]
-    yield f"{ladder['samples']} DEV samples; 95 % intervals; bold: chosen. {'; '.join(said)}. {_machine(evidence)}"
+    said = [f"{guard} of the untuned model: {rounded_or_unknown(*value)}." for guard, value in untuned.items()]
+    yield " ".join([f"{ladder['samples']} DEV samples; 95 % intervals; bold: chosen.", *said, _machine(evidence)])
+    yield ""
+    yield from _in_a_row([row.content for row in evidence.insights if row.kind == "continual"])
+
+
+def _in_a_row(rows: Sequence[Any]) -> Iterator[str]:
+    """Yield the lines of the recipes that learned several tasks: what each task came to after the last step."""
+    if not rows:
+        return
+    tasks = [column["task"] for column in rows[0]["columns"] if column["learned"]]
+    heads = ["recipe", *(f"{task} at the end" for task in tasks), "average", "backward transfer", "forgotten"]
+    yield f"| {' | '.join(heads)} |"
+    yield f"|{'---|' * len(heads)}"
+    for row in rows:
+        last = {column["task"]: column["cells"][-1] for column in row["columns"]}
+        cells = [row["system"], *(estimate(last[task], row["unit"]) for task in tasks)]
+        cells += [estimate(row["average"], row["unit"])]
+        cells += [shift(row[name], row["unit"]) for name in ("backward", "forgetting")]
+        yield f"| {' | '.join(cells)} |"
     yield ""
 
 

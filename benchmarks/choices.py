@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -152,11 +153,13 @@ def weighed_by_lm_eval(reference: HFLM, rows: Sequence[Scored]) -> list[float]:
     return [logprob for logprob, _ in reference._loglikelihood_tokens(asked, disable_tqdm=True)]
 
 
+def _weighed_at(size: int, rows: Sequence[Scored]) -> list[float]:
+    return weighed_by_lm_eval(lm_eval(size), rows)
+
+
 def best_batch(rows: Sequence[Scored]) -> int:
     """Return the batch size at which lm-eval weighs `rows` in the least time."""
-    seconds = {
-        size: timed(lambda s=size: weighed_by_lm_eval(lm_eval(s), rows), repeats=1)[0] for size in _THEIR_BATCHES
-    }  # type: ignore[misc]
+    seconds = {size: timed(partial(_weighed_at, size, rows), repeats=1)[0] for size in _THEIR_BATCHES}
     return min(seconds, key=seconds.__getitem__)
 
 

@@ -124,7 +124,7 @@ def _right(engine: LocalEngine, result: TuneResult, asked: Sequence[Sample]) -> 
         for place, completion in zip(places, completions, strict=True):
             sample = replace(asked[place], expected=_TASK.read(asked[place].reference))
             answer = Answer(sample_id=sample.id, text=completion.text, value=_TASK.read(completion.text))
-            right += ExactMatch().score(sample, answer).value
+            right += ExactMatch().score(sample, answer)
     return round(right)
 
 

@@ -9,12 +9,14 @@ import sys
 import tempfile
 import threading
 import time
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
+from typing import TypeVar
 
 _EVERY = 0.004  # seconds
+_Key = TypeVar("_Key")
 _ROOT = Path(__file__).parents[1]
 # Where a pass is under way, also while it runs code of ours.
 _PASSES = (
@@ -56,8 +58,8 @@ class Sampler(threading.Thread):
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
-        self.shares: Counter[str] = Counter()
-        self.lines: Counter[tuple[str, str]] = Counter()
+        self.shares: defaultdict[str, float] = defaultdict(float)
+        self.lines: defaultdict[tuple[str, str], float] = defaultdict(float)
         self._watched = threading.get_ident()
         self._ended = threading.Event()
 
@@ -131,15 +133,19 @@ def _short(frame: FrameType) -> str:
     return name.removeprefix(f"{_ROOT}/").rpartition("site-packages/")[2]
 
 
+def _largest(seconds: Mapping[_Key, float]) -> list[tuple[_Key, float]]:
+    return sorted(seconds.items(), key=lambda item: -item[1])
+
+
 def _print(sampler: Sampler, wall: float, *, lines: int) -> None:
     write = sys.stdout.write
     write(f"\n{'share':12s} {'seconds':>9s} {'percent':>8s}\n")
-    for share, seconds in sampler.shares.most_common():
+    for share, seconds in _largest(sampler.shares):
         write(f"{share:12s} {seconds:9.1f} {seconds / wall:8.1%}\n")
     model = sum(sampler.shares[share] for share in _MODEL)
     write(f"{'all':12s} {wall:9.1f}, of which {model / wall:.1%} in forward and backward passes\n")
     write("\noutside the model, by line:\n")
-    for (share, line), seconds in sampler.lines.most_common(lines):
+    for (share, line), seconds in _largest(sampler.lines)[:lines]:
         write(f"{seconds:7.1f} s  {share:10s} {line}\n")
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.compare import SystemScores
 from harness.metrics.macro_f1 import MacroF1
@@ -23,7 +24,7 @@ SECONDS = Scored("seconds", better="lower")
 MACRO_F1 = MacroF1()
 
 
-def system(name: str, scores: FloatArray, groups: Sequence[str] = ()) -> SystemScores:
+def system(name: str, scores: FloatArray | NDArray[np.bool_], groups: Sequence[str] = ()) -> SystemScores:
     """Return `scores`, of shape (n,) or (seeds, n), as one system's."""
     rows = np.atleast_2d(scores).astype(np.float64)
     return SystemScores(name, tuple(f"s{place}" for place in range(rows.shape[1])), rows, (), tuple(groups))

@@ -19,11 +19,15 @@ _CHECKPOINTS = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """What is trained on. rows: examples. length: tokens of the longest. answer: learned tokens of a row."""
+    """What is trained on. rows: examples. length: tokens of the longest. answer: learned tokens of a row.
+
+    dev: examples of an evaluation, where the recipe does not ask for fewer.
+    """
 
     rows: int
     length: int
     answer: int = 64
+    dev: int = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +78,7 @@ def estimate(shape: Shape, recipe: Trained, machine: Machine, work: Work, *, rat
         memory=memory,
         disk=round(_CHECKPOINTS * memory.trained * (4 + 8) + kept),
         saved=kept,
-        duration=duration(shape, recipe, machine, rows=work.rows, length=length, rate=rate),
+        duration=duration(shape, recipe, machine, rows=work.rows, length=length, rate=rate, dev=work.dev),
     )
 
 

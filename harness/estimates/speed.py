@@ -12,7 +12,7 @@ from harness.cache import cache_folder
 from harness.estimates.machine import Machine
 from harness.estimates.shape import Shape
 from harness.recipes import GRPO, PPO, RLOO, Trained
-from harness.recipes.adapters import Adapter, Full
+from harness.recipes.adapters import AdaLoRA, Adapter, Full, LoRA, QLoRA
 
 _SIDE = 768
 _SECONDS = 0.3
@@ -23,6 +23,11 @@ _GPU_RATE = 100e12
 _SHARES = (0.25, 1.0)
 # A drawn token reads every weight for two operations each: far from what a large product reaches.
 _DRAWING = 10.0
+# Evaluations of a recipe that does not say how often.
+_EVALUATIONS = 10
+# Seconds of a step over those of LoRA's, where a method does more than its products (docs/methods.md).
+_COSTS = {QLoRA: 1.5, AdaLoRA: 1.5}
+_DORA = 2.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +47,17 @@ def operations(shape: Shape, adapter: Adapter, *, tokens: int) -> float:
     return (6.0 if isinstance(adapter, Full) else 4.0) * shape.parameters * tokens
 
 
-def duration(shape: Shape, recipe: Trained, machine: Machine, *, rows: int, length: int, rate: float) -> Duration:
-    """Return how long training on `rows` examples of `length` tokens takes. rate: float32 operations a second."""
+def duration(
+    shape: Shape, recipe: Trained, machine: Machine, *, rows: int, length: int, rate: float, dev: int = 0
+) -> Duration:
+    """Return how long training on `rows` examples of `length` tokens takes, with its evaluations on `dev` ones.
+
+    rate: float32 operations a second.
+    """
     seen = min(rows, recipe.limit or rows) * recipe.epochs
-    work = operations(shape, recipe.adapter, tokens=round(seen * length)) * (recipe.trials or 1)
+    evaluated = min(dev, recipe.evaluate_on or dev) * _evaluations(recipe, seen)
+    trained = operations(shape, recipe.adapter, tokens=round(seen * length)) * _cost(recipe.adapter)
+    work = (trained + 2 * shape.parameters * evaluated * length) * (recipe.trials or 1)
     if isinstance(recipe, GRPO | RLOO | PPO):
         work *= getattr(recipe, "generations", 1) * getattr(recipe, "passes", 1)
         drawn = seen * getattr(recipe, "generations", 1) * (recipe.max_tokens or length)
@@ -53,6 +65,17 @@ def duration(shape: Shape, recipe: Trained, machine: Machine, *, rows: int, leng
     fast = _GPU_RATE if machine.kind == "gpu" else rate * (_BFLOAT16 if machine.bfloat16 else 1.0)
     least, most = _SHARES
     return Duration(work / (fast * most), work / (fast * least))
+
+
+def _evaluations(recipe: Trained, seen: float) -> float:
+    return _EVALUATIONS if recipe.evaluate_every is None else seen / recipe.batch_size / recipe.evaluate_every
+
+
+def _cost(adapter: Adapter) -> float:
+    """Return how many times as long a step takes as its operations say."""
+    if isinstance(adapter, LoRA) and adapter.dora:
+        return _DORA
+    return next((cost for kind, cost in _COSTS.items() if isinstance(adapter, kind)), 1.0)
 
 
 def measured_rate() -> float:

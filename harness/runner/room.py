@@ -33,7 +33,7 @@ def check_room(job: TuneJob, *, progress: Progress, ignore: bool) -> None:
     if not isinstance(job.model, Model):
         return
     folder = job.folder
-    work = _work(((example.prompt, example.answer) for example in job.train), rows=len(job.train))
+    work = _work(((example.prompt, example.answer) for example in job.train), rows=len(job.train), dev=len(job.dev))
     try:
         machine = this_machine(folder, device=job.model.device)
         shape = read_shape(job.model)
@@ -58,17 +58,18 @@ def planned(plan: Plan, system: System, *, folder: Path) -> tuple[Estimate, ...]
     samples = task.samples(Split.TRAIN)[:_LOOKED_AT]
     texts = [(system.strategy.messages(task, sample), sample.reference) for sample in samples]
     machine = this_machine(folder, device=system.model.device)
-    work = _work(texts, rows=plan.examples(system))
+    work = _work(texts, rows=plan.examples(system), dev=len(task.samples(Split.DEV)))
     return estimates(read_shape(system.model), system.recipe, machine, work, rate=measured_rate())
 
 
-def _work(texts: Iterable[tuple[Messages, str]], *, rows: int) -> Work:
+def _work(texts: Iterable[tuple[Messages, str]], *, rows: int, dev: int) -> Work:
     """Return how long rows are, by the bytes of their text: no tokenizer is loaded for it."""
     pairs = [(sum(_tokens(message.content) for message in prompt), _tokens(answer)) for prompt, answer in texts]
     return Work(
         rows=max(1, rows),
         length=_FRAME + max((prompt + answer for prompt, answer in pairs), default=1),
         answer=1 + max((answer for _, answer in pairs), default=1),
+        dev=dev,
     )
 
 

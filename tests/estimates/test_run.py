@@ -8,7 +8,7 @@ from harness.estimates.machine import GIB, Machine, gpu_of, this_machine
 from harness.estimates.run import Work, estimate, estimates, gib, smaller, spoken
 from harness.estimates.shape import shape_of
 from harness.estimates.speed import Duration, duration, measured_rate, operations
-from harness.recipes import DPO, SFT, Full, LoRA, QLoRA, Steps
+from harness.recipes import DPO, SFT, DoRA, Full, LoRA, QLoRA, Steps
 from tests.estimates.test_shape import LLAMA_3B, SMOLLM
 
 WORK = Work(rows=100, length=256, answer=16)
@@ -93,6 +93,24 @@ def test_time_is_operations_over_a_rate() -> None:
     assert found.high == pytest.approx(4 * found.low)
     searched = duration(shape, SFT(epochs=2, search={"rank": (2, 8)}, trials=5), plain, rows=10, length=100, rate=1e9)
     assert searched.low == pytest.approx(5 * found.low)
+
+
+def test_evaluations_and_slower_methods_take_their_time() -> None:
+    shape, plain = shape_of(SMOLLM), Machine(kind="cpu", name="CPU", free=1, total=1, disk=1, bfloat16=False)
+
+    def seconds(recipe: SFT, dev: int = 0) -> float:
+        return duration(shape, recipe, plain, rows=40, length=100, rate=1e9, dev=dev).low
+
+    trained = 4 * shape.parameters * 4000 / 1e9
+    each = 2 * shape.parameters * 2000 / 1e9  # 20 dev rows, forward only
+    assert seconds(SFT(epochs=1)) == pytest.approx(trained)
+    assert seconds(SFT(epochs=1), dev=20) == pytest.approx(trained + 10 * each)
+    assert seconds(SFT(epochs=1, batch_size=4, evaluate_every=5), dev=20) == pytest.approx(trained + 2 * each)
+    assert seconds(SFT(epochs=1, batch_size=4, evaluate_every=5, evaluate_on=10), dev=20) == pytest.approx(
+        trained + each
+    )
+    assert seconds(SFT(epochs=1, adapter=DoRA())) == pytest.approx(2.1 * trained)
+    assert seconds(SFT(epochs=1, adapter=QLoRA())) == pytest.approx(1.5 * trained)
 
 
 def test_a_busy_machine_does_not_lower_the_rate_that_was_measured(tmp_path: Path, monkeypatch) -> None:

@@ -8,16 +8,22 @@ Each table stands between `<!-- table: NAME -->` and `<!-- end -->`; nothing els
 
 import argparse
 import re
+import runpy
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.report.numbers import duration, estimate, rounded_or_unknown, shift, size, whole
+from harness.estimates.run import spoken
+from harness.estimates.speed import Duration
+from harness.plan import Plan
+from harness.report.numbers import UNKNOWN, duration, estimate, rounded_or_unknown, shift, size, whole
+from harness.runner.room import planned
 from harness.store.rows import Evidence
 from harness.store.store import Store
 
 PAGE = Path(__file__).parents[1] / "docs" / "methods.md"
+EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 _BLOCK = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -34,7 +40,7 @@ def main() -> int:
         if evidence is None:
             sys.stdout.write(f"not in the store, left as it is: {name}\n")
             return found[0]
-        lines = "\n".join(_table(evidence))
+        lines = "\n".join(_table(evidence, _estimated(name)))
         return f"{found[1]}{lines}\n{found[3]}"
 
     PAGE.write_text(_BLOCK.sub(table, PAGE.read_text(encoding="utf-8")), encoding="utf-8")
@@ -42,20 +48,21 @@ def main() -> int:
     return 0
 
 
-def _table(evidence: Evidence) -> Iterator[str]:
+def _table(evidence: Evidence, estimated: Mapping[str, str]) -> Iterator[str]:
     """Yield the lines of one experiment's recipes side by side, and where they were measured."""
     ladder: Any = next(row.content for row in evidence.insights if row.kind == "ladder")
     rungs: Sequence[Mapping[str, Any]] = ladder["rungs"]
     guards = list(dict.fromkeys(forgot["guard"] for rung in rungs for forgot in rung["forgot"]))
     unit = ladder["unit"]
     heads = ["recipe", f"{ladder['metric']} on DEV", f"gain over {ladder['baseline']}", "trained parameters"]
-    heads += ["training", "peak memory", *guards]
+    heads += ["training", "estimated", "peak memory", *guards]
     yield ""
     yield f"| {' | '.join(heads)} |"
     yield f"|{'---|' * len(heads)}"
     for rung in rungs:
         cells = [f"**{rung['system']}**" if rung["chosen"] else rung["system"]]
         cells += [estimate(rung["mean"], unit), shift(rung["gain"], unit), _trained(rung), duration(rung["seconds"])]
+        cells += [estimated.get(rung["system"], UNKNOWN)]
         cells += [size(rung["memory"]), *(_forgot(rung, guard) for guard in guards)]
         yield f"| {' | '.join(cells)} |"
     yield ""
@@ -64,6 +71,16 @@ def _table(evidence: Evidence) -> Iterator[str]:
     yield " ".join([f"{ladder['samples']} DEV samples; 95 % intervals; bold: chosen.", *said, _machine(evidence)])
     yield ""
     yield from _in_a_row([row.content for row in evidence.insights if row.kind == "continual"])
+
+
+def _estimated(name: str) -> Mapping[str, str]:
+    """Return what the harness says of the training time of each recipe before it begins."""
+    plan = Plan(runpy.run_path(str(EXPERIMENTS / f"{name}.py"))["experiment"], name)
+    found = {system.name: planned(plan, system, folder=Path("reports")) for system in plan.tuned}
+    return {
+        system: spoken(Duration(sum(one.duration.low for one in steps), sum(one.duration.high for one in steps)))
+        for system, steps in found.items()
+    }
 
 
 def _in_a_row(rows: Sequence[Any]) -> Iterator[str]:

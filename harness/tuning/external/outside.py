@@ -27,7 +27,7 @@ from harness.tuning.external.outcome import bring_back, count_saved, read_state
 from harness.tuning.ground import adapter_key
 from harness.tuning.history import log_points
 from harness.tuning.parity import check_parity
-from harness.tuning.precision import choose_precision
+from harness.tuning.precision import Precision, choose_precision
 from harness.tuning.process import run
 from harness.tuning.rows import Row, draw, fitting, make_rows
 from harness.weights.adapted import is_adapter
@@ -66,25 +66,13 @@ def fit_outside(job: TuneJob, *, progress: Progress) -> TuneResult:
     _check_possible(job, tuner, on_cpu=precision.device.type == "cpu")
     tokenizer = load_tokenizer(model, progress=progress)
     data = _data(job, recipe, tokenizer)
-    steps = steps_of(recipe, len(data.rows))
-    order = Order(
-        recipe=recipe,
-        folder=_fresh(job.folder / tuner.name),
-        model=job.folder / tuner.name / "model",
-        seed=job.seed,
-        steps=steps,
-        every=recipe.evaluate_every or math.ceil(steps / 10),
-        longest=max(row.tokens for row in (*data.rows, *data.dev)),
-        evaluates=bool(data.dev),
-        half=precision.autocast is torch.bfloat16,
-        cpu=precision.device.type == "cpu",
-    )
+    order = _order(job, recipe, tuner, data, precision)
     write_model(weights_folder(model), order.model)
     with no_bars():
         prepared = _PREPARE[recipe.backend](order, data.rows, data.dev)
     examples = [row.example for row in data.rows]
     parity = check_parity(prepared.read(), examples, tokenizer, turns=recipe.learn == "assistant")
-    with progress.meter(f"train {recipe.name} with {tuner.shown}", total=steps, unit="steps") as meter:
+    with progress.meter(f"train {recipe.name} with {tuner.shown}", total=order.steps, unit="steps") as meter:
         run(
             [str(command), *prepared.arguments],
             shown=tuner.shown,
@@ -136,6 +124,22 @@ def _data(job: TuneJob, recipe: SFT, tokenizer: Any) -> Data:
         make_rows(tokenizer, draw(job.dev, recipe.evaluate_on, seed=job.seed)), longest=recipe.max_length, kind="dev"
     )
     return Data(rows, dev, (*checks, dev_fits))
+
+
+def _order(job: TuneJob, recipe: SFT, tuner: Tuner, data: Data, precision: Precision) -> Order:
+    steps = steps_of(recipe, len(data.rows))
+    return Order(
+        recipe=recipe,
+        folder=_fresh(job.folder / tuner.name),
+        model=job.folder / tuner.name / "model",
+        seed=job.seed,
+        steps=steps,
+        every=recipe.evaluate_every or math.ceil(steps / 10),
+        longest=max(row.tokens for row in (*data.rows, *data.dev)),
+        evaluates=bool(data.dev),
+        half=precision.autocast is torch.bfloat16,
+        cpu=precision.device.type == "cpu",
+    )
 
 
 def _fresh(folder: Path) -> Path:

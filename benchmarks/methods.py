@@ -10,6 +10,7 @@ import argparse
 import re
 import runpy
 import sys
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -54,13 +55,14 @@ def _table(evidence: Evidence, estimated: Mapping[str, str]) -> Iterator[str]:
     rungs: Sequence[Mapping[str, Any]] = ladder["rungs"]
     guards = list(dict.fromkeys(forgot["guard"] for rung in rungs for forgot in rung["forgot"]))
     unit = ladder["unit"]
-    heads = ["recipe", f"{ladder['metric']} on DEV", f"gain over {ladder['baseline']}", "trained parameters"]
+    rates = _rates(evidence)
+    heads = ["recipe", "rate", f"{ladder['metric']} on DEV", f"gain over {ladder['baseline']}", "trained parameters"]
     heads += ["training", "estimated", "peak memory", *guards]
     yield ""
     yield f"| {' | '.join(heads)} |"
     yield f"|{'---|' * len(heads)}"
     for rung in rungs:
-        cells = [f"**{rung['system']}**" if rung["chosen"] else rung["system"]]
+        cells = [f"**{rung['system']}**" if rung["chosen"] else rung["system"], rates[rung["system"]]]
         cells += [estimate(rung["mean"], unit), shift(rung["gain"], unit), _trained(rung), duration(rung["seconds"])]
         cells += [estimated.get(rung["system"], UNKNOWN)]
         cells += [size(rung["memory"]), *(_forgot(rung, guard) for guard in guards)]
@@ -71,6 +73,16 @@ def _table(evidence: Evidence, estimated: Mapping[str, str]) -> Iterator[str]:
     yield " ".join([f"{ladder['samples']} DEV samples; 95 % intervals; bold: chosen.", *said, _machine(evidence)])
     yield ""
     yield from _in_a_row([row.content for row in evidence.insights if row.kind == "continual"])
+
+
+def _rates(evidence: Evidence) -> Mapping[str, str]:
+    """Return the learning rate of each recipe's steps."""
+    stages = {stage.key: stage.environment for stage in evidence.stages if isinstance(stage.environment, dict)}
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    for row in evidence.memberships:
+        if row.kind == "tune" and row.stage_key in stages:
+            found[row.system].append(f"{stages[row.stage_key]['learning_rate']:.2g}")
+    return {system: ", ".join(rates) for system, rates in found.items()}
 
 
 def _estimated(name: str) -> Mapping[str, str]:

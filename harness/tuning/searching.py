@@ -1,56 +1,23 @@
 """A small search over a recipe's fields, judged on DEV: trials by optuna, half-finished ones pruned, the best kept."""
 
 import csv
-import itertools
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from harness.errors import InvalidExperiment, StageFailed
 from harness.jobs import TuneJob, TuneResult
 from harness.protocols import Progress
 from harness.recipes import Trained
-from harness.recipes.looking import is_range
 from harness.samples import Check
 from harness.tuning.history import Goal
-
-# Evaluations whose median a trial is held against come from at least this many trials.
-_FIRST = 2
-# Trials drawn at random before the estimator of good and bad recipes proposes any.
-_RANDOM = 4
-# A range that spans this factor is searched by its logarithm.
-_WIDE = 10.0
-
-State = Literal["complete", "pruned", "failed"]
-_STATES: dict[State, optuna.trial.TrialState] = {
-    "complete": optuna.trial.TrialState.COMPLETE,
-    "pruned": optuna.trial.TrialState.PRUNED,
-    "failed": optuna.trial.TrialState.FAIL,
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trial:
-    """One trained recipe. tried: field -> value. value: the best evaluation, None where there was none.
-
-    along: step -> evaluation, each the smaller the better. note: why it failed.
-    """
-
-    number: int
-    tried: Mapping[str, object]
-    places: Mapping[str, float | int]
-    state: State
-    value: float | None
-    along: Mapping[int, float]
-    tokens: int = 0
-    note: str = ""
+from harness.tuning.proposing import STATES, State, Trial, at_an_edge, combinations, proposed, values_of
 
 
 class Judge(TrainerCallback):  # type: ignore[misc]
@@ -122,8 +89,8 @@ def search(job: TuneJob, train: Train, *, progress: Progress) -> TuneResult:
 def _tried(
     job: TuneJob, recipe: Trained, before: Sequence[Trial], number: int, train: Train
 ) -> tuple[Trial, TuneResult | None]:
-    trial = _proposed(recipe, before, seed=job.seed, number=number)
-    tried = _values(recipe, trial.params)
+    trial = proposed(recipe, before, seed=job.seed, number=number)
+    tried = values_of(recipe, trial.params)
     judge = Judge(trial)
 
     def ended(state: State, *, tokens: int = 0, note: str = "") -> Trial:
@@ -144,69 +111,9 @@ def _tried(
     return ended("complete", tokens=result.tokens), result
 
 
-def _proposed(recipe: Trained, before: Sequence[Trial], *, seed: int, number: int) -> optuna.trial.Trial:
-    """Return a trial of what no earlier one tried: of choices alone there are so few that chance repeats them."""
-    space = {name: _distribution(values) for name, values in recipe.space}
-    trial: optuna.trial.Trial = _study(before, space, seed=seed, number=number).ask(space)
-    if any(one.places == trial.params for one in before):
-        untried = [places for places in _combinations(recipe) if all(one.places != places for one in before)]
-        if untried:
-            study = _study(before, space, seed=seed, number=number)
-            study.enqueue_trial(untried[seed % len(untried)])
-            trial = study.ask(space)
-    return trial
-
-
-def _combinations(recipe: Trained) -> list[dict[str, int]]:
-    """Return every combination of choices; none where a field has a range."""
-    if any(is_range(values) for _, values in recipe.space):
-        return []
-    names = [name for name, _ in recipe.space]
-    places = itertools.product(*(range(len(values)) for _, values in recipe.space))
-    return [dict(zip(names, found, strict=True)) for found in places]
-
-
 def _trials(recipe: Trained) -> int:
     """Return how many trials there are: no more than combinations."""
-    return min(recipe.trials or 0, len(_combinations(recipe)) or recipe.trials or 0)
-
-
-def _study(before: Sequence[Trial], space: Mapping[str, BaseDistribution], *, seed: int, number: int) -> Any:
-    """Return a study that has seen the trials `before`; its next proposal depends on them, seed and number alone."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(
-        sampler=optuna.samplers.TPESampler(seed=seed * 1_000_003 + number, n_startup_trials=_RANDOM),
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=_FIRST),
-    )
-    for one in before:
-        study.add_trial(
-            optuna.trial.create_trial(
-                state=_STATES[one.state],
-                value=one.value if one.state == "complete" else None,
-                params=dict(one.places),
-                distributions=dict(space),
-                intermediate_values=dict(one.along),
-            )
-        )
-    return study
-
-
-def _distribution(values: Sequence[object]) -> BaseDistribution:
-    """Return a range of numbers, or the places of `values` to choose among."""
-    if not is_range(values):
-        return CategoricalDistribution(range(len(values)))
-    low, high = values
-    assert isinstance(low, int | float)
-    assert isinstance(high, int | float)
-    wide = low > 0 and high / low >= _WIDE
-    if isinstance(low, int) and isinstance(high, int):
-        return IntDistribution(low, high, log=wide)
-    return FloatDistribution(float(low), float(high), log=wide)
-
-
-def _values(recipe: Trained, places: Mapping[str, float | int]) -> dict[str, object]:
-    """Return what is tried: of a choice the value at the place that was drawn."""
-    return {name: places[name] if is_range(values) else values[int(places[name])] for name, values in recipe.space}
+    return min(recipe.trials or 0, len(combinations(recipe)) or recipe.trials or 0)
 
 
 def _job_of(job: TuneJob, recipe: Trained, tried: Mapping[str, object], folder: Path) -> TuneJob:
@@ -228,14 +135,18 @@ def _finished(job: TuneJob, trials: Sequence[Trial], chosen: Trial, result: Tune
     shutil.move(result.folder, folder)
     shutil.rmtree(job.folder / "trials")
     _write_table(job.folder / "trials.csv", trials)
-    count = {state: sum(one.state == state for one in trials) for state in _STATES}
+    count = {state: sum(one.state == state for one in trials) for state in STATES}
     told = f"{len(trials)} trials ({count['pruned']} stopped early, {count['failed']} failed)"
     detail = f"{told}, judged on DEV only; kept trial {chosen.number + 1}: {_tried_text(chosen)}"
+    assert isinstance(job.recipe, Trained)
+    edges = at_an_edge(job.recipe, chosen)
+    if edges:
+        detail += f"; {' and '.join(edges)}: a wider range may hold a better one"
     rows = tuple([one.number + 1, _tried_text(one), one.state, one.value, one.note] for one in trials)
     return replace(
         result,
         folder=folder,
-        checks=(*result.checks, Check(name="search", status="ok", detail=detail, items=rows)),
+        checks=(*result.checks, Check(name="search", status="warning" if edges else "ok", detail=detail, items=rows)),
         tokens=sum(one.tokens for one in trials),
         environment={
             **result.environment,
@@ -284,4 +195,4 @@ def _stored(folder: Path, recipe: Trained, number: int) -> Trial | None:
         return None
     read = json.loads(path.read_text(encoding="utf-8"))
     along = {int(step): value for step, value in read["along"].items()}
-    return Trial(**{**read, "along": along, "tried": _values(recipe, read["places"])})
+    return Trial(**{**read, "along": along, "tried": values_of(recipe, read["places"])})

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from harness.fingerprint import fingerprint
-from harness.plan.contents import Contents
+from harness.plan.contents import Contents, model_key
 from harness.protocols import Recipe, Task
+from harness.recipes import JudgeGrade, Reinforced
 from harness.recipes.steps import Steps, as_steps, makes_policy, needs_reward_model, task_of
 from harness.samples import Split
 from harness.systems import Stage, System
@@ -139,6 +140,10 @@ def _beyond(contents: Contents, system: System, step: TuneStep) -> list[object]:
         found.append(["preferences", file, own])
     for task, ratio in replayed(step.recipe):
         found.append(["replay", _train_key(contents, system, task), ratio])
+    graders = [weighted.grader for weighted in step.recipe.graders] if isinstance(step.recipe, Reinforced) else []
+    judges = [model_key(grader.judge) for grader in graders if isinstance(grader, JudgeGrade)]
+    if judges:
+        found.append(["judges", judges])
     if getattr(step.recipe, "keep", None) is not None:
         found.append(["earlier", [_train_key(contents, system, task) for task in step.earlier]])
     return found

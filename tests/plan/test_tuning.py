@@ -1,10 +1,12 @@
 """The stages of a recipe of several steps, and what their keys hang on."""
 
+import shutil
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import pytest
 
-from harness import ExactMatch, Experiment, Gain, Guard, Message, Sample, Split, Steps, ZeroShot
+from harness import GRPO, ExactMatch, Experiment, Gain, Guard, JudgeGrade, Message, Sample, Split, Steps, ZeroShot
 from harness.engine.scripted import Scripted, ScriptedTuning
 from harness.plan import Plan
 
@@ -158,3 +160,17 @@ def test_a_guards_answers_are_those_of_the_last_step(split):
 
     one, other = (made.answering(made.guarded(made.tuned[0]), OTHER, split, 0)[0].key for made in (steps, alone))
     assert one != other
+
+
+def test_other_weights_of_a_judge_in_the_same_folder_train_anew(tiny_model: Path, tmp_path: Path) -> None:
+    judge = tmp_path / "judge"
+    shutil.copytree(tiny_model, judge)
+
+    def keys(grader: JudgeGrade) -> list[str]:
+        return tune_keys(plan(GRPO(reward=[grader, ExactMatch()])))
+
+    before = keys(JudgeGrade(str(judge)))
+    assert keys(JudgeGrade(str(judge))) == before
+    with (judge / "model.safetensors").open("ab") as weights:
+        weights.write(b"other")
+    assert keys(JudgeGrade(str(judge))) != before

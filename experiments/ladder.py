@@ -42,6 +42,8 @@ ADAPTERS: tuple[Adapter, ...] = (
     LoRA(rank=64, rslora=True),
     DoRA(rank=16),
     LoRA(rank=16, init="pissa"),
+    LoRA(rank=16, init="loftq"),
+    LoRA(rank=16, init="eva"),
     QLoRA(rank=16),
     AdaLoRA(),
     IA3(),

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
@@ -29,7 +29,8 @@ class TextTask:
 
     dev: share of the windows, the first ones, on which several recipes are compared for what they forget.
 
-    Every other window is a holdout sample, and those of one document are one group, so that intervals count documents.
+    Every other window is a holdout sample. Those of one document are one group, so that intervals count documents; of
+    a single document they count its windows, and speak of that document alone.
     Nothing is generated: the metric has to be one that needs likelihoods, such as Perplexity.
 
     Raises InvalidData when the samples are first asked for and there is no text, or a file cannot be read.
@@ -78,7 +79,10 @@ class TextTask:
         ]
         if not windows:
             raise InvalidData(f"TextTask({self.name!r}): its texts are empty; give a document with a word in it")
-        return tuple(windows[: self.limit])
+        kept = windows[: self.limit]
+        # One group has no spread: whatever was measured, its interval would be endless.
+        alone = len({window.group for window in kept}) == 1
+        return tuple(replace(window, group=None) if alone else window for window in kept)
 
     def _documents(self) -> Iterator[tuple[str, str]]:
         """Yield (name, text) of each document."""

@@ -23,6 +23,16 @@ def test_short_documents_are_one_holdout_window_each() -> None:
     assert task.prompt(task.samples(Split.HOLDOUT)[0]) == (Message("user", "", verbatim=True),)
 
 
+def test_windows_of_one_document_alone_stand_for_themselves() -> None:
+    def groups(*texts: str, limit: int | None = None) -> list[str | None]:
+        return [sample.group for sample in TextTask("g", texts, letters=20, limit=limit).samples(Split.HOLDOUT)]
+
+    long = "The sea is wide. So is the sky, they say."
+    assert groups(long) == [None, None, None]
+    assert groups(long, "Done.") == ["text 1", "text 1", "text 1", "text 2"]
+    assert groups(long, "Done.", limit=2) == [None, None]
+
+
 @pytest.mark.parametrize(
     ("text", "windows"),
     [

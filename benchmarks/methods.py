@@ -7,6 +7,7 @@ Each table stands between `<!-- table: NAME -->` and `<!-- end -->`; nothing els
 """
 
 import argparse
+import math
 import re
 import runpy
 import sys
@@ -18,7 +19,7 @@ from typing import Any
 from harness.estimates.run import spoken
 from harness.estimates.speed import Duration
 from harness.plan import Plan
-from harness.report.numbers import UNKNOWN, duration, estimate, rounded_or_unknown, shift, size, whole
+from harness.report.numbers import UNKNOWN, duration, estimate, rounded_or_unknown, shift, whole
 from harness.runner.room import planned
 from harness.store.rows import Evidence
 from harness.store.store import Store
@@ -56,16 +57,25 @@ def _table(evidence: Evidence, estimated: Mapping[str, str]) -> Iterator[str]:
     guards = list(dict.fromkeys(forgot["guard"] for rung in rungs for forgot in rung["forgot"]))
     unit = ladder["unit"]
     rates = _rates(evidence)
-    heads = ["recipe", "rate", f"{ladder['metric']} on DEV", f"gain over {ladder['baseline']}", "trained parameters"]
-    heads += ["training", "estimated", "peak memory", *guards]
+    losses = _dev_losses(evidence)
+    heads = [
+        "recipe",
+        "rate",
+        "DEV loss",
+        f"{ladder['metric']} on DEV",
+        f"gain over {ladder['baseline']}",
+        "trained parameters",
+    ]
+    heads += ["training", "estimated", *guards]
     yield ""
     yield f"| {' | '.join(heads)} |"
     yield f"|{'---|' * len(heads)}"
     for rung in rungs:
         cells = [f"**{rung['system']}**" if rung["chosen"] else rung["system"], rates[rung["system"]]]
+        cells += [rounded_or_unknown(losses.get(rung["system"]))]
         cells += [estimate(rung["mean"], unit), shift(rung["gain"], unit), _trained(rung), duration(rung["seconds"])]
         cells += [estimated.get(rung["system"], UNKNOWN)]
-        cells += [size(rung["memory"]), *(_forgot(rung, guard) for guard in guards)]
+        cells += [_forgot(rung, guard) for guard in guards]
         yield f"| {' | '.join(cells)} |"
     yield ""
     untuned = {forgot["guard"]: (forgot["untuned"], forgot["unit"]) for rung in rungs for forgot in rung["forgot"]}
@@ -83,6 +93,18 @@ def _rates(evidence: Evidence) -> Mapping[str, str]:
         if row.kind == "tune" and row.stage_key in stages:
             found[row.system].append(f"{stages[row.stage_key]['learning_rate']:.2g}")
     return {system: ", ".join(rates) for system, rates in found.items()}
+
+
+def _dev_losses(evidence: Evidence) -> Mapping[str, float]:
+    """Return the lowest dev loss of each recipe's last step, where that step has one."""
+    owners = {row.stage_key: row.system for row in evidence.memberships if row.kind == "tune"}
+    last = {system: key for key, system in owners.items()}
+    lowest: dict[str, float] = {}
+    for row in evidence.training_log:
+        system = owners.get(row.stage_key)
+        if row.name == "dev_loss" and system is not None and last[system] == row.stage_key:
+            lowest[system] = min(row.value, lowest.get(system, math.inf))
+    return lowest
 
 
 def _estimated(name: str) -> Mapping[str, str]:
@@ -114,7 +136,11 @@ def _in_a_row(rows: Sequence[Any]) -> Iterator[str]:
 
 def _trained(rung: Mapping[str, Any]) -> str:
     trained, total = rung["trainable"], rung["total"]
-    return "–" if trained is None or not total else f"{whole(trained)} ({100 * trained / total:.2g} %)"
+    return "–" if trained is None or not total else f"{whole(trained)} ({_percent(trained / total)})"
+
+
+def _percent(share: float) -> str:
+    return "all" if share == 1 else f"{100 * share:.2g} %"
 
 
 def _forgot(rung: Mapping[str, Any], guard: str) -> str:
@@ -126,9 +152,10 @@ def _machine(evidence: Evidence) -> str:
     """Say where the recipes were trained, from the record of the first of them."""
     known = [stage.environment for stage in evidence.stages if stage.kind == "tune"]
     first = next((found for found in known if isinstance(found, dict)), {})
+    formats = sorted({str(found.get("dtype")) for found in known if isinstance(found, dict)})
     return (
         f"Trained on {first.get('device')} ({first.get('machine')}, {first.get('threads')} threads), "
-        f"{first.get('dtype')} base, torch {first.get('torch')}, peft {first.get('peft')}, trl {first.get('trl')}."
+        f"base in {' or '.join(formats)}, torch {first.get('torch')}, peft {first.get('peft')}, trl {first.get('trl')}."
     )
 
 

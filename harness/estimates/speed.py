@@ -20,14 +20,16 @@ _SECONDS = 0.3
 _BFLOAT16 = 2.4
 _GPU_RATE = 100e12
 # Training keeps between these shares of the rate of a large product busy (docs/memory.md).
-_SHARES = (0.25, 1.0)
+_SHARES = (0.2, 1.0)
 # A drawn token reads every weight for two operations each: far from what a large product reaches.
 _DRAWING = 10.0
 # Evaluations of a recipe that does not say how often.
 _EVALUATIONS = 10
 # Seconds of a step over those of LoRA's, where a method does more than its products (docs/methods.md).
-_COSTS = {QLoRA: 1.5, AdaLoRA: 1.5}
-_DORA = 2.1
+_COSTS = {QLoRA: 1.6, AdaLoRA: 1.5}
+_UNFUSED = 2.1
+# Seconds at most for what goes before and after: loading, the base's answers, saving, looking at what was saved.
+_AROUND = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ def duration(
         work += 2 * shape.parameters * drawn * _DRAWING
     fast = _GPU_RATE if machine.kind == "gpu" else rate * (_BFLOAT16 if machine.bfloat16 else 1.0)
     least, most = _SHARES
-    return Duration(work / (fast * most), work / (fast * least))
+    return Duration(work / (fast * most), work / (fast * least) + _AROUND * (recipe.trials or 1))
 
 
 def _evaluations(recipe: Trained, seen: float) -> float:
@@ -73,8 +75,8 @@ def _evaluations(recipe: Trained, seen: float) -> float:
 
 def _cost(adapter: Adapter) -> float:
     """Return how many times as long a step takes as its operations say."""
-    if isinstance(adapter, LoRA) and adapter.dora:
-        return _DORA
+    if isinstance(adapter, LoRA) and (adapter.dora or adapter.init == "eva"):
+        return _UNFUSED
     return next((cost for kind, cost in _COSTS.items() if isinstance(adapter, kind)), 1.0)
 
 

@@ -96,12 +96,14 @@ def _undecided(situation: Situation) -> Iterator[str]:
 
 def _enlarge(situation: Situation, needed: int, open_now: tuple[Finding, ...]) -> str:
     moved = situation.moved
-    has = f" in place of {moved.samples:,}" if moved else ""
     hardest = max(open_now, key=lambda finding: finding.needed_samples or 0)
+    guard = hardest.metric.rpartition(": ")[0]  # a guard's rule is about a holdout of its own
+    of = f" of {guard}" if guard else ""
+    has = f" in place of {moved.samples:,}" if moved and not guard else ""
     text, line = (mean_text, amount) if _about_mean(hardest) else (difference_text, change)
     shown = text(hardest.value, hardest.low, hardest.high, unit=hardest.unit)
     return (
-        f"Enlarge the holdout to about {count(needed, 'sample')}{has}: {hardest.metric} {shown} still spans "
+        f"Enlarge the holdout{of} to about {count(needed, 'sample')}{has}: {hardest.metric} {shown} still spans "
         f"{line(hardest.threshold, unit=hardest.unit)}."
     )
 

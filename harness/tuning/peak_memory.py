@@ -1,5 +1,7 @@
 """The most memory that a training held, one training of a process at a time."""
 
+import ctypes
+import gc
 import resource
 import sys
 from pathlib import Path
@@ -15,9 +17,19 @@ def restart(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return
+    _give_back()
     try:
         _CLEAR.write_text(_RESET_PEAK, encoding="ascii")
     except OSError:
+        return
+
+
+def _give_back() -> None:
+    """Return freed memory to the system, as far as its library does: a training is not to be charged for the last."""
+    gc.collect()
+    try:
+        ctypes.CDLL(None).malloc_trim(0)  # glibc's alone
+    except (AttributeError, OSError):
         return
 
 

@@ -90,7 +90,7 @@ def test_time_is_operations_over_a_rate() -> None:
     plain = Machine(kind="cpu", name="CPU", free=1, total=1, disk=1, bfloat16=False)
     found = duration(shape, SFT(epochs=2), plain, rows=10, length=100, rate=1e9)
     assert found.low == pytest.approx(4 * shape.parameters * 2000 / 1e9)
-    assert found.high == pytest.approx(4 * found.low)
+    assert found.high == pytest.approx(5 * found.low + 20)
     searched = duration(shape, SFT(epochs=2, search={"rank": (2, 8)}, trials=5), plain, rows=10, length=100, rate=1e9)
     assert searched.low == pytest.approx(5 * found.low)
 
@@ -110,7 +110,8 @@ def test_evaluations_and_slower_methods_take_their_time() -> None:
         trained + each
     )
     assert seconds(SFT(epochs=1, adapter=DoRA())) == pytest.approx(2.1 * trained)
-    assert seconds(SFT(epochs=1, adapter=QLoRA())) == pytest.approx(1.5 * trained)
+    assert seconds(SFT(epochs=1, adapter=LoRA(init="eva"))) == pytest.approx(2.1 * trained)
+    assert seconds(SFT(epochs=1, adapter=QLoRA())) == pytest.approx(1.6 * trained)
 
 
 def test_a_busy_machine_does_not_lower_the_rate_that_was_measured(tmp_path: Path, monkeypatch) -> None:

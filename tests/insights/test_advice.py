@@ -128,6 +128,10 @@ def test_inconclusive_names_the_holdout_that_would_decide():
         f"Enlarge the holdout to about {finding.needed_samples:,} samples in place of 300: right +"
     )
     assert said[0].endswith("still spans +5.0 pts.")
+    guard = replace(finding, metric="general: right")
+    assert advise(situation("INCONCLUSIVE", 0.5, 0.58, findings=[guard]))[0].startswith(
+        f"Enlarge the holdout of general to about {finding.needed_samples:,} samples: general: right +"
+    )
     post_hoc = situation("INCONCLUSIVE", 0.5, 0.8, post_hoc=True)
     assert advise(post_hoc)[0].startswith("Confirm it on a fresh holdout, since the rule was changed")
     assert advise(Situation(verdict="INCONCLUSIVE", baseline="2-shot")) == (

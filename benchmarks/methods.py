@@ -19,7 +19,7 @@ from typing import Any
 from harness.estimates.run import spoken
 from harness.estimates.speed import Duration
 from harness.plan import Plan
-from harness.report.numbers import UNKNOWN, duration, estimate, rounded_or_unknown, shift, whole
+from harness.report.numbers import UNKNOWN, duration, estimate, part_of, rounded_or_unknown, shift
 from harness.runner.room import planned
 from harness.store.rows import Evidence
 from harness.store.store import Store
@@ -73,7 +73,12 @@ def _table(evidence: Evidence, estimated: Mapping[str, str]) -> Iterator[str]:
     for rung in rungs:
         cells = [f"**{rung['system']}**" if rung["chosen"] else rung["system"], rates[rung["system"]]]
         cells += [rounded_or_unknown(losses.get(rung["system"]))]
-        cells += [estimate(rung["mean"], unit), shift(rung["gain"], unit), _trained(rung), duration(rung["seconds"])]
+        cells += [
+            estimate(rung["mean"], unit),
+            shift(rung["gain"], unit),
+            part_of(rung["trainable"], rung["total"]),
+            duration(rung["seconds"]),
+        ]
         cells += [estimated.get(rung["system"], UNKNOWN)]
         cells += [_forgot(rung, guard) for guard in guards]
         yield f"| {' | '.join(cells)} |"
@@ -132,15 +137,6 @@ def _in_a_row(rows: Sequence[Any]) -> Iterator[str]:
         cells += [shift(row[name], row["unit"]) for name in ("backward", "forgetting")]
         yield f"| {' | '.join(cells)} |"
     yield ""
-
-
-def _trained(rung: Mapping[str, Any]) -> str:
-    trained, total = rung["trainable"], rung["total"]
-    return "–" if trained is None or not total else f"{whole(trained)} ({_percent(trained / total)})"
-
-
-def _percent(share: float) -> str:
-    return "all" if share == 1 else f"{100 * share:.2g} %"
 
 
 def _forgot(rung: Mapping[str, Any], guard: str) -> str:

@@ -11,6 +11,8 @@ from harness.protocols import Direction, Named
 from harness.samples import Split
 from harness.stats.wording import confidence, count, rounded
 
+# Recipes that the sentence names; of more the best and the last.
+_NAMED = 6
 _EQUAL = 1.1  # budgets that differ by at most a tenth
 
 
@@ -193,11 +195,13 @@ def _optimism(dev: Estimate, holdout: Estimate, sign: int) -> Estimate:
 
 def _sentence(made: Ladder) -> str:
     chosen = next(rung for rung in made.rungs if rung.chosen)
-    means = ", ".join(f"{rung.system} {rung.mean.as_mean(made.unit)}" for rung in made.rungs)
+    named = made.rungs if len(made.rungs) <= _NAMED else (*made.rungs[: _NAMED - 1], made.rungs[-1])
+    means = [f"{rung.system} {rung.mean.as_mean(made.unit)}" for rung in named]
+    if named != made.rungs:
+        means[-1] = f"... {means[-1]}"
     budgets = "at an equal budget" if made.equal_budget else f"at budgets {made.budget_ratio:.1f} to 1 apart"
-    parts = [
-        f"{made.metric} on DEV, {count(len(made.rungs), 'recipe')} {budgets}: {means}; {chosen.system} was chosen."
-    ]
+    raced = f"{made.metric} on DEV, {count(len(made.rungs), 'recipe')} {budgets}"
+    parts = [f"{raced}: {', '.join(means)}; {chosen.system} was chosen."]
     if len(made.rungs) > 1:
         parts.append(
             f"Training those that were not chosen cost {rounded(made.choosing_seconds, unit='s')} and "
@@ -205,8 +209,9 @@ def _sentence(made: Ladder) -> str:
         )
     if made.optimism is not None and made.holdout_mean is not None:
         on_holdout = rounded(made.holdout_mean.value, unit=made.unit)
+        flattered = "flattered it by" if made.optimism.value > 0 else "did not flatter it:"
         parts.append(
-            f"On the holdout it has {on_holdout}: DEV flattered it by {made.optimism.as_difference(made.unit)} "
+            f"On the holdout it has {on_holdout}: DEV {flattered} {made.optimism.as_difference(made.unit)} "
             f"({confidence(made.level)} intervals)."
         )
     return " ".join(parts)

@@ -153,6 +153,13 @@ def moment(when: datetime) -> str:
     return f"{when:%Y-%m-%d %H:%M} UTC"
 
 
+def part_of(part: int | None, total: int | None) -> str:
+    """Return "4,884,480 (3.5 %)", a count and its share of a total where that is known."""
+    if part is None or not total:
+        return UNKNOWN if part is None else whole(part)
+    return f"{whole(part)} ({'all' if part >= total else f'{100 * part / total:.2g} %'})"
+
+
 def rounded_or_unknown(value: float | None, unit: str = "") -> str:
     return UNKNOWN if value is None else rounded(value, unit=unit)
 

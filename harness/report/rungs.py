@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.report.drawing import IntervalDrawing, draw_interval, symmetric_axis
-from harness.report.numbers import UNKNOWN, rounded_or_unknown, whole
+from harness.report.numbers import part_of, rounded_or_unknown
 from harness.report.reading import finite
 
 
@@ -56,7 +56,7 @@ def ladder_view(ladder: Mapping[str, Any] | None) -> LadderView | None:
                 drawing=draw_interval(axis, *(finite(gain.get(end)) for end in ("low", "value", "high")))
                 if gain
                 else None,
-                trainable=_trainable(rung),
+                trainable=part_of(rung.get("trainable"), rung.get("total")),
                 forgot=tuple(_of(rung, guard) for guard in guards),
             )
             for rung, gain in zip(rungs, gains, strict=True)
@@ -70,10 +70,3 @@ def _ends(gain: Mapping[str, Any]) -> tuple[float | None, float | None, float | 
 
 def _of(rung: Mapping[str, Any], guard: str) -> Mapping[str, Any] | None:
     return next((forgot for forgot in rung.get("forgot", ()) if forgot["guard"] == guard), None)
-
-
-def _trainable(rung: Mapping[str, Any]) -> str:
-    trained, total = rung.get("trainable"), rung.get("total")
-    if trained is None:
-        return UNKNOWN
-    return whole(trained) if not total else f"{whole(trained)} ({100 * trained / total:.2g} %)"

@@ -30,6 +30,13 @@ def test_the_best_recipe_stands_first_and_the_others_are_the_cost_of_choosing():
     assert "Training those that were not chosen cost 120 s and 51,000 tokens." in found.sentence
 
 
+def test_of_many_recipes_the_sentence_names_the_best_and_the_last():
+    recipes = [recipe(f"r{place}", 0.9 - place / 20) for place in range(9)]
+    sentence = ladder(Right(), recipes=recipes, chosen="r0").sentence
+    assert [f"r{place} " in sentence for place in range(9)] == [True] * 5 + [False] * 3 + [True]
+    assert ", ... r8 50.0 % [" in sentence
+
+
 def test_budgets_a_tenth_apart_are_equal_and_more_are_not():
     near = ladder(Right(), recipes=[recipe("a", 0.6, examples=1100), recipe("b", 0.5)], chosen="a")
     far = ladder(Right(), recipes=[recipe("a", 0.6, examples=2500), recipe("b", 0.5)], chosen="a")

@@ -75,7 +75,7 @@ def test_without_insights_there_is_none_of_it(made: ModuleType) -> None:
             "ladder",
             "sft-lora-r16 chosen 81.0 % [75.0, 86.0] +31.0 pts [+22.0, +40.0] 4,884,480 (3.5 %) 7 min 09 s 1.42 GB",
         ),
-        ("ladder", "+0.8 [+0.1, +1.5] 6,000 184,320 3"),
+        ("ladder", "Each saw 6,000 examples."),
         ("ladder", "the untuned model has 24.0 in general: Perplexity"),
         ("trust", "look 3, α = 0.00833"),
         ("trust", "Noise of Perplexity 0.0013 or less"),

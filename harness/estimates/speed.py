@@ -19,7 +19,7 @@ _SECONDS = 0.3
 # bfloat16 products over float32's on CPUs that have them, and what a GPU's tensor cores reach in practice.
 _BFLOAT16 = 2.4
 _GPU_RATE = 100e12
-# Training keeps between these shares of the rate of a large product busy (docs/memory.md).
+# Training keeps between these shares of the rate of a large product busy (docs/methods.md).
 _SHARES = (0.2, 1.0)
 # A drawn token reads every weight for two operations each: far from what a large product reaches.
 _DRAWING = 10.0

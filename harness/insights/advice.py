@@ -97,7 +97,8 @@ def _undecided(situation: Situation) -> Iterator[str]:
 def _enlarge(situation: Situation, needed: int, open_now: tuple[Finding, ...]) -> str:
     moved = situation.moved
     hardest = max(open_now, key=lambda finding: finding.needed_samples or 0)
-    guard = hardest.metric.rpartition(": ")[0]  # a guard's rule is about a holdout of its own
+    own = moved is not None and hardest.metric == moved.metric
+    guard = "" if own else hardest.metric.rpartition(": ")[0]  # a guard's rule is about a holdout of its own
     of = f" of {guard}" if guard else ""
     has = f" in place of {moved.samples:,}" if moved and not guard else ""
     text, line = (mean_text, amount) if _about_mean(hardest) else (difference_text, change)

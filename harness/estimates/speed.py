@@ -59,11 +59,11 @@ def duration(
     seen = min(rows, recipe.limit or rows) * recipe.epochs
     evaluated = min(dev, recipe.evaluate_on or dev) * _evaluations(recipe, seen)
     trained = operations(shape, recipe.adapter, tokens=round(seen * length)) * _cost(recipe.adapter)
-    work = (trained + 2 * shape.parameters * evaluated * length) * (recipe.trials or 1)
     if isinstance(recipe, GRPO | RLOO | PPO):
-        work *= getattr(recipe, "generations", 1) * getattr(recipe, "passes", 1)
+        trained *= getattr(recipe, "generations", 1) * getattr(recipe, "passes", 1)
         drawn = seen * getattr(recipe, "generations", 1) * (recipe.max_tokens or length)
-        work += 2 * shape.parameters * drawn * _DRAWING
+        trained += 2 * shape.parameters * drawn * _DRAWING
+    work = (trained + 2 * shape.parameters * evaluated * length) * (recipe.trials or 1)
     fast = _GPU_RATE if machine.kind == "gpu" else rate * (_BFLOAT16 if machine.bfloat16 else 1.0)
     least, most = _SHARES
     return Duration(work / (fast * most), work / (fast * least) + _AROUND * (recipe.trials or 1))

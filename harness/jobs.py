@@ -48,7 +48,10 @@ class LogPoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TuneResult:
-    """What a trainer returns. folder: what `Engine.use` loads. tokens: trained on, prompt included."""
+    """What a trainer returns. folder: what `Engine.use` loads. tokens: trained on, prompt included.
+
+    seconds_before: what processes that were interrupted had spent on it, as far as their work was kept.
+    """
 
     folder: Path
     log: tuple[LogPoint, ...]
@@ -57,3 +60,4 @@ class TuneResult:
     trainable_parameters: int
     total_parameters: int
     environment: Mapping[str, str | int | float | bool | None]
+    seconds_before: float = 0.0

@@ -125,7 +125,7 @@ def _train(run: Run, system: System, step: TuneStep, steps: Sequence[TuneStep]) 
                 run,
                 stage,
                 started=started,
-                seconds=time.monotonic() - began,
+                seconds=result.seconds_before + time.monotonic() - began,
                 tokens=(result.tokens, 0),
                 environment=_environment(result, taught),
                 artifact=str(result.folder.relative_to(run.store.folder)),

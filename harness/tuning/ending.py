@@ -15,7 +15,7 @@ from harness.recipes import QLoRA, Trained
 from harness.tuning import checkpoints
 from harness.tuning.begun import Begun, Course
 from harness.tuning.ground import adapter_key
-from harness.tuning.history import last_tokens, log_points
+from harness.tuning.history import elapsed, last_tokens, log_points
 from harness.tuning.making import making
 from harness.tuning.probe import unlearned
 from harness.tuning.watching import Gauge, Line, Pacer, Sealer, Watch
@@ -32,9 +32,11 @@ def finish(
     """Train, save the best weights as `job.folder / "adapter"`, and check what was saved."""
     trainer, folder, made = course.trainer, begun.job.folder / "adapter", making(recipe)
     started = made.in_memory(trainer.model, course.rows)
+    earlier = _earlier(begun)
+    before = elapsed(earlier.log_history) if earlier else 0.0
     began = time.monotonic()
     state = train(begun, course, recipe, progress, judge)
-    seconds = time.monotonic() - began
+    seconds = before + time.monotonic() - began
     best = _take_best(begun, course, state)
     trained, total = count_parameters(trainer.model)
     about: dict[str, str | int | None] = {
@@ -61,19 +63,19 @@ def finish(
         trainable_parameters=trained,
         total_parameters=total,
         environment=environment,
+        seconds_before=before,
     )
 
 
 def train(begun: Begun, course: Course, recipe: Trained, progress: Progress, judge: "Judge | None") -> TrainerState:
     """Train to the end, and return the trainer's state with its whole log history."""
-    trainer, resumed = course.trainer, begun.resumed
+    trainer, resumed, earlier = course.trainer, begun.resumed, _earlier(begun)
     done = 0
-    if resumed is not None:
-        state = TrainerState.load_from_json(str(resumed / checkpoints.STATE))
-        if course.goal.out_of_patience(state.log_history, recipe.patience) or state.global_step >= course.steps:
+    if earlier is not None and resumed is not None:
+        if course.goal.out_of_patience(earlier.log_history, recipe.patience) or earlier.global_step >= course.steps:
             trainer._load_from_checkpoint(str(resumed))
-            return state  # it was interrupted after its last step
-        done = int(state.global_step)
+            return earlier  # it was interrupted after its last step
+        done = int(earlier.global_step)
         progress.say(f"going on from {resumed.name} of {course.steps}")
     vocabulary = int(trainer.model.config.get_text_config().vocab_size)
     trainer.add_callback(
@@ -88,12 +90,17 @@ def train(begun: Begun, course: Course, recipe: Trained, progress: Progress, jud
         trainer.add_callback(Pacer(every=int(trainer.args.save_steps), patience=recipe.patience, goal=course.goal))
     if judge is not None:
         trainer.add_callback(judge)
-    trainer.add_callback(Gauge(begun.precision.device))
+    trainer.add_callback(Gauge(begun.precision.device, before=elapsed(earlier.log_history) if earlier else 0.0))
     trainer.add_callback(Sealer(begun.checkpoints))
     with progress.meter(f"train {recipe.name}", total=course.steps, unit="steps", done=done) as meter:
         trainer.add_callback(Line(meter, course.goal))
         trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
     return trainer.state
+
+
+def _earlier(begun: Begun) -> TrainerState | None:
+    """Return the state of the checkpoint that training goes on from, if it does."""
+    return None if begun.resumed is None else TrainerState.load_from_json(str(begun.resumed / checkpoints.STATE))
 
 
 def _take_best(begun: Begun, course: Course, state: TrainerState) -> int:

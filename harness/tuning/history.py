@@ -17,6 +17,9 @@ _NAMES = {
     "memory": "memory",
 }
 
+# Seconds since training began, those of interrupted processes included.
+ELAPSED = "elapsed_seconds"
+
 History = Sequence[dict[str, Any]]
 
 
@@ -70,6 +73,11 @@ class Goal:
         if patience is None or best is None:
             return False
         return sum(step > best[0] for step, _ in self.points(history)) >= patience
+
+
+def elapsed(history: History) -> float:
+    """Return the seconds of training up to the last entry, those of interrupted processes included."""
+    return max((float(entry[ELAPSED]) for entry in history if ELAPSED in entry), default=0.0)
 
 
 def last_tokens(history: History) -> int:

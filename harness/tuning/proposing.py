@@ -30,7 +30,7 @@ STATES: dict[State, optuna.trial.TrialState] = {
 class Trial:
     """One trained recipe. tried: field -> value. value: the best evaluation, None where there was none.
 
-    along: step -> evaluation, each the smaller the better. note: why it failed.
+    along: step -> evaluation, each the smaller the better. note: why it failed. seconds: what it took in all.
     """
 
     number: int
@@ -41,6 +41,7 @@ class Trial:
     along: Mapping[int, float]
     tokens: int = 0
     note: str = ""
+    seconds: float = 0.0
 
 
 def proposed(recipe: Trained, before: Sequence[Trial], *, seed: int, number: int) -> optuna.trial.Trial:

@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -51,7 +52,7 @@ def search(job: TuneJob, train: Train, *, progress: Progress) -> TuneResult:
     """Return the best of `job.recipe.trials` recipes from its space, as `train` trained it, judged on DEV only.
 
     Trials are proposed by TPE from the trials before and the job's seed alone, so that the same seed tries the same
-    recipes and a killed search goes on where it was. The result's tokens are those of all trials.
+    recipes and a killed search goes on where it was. The result's tokens and seconds are those of all trials.
 
     Raises StageFailed where no trial came to an end, or there is nothing to judge by.
     """
@@ -60,11 +61,15 @@ def search(job: TuneJob, train: Train, *, progress: Progress) -> TuneResult:
     folder = job.folder / "trials"
     folder.mkdir(parents=True, exist_ok=True)
     trials: list[Trial] = []
+    before = 0.0
     kept: tuple[int, TuneResult] | None = None
     for number in range(_trials(recipe)):
         stored = _stored(folder, recipe, number)
-        if stored is None:
+        if stored is not None:
+            before += stored.seconds
+        else:
             stored, result = _tried(job, recipe, trials, number, train)
+            before += result.seconds_before if result else 0.0
             best = _best([*trials, stored])
             if result is not None and best is not None and best.number == number:
                 if kept is not None:
@@ -83,7 +88,7 @@ def search(job: TuneJob, train: Train, *, progress: Progress) -> TuneResult:
         )
     if kept is None or kept[0] != chosen.number:  # an interrupted search lost what the best trial returned
         kept = chosen.number, train(_job_of(job, recipe, chosen.tried, folder / str(chosen.number)), Judge())
-    return _finished(job, trials, chosen, kept[1])
+    return _finished(job, trials, chosen, replace(kept[1], seconds_before=before))
 
 
 def _tried(
@@ -92,12 +97,14 @@ def _tried(
     trial = proposed(recipe, before, seed=job.seed, number=number)
     tried = values_of(recipe, trial.params)
     judge = Judge(trial)
+    began = time.monotonic()
 
-    def ended(state: State, *, tokens: int = 0, note: str = "") -> Trial:
+    def ended(state: State, *, result: TuneResult | None = None, note: str = "") -> Trial:
         value = min(judge.along.values(), default=None)
+        tokens, before = (result.tokens, result.seconds_before) if result else (0, 0.0)
         return Trial(
             number=number, tried=tried, places=trial.params, state=state, value=value, along=judge.along,
-            tokens=tokens, note=note,
+            tokens=tokens, note=note, seconds=before + time.monotonic() - began,
         )  # fmt: skip
 
     try:
@@ -108,7 +115,7 @@ def _tried(
         return ended("failed", note=str(error)), None
     if not judge.along:
         raise StageFailed(f"{recipe.name}: a search is judged on dev examples, and there are none; give some")
-    return ended("complete", tokens=result.tokens), result
+    return ended("complete", result=result), result
 
 
 def _trials(recipe: Trained) -> int:
@@ -161,9 +168,10 @@ def _finished(job: TuneJob, trials: Sequence[Trial], chosen: Trial, result: Tune
 def _write_table(path: Path, trials: Sequence[Trial]) -> None:
     with path.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream)
-        writer.writerow(["trial", *trials[0].tried, "state", "value", "tokens", "note"])
+        writer.writerow(["trial", *trials[0].tried, "state", "value", "tokens", "seconds", "note"])
         for one in trials:
-            writer.writerow([one.number + 1, *one.tried.values(), one.state, one.value, one.tokens, one.note])
+            cells = [one.state, one.value, one.tokens, round(one.seconds, 1), one.note]
+            writer.writerow([one.number + 1, *one.tried.values(), *cells])
 
 
 def _said(one: Trial) -> str:

@@ -1,6 +1,7 @@
 """Supervised fine-tuning with TRL: from a TuneJob to a tuned system on disk, with its log and its checks."""
 
 import math
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
@@ -38,9 +39,17 @@ def fit(job: TuneJob, *, progress: Progress) -> TuneResult:
     if isinstance(job.recipe, SFT) and job.recipe.backend is not None:
         return fit_outside(job, progress=progress)
     if isinstance(job.recipe, SFT) and job.recipe.devices > 1:
+        began = time.monotonic()
         seen, checks = train_together(job, progress=progress)
+        together = time.monotonic() - began
         alone = carry_out(job, SFT, prepare, progress=progress)
-        return replace(alone, checks=(*alone.checks, *checks), environment={**alone.environment, **seen})
+        return replace(
+            alone,
+            checks=(*alone.checks, *checks),
+            environment={**alone.environment, **seen},
+            # It goes on from the processes' last checkpoint, whose seconds have passed here as well.
+            seconds_before=max(0.0, alone.seconds_before - together),
+        )
     return carry_out(job, SFT, prepare, progress=progress)
 
 

@@ -13,7 +13,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from harness.errors import StageFailed
 from harness.protocols import Meter
 from harness.tuning.checkpoints import last_whole, seal
-from harness.tuning.history import Goal, train_losses
+from harness.tuning.history import ELAPSED, Goal, train_losses
 from harness.tuning.peak_memory import peak_memory, restart
 
 # One bad batch is no divergence.
@@ -110,16 +110,19 @@ class Watched(TrainerCallback):  # type: ignore[misc]
 
 
 class Gauge(TrainerCallback):  # type: ignore[misc]
-    """Adds to each step's log its seconds and the peak memory so far, in bytes.
+    """Adds to each step's log its seconds and the peak memory so far, in bytes; to every log the seconds of the run.
 
-    Memory is what the GPU's allocator held at most since training began; on a CPU the process's resident set.
+    Memory is what the GPU's allocator held at most since training began; on a CPU the process's resident set. The
+    run's seconds go on from those that a checkpoint carries, and leave out what was lost after it.
     """
 
-    def __init__(self, device: torch.device) -> None:
-        self._device, self._began = device, time.monotonic()
+    def __init__(self, device: torch.device, *, before: float = 0.0) -> None:
+        self._device, self._before = device, before
+        self._began = self._opened = time.monotonic()
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         restart(self._device)
+        self._opened = time.monotonic()
 
     def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         self._began = time.monotonic()
@@ -127,6 +130,7 @@ class Gauge(TrainerCallback):  # type: ignore[misc]
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, Any], **_: Any
     ) -> None:
+        state.log_history[-1][ELAPSED] = round(self._before + time.monotonic() - self._opened, 2)
         if "loss" in logs:
             state.log_history[-1]["step_seconds"] = round(time.monotonic() - self._began, 4)
             state.log_history[-1]["memory"] = peak_memory(self._device)

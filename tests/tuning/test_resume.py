@@ -95,5 +95,7 @@ def test_a_run_killed_at_any_step_resumes_to_the_same_weights_and_the_same_log(
     assert file_sha256(resumed.folder / weights) == file_sha256(undisturbed.folder / weights)
     assert computed(resumed) == computed(undisturbed)
     assert resumed.tokens == undisturbed.tokens
+    assert undisturbed.seconds_before == 0
+    assert 0 < resumed.seconds_before < float(resumed.environment["training_seconds"] or 0)
     said = f"stepped over a torn checkpoint, checkpoint-{newest}: optimizer.pt is damaged"
     assert (said in heard.lines) == torn

@@ -65,7 +65,13 @@ def test_a_killed_search_goes_on_and_ends_as_an_undisturbed_one(job: Jobs, heard
     again = fit(job(recipe, folder=tmp_path / "killed"), progress=heard)
 
     # The same seed proposes the same recipes, and finds the same values.
-    assert trials_of(tmp_path / "killed") == trials_of(tmp_path / "whole")
+    tried = trials_of(tmp_path / "killed")
+    seconds = [float(row.pop("seconds")) for row in tried]
+    assert tried == [row for row in trials_of(tmp_path / "whole") if row.pop("seconds")]
+    # What two trials took before the kill is not forgotten.
+    assert again.seconds_before == pytest.approx(sum(seconds[:2]), abs=0.2)
+    assert min(seconds) > 0
+    assert whole.seconds_before == 0
     assert [point for point in again.log if point.name == "dev_loss"] == [
         point for point in whole.log if point.name == "dev_loss"
     ]

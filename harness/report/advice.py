@@ -1,6 +1,7 @@
 """The advice, drawn from what the store holds: what to do, each sentence with the numbers it stands on."""
 
 import math
+import re
 from collections.abc import Iterator
 from typing import Literal, cast
 
@@ -52,8 +53,9 @@ def situation(evidence: Evidence) -> Situation:
 def _retrieves(system: SystemRow | None) -> bool:
     if system is None:
         return False
-    words = f"{system.system} {system.description}".lower()
-    return "rag" in words.replace("(", " ").replace("-", " ").replace("=", " ").split() or "retriev" in words
+    said = f"{system.system} {system.description}".lower()
+    # Every few-shot baseline names a retriever; only the nearest shots are looked up with it.
+    return "rag" in re.findall("[a-z]+", said) or "select='nearest'" in said
 
 
 def _moved(row: ComparisonRow, units: dict[str, str]) -> Moved | None:

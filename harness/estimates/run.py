@@ -78,7 +78,9 @@ def estimate(shape: Shape, recipe: Trained, machine: Machine, work: Work, *, rat
         memory=memory,
         disk=round(_CHECKPOINTS * memory.trained * (4 + 8) + kept),
         saved=kept,
-        duration=duration(shape, recipe, machine, rows=work.rows, length=length, rate=rate, dev=work.dev),
+        duration=duration(
+            shape, recipe, machine, rows=work.rows, length=length, answer=work.answer, rate=rate, dev=work.dev
+        ),
     )
 
 

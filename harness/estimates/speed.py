@@ -11,7 +11,7 @@ import numpy as np
 from harness.cache import cache_folder
 from harness.estimates.machine import Machine
 from harness.estimates.shape import Shape
-from harness.recipes import GRPO, PPO, RLOO, Trained
+from harness.recipes import DPO, GRPO, KTO, ORPO, PPO, RLOO, RewardModel, Trained
 from harness.recipes.adapters import AdaLoRA, Adapter, Full, LoRA, QLoRA
 
 _SIDE = 768
@@ -28,6 +28,8 @@ _EVALUATIONS = 10
 # Seconds of a step over those of LoRA's, where a method does more than its products (docs/methods.md).
 _COSTS = {QLoRA: 1.6, AdaLoRA: 1.5}
 _UNFUSED = 2.1
+# Seconds a row of a method over those of supervised training: two answers, passes of a reference, no packed batches.
+_METHODS: dict[type[Trained], float] = {DPO: 5.0, ORPO: 3.0, KTO: 12.0, RewardModel: 3.0}
 # Seconds at most for what goes before and after: loading, the base's answers, saving, looking at what was saved.
 _AROUND = 20.0
 
@@ -50,23 +52,31 @@ def operations(shape: Shape, adapter: Adapter, *, tokens: int) -> float:
 
 
 def duration(
-    shape: Shape, recipe: Trained, machine: Machine, *, rows: int, length: int, rate: float, dev: int = 0
+    shape: Shape, recipe: Trained, machine: Machine, *, rows: int, length: int, answer: int, rate: float, dev: int = 0
 ) -> Duration:
     """Return how long training on `rows` examples of `length` tokens takes, with its evaluations on `dev` ones.
 
-    rate: float32 operations a second.
+    answer: tokens of the longest known answer; one that is drawn may end there, or only at its limit. rate: float32
+    operations a second.
     """
     seen = min(rows, recipe.limit or rows) * recipe.epochs
     evaluated = min(dev, recipe.evaluate_on or dev) * _evaluations(recipe, seen)
     trained = operations(shape, recipe.adapter, tokens=round(seen * length)) * _cost(recipe.adapter)
+    trained *= _METHODS.get(type(recipe), 1.0)
+    shortest = longest = 0.0
     if isinstance(recipe, GRPO | RLOO | PPO):
         trained *= getattr(recipe, "generations", 1) * getattr(recipe, "passes", 1)
-        drawn = seen * getattr(recipe, "generations", 1) * (recipe.max_tokens or length)
-        trained += 2 * shape.parameters * drawn * _DRAWING
-    work = (trained + 2 * shape.parameters * evaluated * length) * (recipe.trials or 1)
+        a_token = 2 * shape.parameters * seen * getattr(recipe, "generations", 1) * _DRAWING
+        most_tokens = recipe.max_tokens or length
+        shortest, longest = a_token * min(answer, most_tokens), a_token * most_tokens
+    trained += 2 * shape.parameters * evaluated * length
     fast = _GPU_RATE if machine.kind == "gpu" else rate * (_BFLOAT16 if machine.bfloat16 else 1.0)
     least, most = _SHARES
-    return Duration(work / (fast * most), work / (fast * least) + _AROUND * (recipe.trials or 1))
+    trials = recipe.trials or 1
+    return Duration(
+        trials * (trained + shortest) / (fast * most),
+        trials * ((trained + longest) / (fast * least) + _AROUND),
+    )
 
 
 def _evaluations(recipe: Trained, seen: float) -> float:

@@ -8,7 +8,8 @@ from harness.estimates.machine import GIB, Machine, gpu_of, this_machine
 from harness.estimates.run import Work, estimate, estimates, gib, smaller, spoken
 from harness.estimates.shape import shape_of
 from harness.estimates.speed import Duration, duration, measured_rate, operations
-from harness.recipes import DPO, SFT, DoRA, Full, LoRA, QLoRA, Steps
+from harness.metrics import ExactMatch
+from harness.recipes import DPO, GRPO, KTO, SFT, DoRA, Full, LoRA, QLoRA, Steps
 from tests.estimates.test_shape import LLAMA_3B, SMOLLM
 
 WORK = Work(rows=100, length=256, answer=16)
@@ -88,10 +89,12 @@ def test_time_is_operations_over_a_rate() -> None:
     assert operations(shape, Full(), tokens=10) == 60 * shape.parameters
     assert operations(shape, LoRA(), tokens=10) == 40 * shape.parameters
     plain = Machine(kind="cpu", name="CPU", free=1, total=1, disk=1, bfloat16=False)
-    found = duration(shape, SFT(epochs=2), plain, rows=10, length=100, rate=1e9)
+    found = duration(shape, SFT(epochs=2), plain, rows=10, length=100, answer=10, rate=1e9)
     assert found.low == pytest.approx(4 * shape.parameters * 2000 / 1e9)
     assert found.high == pytest.approx(5 * found.low + 20)
-    searched = duration(shape, SFT(epochs=2, search={"rank": (2, 8)}, trials=5), plain, rows=10, length=100, rate=1e9)
+    searched = duration(
+        shape, SFT(epochs=2, search={"rank": (2, 8)}, trials=5), plain, rows=10, length=100, answer=10, rate=1e9
+    )
     assert searched.low == pytest.approx(5 * found.low)
 
 
@@ -99,7 +102,7 @@ def test_evaluations_and_slower_methods_take_their_time() -> None:
     shape, plain = shape_of(SMOLLM), Machine(kind="cpu", name="CPU", free=1, total=1, disk=1, bfloat16=False)
 
     def seconds(recipe: SFT, dev: int = 0) -> float:
-        return duration(shape, recipe, plain, rows=40, length=100, rate=1e9, dev=dev).low
+        return duration(shape, recipe, plain, rows=40, length=100, answer=10, rate=1e9, dev=dev).low
 
     trained = 4 * shape.parameters * 4000 / 1e9
     each = 2 * shape.parameters * 2000 / 1e9  # 20 dev rows, forward only
@@ -112,6 +115,18 @@ def test_evaluations_and_slower_methods_take_their_time() -> None:
     assert seconds(SFT(epochs=1, adapter=DoRA())) == pytest.approx(2.1 * trained)
     assert seconds(SFT(epochs=1, adapter=LoRA(init="eva"))) == pytest.approx(2.1 * trained)
     assert seconds(SFT(epochs=1, adapter=QLoRA())) == pytest.approx(1.6 * trained)
+    assert seconds(DPO(epochs=1)) == pytest.approx(5 * trained)
+    assert seconds(KTO(epochs=1)) == pytest.approx(12 * trained)
+
+
+def test_answers_that_are_drawn_end_somewhere_between_a_known_one_and_their_limit() -> None:
+    shape, plain = shape_of(SMOLLM), Machine(kind="cpu", name="CPU", free=1, total=1, disk=1, bfloat16=False)
+    recipe = GRPO(reward=ExactMatch(), epochs=1, generations=4, max_tokens=50)
+    found = duration(shape, recipe, plain, rows=8, length=100, answer=10, rate=1e9)
+    trained = 4 * shape.parameters * 100 * 8 * 4 / 1e9
+    drawn = 10 * 2 * shape.parameters * 8 * 4 / 1e9  # a token of every answer
+    assert found.low == pytest.approx(trained + 10 * drawn)
+    assert found.high == pytest.approx(5 * (trained + 50 * drawn) + 20)
 
 
 def test_a_busy_machine_does_not_lower_the_rate_that_was_measured(tmp_path: Path, monkeypatch) -> None:

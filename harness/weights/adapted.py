@@ -69,6 +69,10 @@ def attach(base: Any, folder: Path, *, trainable: bool = False) -> Any:
             f"the adapter in {folder} does not load onto the base model ({dtype_name(base.dtype)}): "
             f"{str(error).splitlines()[0]}; delete the folder and run again to tune anew"
         ) from error
+    if trainable:
+        # Its checkpoints would ask the hub for the base by the name that was saved.
+        for config in adapted.peft_config.values():
+            config.base_model_name_or_path = base.config._name_or_path
     return adapted.eval()
 
 

@@ -102,14 +102,13 @@ def _rates(evidence: Evidence) -> Mapping[str, str]:
 
 def _dev_losses(evidence: Evidence) -> Mapping[str, float]:
     """Return the lowest dev loss of each recipe's last step, where that step has one."""
-    owners = {row.stage_key: row.system for row in evidence.memberships if row.kind == "tune"}
-    last = {system: key for key, system in owners.items()}
-    lowest: dict[str, float] = {}
+    # A step may be several recipes' own.
+    last = {row.system: row.stage_key for row in evidence.memberships if row.kind == "tune"}
+    lowest: defaultdict[str, float] = defaultdict(lambda: math.inf)
     for row in evidence.training_log:
-        system = owners.get(row.stage_key)
-        if row.name == "dev_loss" and system is not None and last[system] == row.stage_key:
-            lowest[system] = min(row.value, lowest.get(system, math.inf))
-    return lowest
+        if row.name == "dev_loss":
+            lowest[row.stage_key] = min(row.value, lowest[row.stage_key])
+    return {system: lowest[key] for system, key in last.items() if key in lowest}
 
 
 def _estimated(name: str) -> Mapping[str, str]:

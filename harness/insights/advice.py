@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from harness.findings import Finding
 from harness.insights.estimate import Estimate, about, span
+from harness.insights.gentler import gentler
 from harness.insights.situation import Content, Moved, Situation, counted, moved_by, number
 from harness.stats.wording import amount, change, count, difference_text, mean_text
 
@@ -132,6 +133,7 @@ def _inside_noise(situation: Situation) -> str:
 def _beyond(situation: Situation) -> Iterator[str]:
     """Yield what the evidence says about the ways that were not taken."""
     yield from _combine(situation)
+    yield from gentler(situation)
     if situation.verdict != "GO":
         yield from _more_examples(situation)
     yield from _hurts(situation)

@@ -7,6 +7,7 @@ import pytest
 from harness import (
     IA3,
     MAM,
+    PEFT,
     SFT,
     AdaLoRA,
     BitFit,
@@ -56,6 +57,8 @@ ADAPTERS: tuple[Adapter, ...] = (
     Bottleneck(kind="houlsby"),
     MAM(),
     UniPELT(),
+    # Any other method of peft, declared without importing it.
+    PEFT({"peft_type": "LOHA", "r": 16, "alpha": 32, "target_modules": "all-linear"}),
 )
 
 

@@ -1,5 +1,7 @@
 """How many weights each adapter trains, in closed form."""
 
+import json
+
 from harness.estimates.shape import Linear, Shape
 from harness.recipes.adapters import (
     IA3,
@@ -19,6 +21,8 @@ from harness.recipes.adapters import (
     UniPELT,
 )
 
+# Rank of a LoRA of PEFT's whose config says none.
+_PEFT_RANK = 8
 # Layers of the recurrent encoder of PTuning.
 _RECURRENT = 2
 _QUERIES = ("q_proj", "c_attn", "query", "query_key_value")
@@ -142,11 +146,11 @@ def _encoder(hidden: int, inner: int, *, recurrent: bool) -> int:
 
 def _of_peft(shape: Shape, adapter: PEFT) -> int | None:
     """Return what a config of PEFT's own trains, for the kinds with a simple form."""
-    config = adapter.config
-    targets = getattr(config, "target_modules", None)
+    told = json.loads(adapter.settings)
+    targets = told.get("target_modules")
     names = targets if isinstance(targets, str) else tuple(targets or ())
     if adapter.kind.upper() == "LORA" and names:
-        return lora_parameters(shape, rank=int(config.r), targets=names)
+        return lora_parameters(shape, rank=int(told.get("r", _PEFT_RANK)), targets=names)
     if adapter.kind.upper() == "LN_TUNING":
         return norm_parameters(shape)
     return None

@@ -1,6 +1,8 @@
 """Each adapter that PEFT carries, in PEFT's own words."""
 
+from collections.abc import Mapping
 from copy import deepcopy
+from dataclasses import fields
 from typing import Any
 
 from peft import (
@@ -9,11 +11,14 @@ from peft import (
     IA3Config,
     LoraConfig,
     PeftConfig,
+    PeftType,
     PrefixTuningConfig,
     PromptEncoderConfig,
     PromptTuningConfig,
 )
+from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 
+from harness.errors import StageFailed
 from harness.recipes import (
     IA3,
     PEFT,
@@ -55,10 +60,24 @@ def peft_config(adapter: Adapter, *, prepared: bool = True) -> PeftConfig | None
     if isinstance(adapter, VirtualTokens):
         return _virtual(adapter)
     if isinstance(adapter, PEFT):
-        config = deepcopy(adapter.config)
+        config = _declared(adapter.config) if isinstance(adapter.config, Mapping) else deepcopy(adapter.config)
         config.task_type = config.task_type or _TASK
         return config
     return None
+
+
+def _declared(told: Mapping[str, object]) -> PeftConfig:
+    """Return the config that a mapping declares, with the library's defaults for what it leaves out."""
+    kind, rest = str(told["peft_type"]).upper(), {name: value for name, value in told.items() if name != "peft_type"}
+    if kind not in PEFT_TYPE_TO_CONFIG_MAPPING:
+        kinds = sorted(one.value for one in PEFT_TYPE_TO_CONFIG_MAPPING)
+        raise StageFailed(f"peft_type={kind!r} is no method of peft; give one of {', '.join(kinds)}")
+    made = PEFT_TYPE_TO_CONFIG_MAPPING[PeftType(kind)]
+    try:
+        return made(**rest)
+    except (TypeError, ValueError) as error:
+        known = ", ".join(sorted(one.name for one in fields(made) if one.init))
+        raise StageFailed(f"PEFT({kind}): {error}; its settings are {known}") from error
 
 
 def _targets(given: str | tuple[str, ...]) -> str | list[str]:

@@ -1,10 +1,13 @@
 """Parameters of adapters on models of known shape, against the figures that are published or follow from the shape."""
 
+import re
+
 import peft
 import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from harness.errors import StageFailed
 from harness.recipes import (
     IA3,
     PEFT,
@@ -19,6 +22,7 @@ from harness.recipes import (
     QLoRA,
 )
 from harness.tuning.network import put_on
+from harness.tuning.peft_configs import peft_config
 from harness.weights.adapted import count_parameters
 
 SMALL = LlamaConfig(
@@ -80,3 +84,24 @@ def test_an_adapter_on_llama_3_2_3b_has_the_parameters_of_its_formula(adapter: A
 
 def test_a_lora_of_rank_16_on_all_linear_layers_of_llama_2_7b_has_40_million() -> None:
     assert count_parameters(put_on(without_numbers(LARGE), LoRA(rank=16)))[0] == 39_976_960
+
+
+def test_a_mapping_declares_the_same_method_as_its_config() -> None:
+    told = {"peft_type": "loha", "r": 4, "alpha": 8, "target_modules": ["q_proj", "v_proj"]}
+    meant = peft.LoHaConfig(r=4, alpha=8, target_modules=["q_proj", "v_proj"])
+    made = peft_config(PEFT(told))
+    assert made is not None
+    assert made.to_dict() == peft_config(PEFT(meant)).to_dict()  # type: ignore[union-attr]
+    assert PEFT(told).merges
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ({"peft_type": "LOHO"}, "peft_type='LOHO' is no method of peft; give one of ADALORA, "),
+        ({"peft_type": "LOHA", "rank": 4}, "unexpected keyword argument 'rank'; its settings are alpha, "),
+    ],
+)
+def test_a_mapping_that_peft_does_not_know_is_refused_with_what_it_knows(told: dict[str, object], said: str) -> None:
+    with pytest.raises(StageFailed, match=re.escape(said)):
+        peft_config(PEFT(told))

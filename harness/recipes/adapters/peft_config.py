@@ -1,6 +1,7 @@
 """Any other method of the PEFT library, by its own config."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from hashlib import sha256
@@ -21,8 +22,9 @@ _MOVING_STARTS = ("pissa", "olora", "corda", "loftq", "eva", "lora_ga")
 class PEFT:
     """The method of a PEFT config: PEFT(peft.VeraConfig(r=64, target_modules="all-linear")).
 
-    config: any of peft's config objects; what it says is part of the recipe's key. The method has no learning rate of
-    its own here: 1e-3 is used where the recipe gives none, and a search tries 1e-4 to 1e-1.
+    config: any of peft's config objects, or the same as a mapping, {"peft_type": "VERA", "r": 64, ...}, which costs no
+    import of peft where experiments are collected; what it says is part of the recipe's key. The method has no
+    learning rate of its own here: 1e-3 is used where the recipe gives none, and a search tries 1e-4 to 1e-1.
     """
 
     config: Any = field(compare=False, metadata={"key": False})
@@ -36,11 +38,12 @@ class PEFT:
         if isinstance(self.config, type):
             name = self.config.__name__
             raise InvalidExperiment(f"PEFT({name}) is given a class; write PEFT({name}(...))")
-        told: dict[str, Any] = getattr(self.config, "to_dict", dict)()
+        mapped = isinstance(self.config, Mapping)
+        told: dict[str, Any] = dict(self.config) if mapped else getattr(self.config, "to_dict", dict)()
         if not told.get("peft_type"):
             raise InvalidExperiment(
                 f"PEFT({type(self.config).__name__}) is given no config of peft; write PEFT(peft.VeraConfig(...)) or "
-                "another of its configs"
+                'another of its configs, or PEFT({"peft_type": "VERA", ...})'
             )
         object.__setattr__(self, "kind", str(getattr(told["peft_type"], "value", told["peft_type"])))
         _refuse_half(self.kind, told)

@@ -47,15 +47,19 @@ class Panel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingChart:
-    """The panels of a recipe, the loss or the reward first; empty where nothing was logged."""
+    """The panels of a recipe, the loss or the reward first; empty where nothing was logged.
+
+    also: the other recipes that the same training is a step of.
+    """
 
     system: str
     panels: tuple[Panel, ...]
     runs: tuple[TuneRun, ...]
+    also: tuple[str, ...] = ()
 
 
 def training_charts(evidence: Evidence) -> tuple[TrainingChart, ...]:
-    """Return one chart a recipe that was tuned, in the order of the systems; of steps, one a step."""
+    """Return one chart a recipe that was tuned, in the order of the systems; of steps, one a step, shared ones once."""
     log: dict[str, list[TrainingLogRow]] = {}
     for row in evidence.training_log:
         log.setdefault(row.stage_key, []).append(row)
@@ -65,33 +69,41 @@ def training_charts(evidence: Evidence) -> tuple[TrainingChart, ...]:
         if membership.kind == "tune" and membership.stage_key in stages:
             trained = (membership.system, membership.part)
             runs.setdefault(trained, []).append((membership.seed, stages[membership.stage_key]))
-    fits = {
-        str(row.content["stage"]): row.content
-        for row in evidence.insights
-        if row.kind == "fitting" and isinstance(row.content, Mapping)
-    }
-    return tuple(
-        _chart(", ".join(filter(None, trained)), sorted(found, key=lambda run: run[0]), log, fits)
-        for trained, found in runs.items()
-    )
+    fits: dict[str, list[Mapping[str, object]]] = {}
+    for insight in evidence.insights:
+        if insight.kind == "fitting" and isinstance(insight.content, Mapping):
+            fits.setdefault(str(insight.content["stage"]), []).append(insight.content)
+    shared: dict[tuple[str, ...], list[str]] = {}
+    for trained, found in runs.items():
+        found.sort(key=lambda run: run[0])
+        shared.setdefault(tuple(stage.key for _, stage in found), []).append(", ".join(filter(None, trained)))
+    stages_of = {tuple(stage.key for _, stage in found): found for found in runs.values()}
+    return tuple(_chart(names, stages_of[keys], log, fits) for keys, names in shared.items())
 
 
 def _chart(
-    system: str,
+    names: Sequence[str],
     runs: Sequence[tuple[int, StageRow]],
     log: Mapping[str, Sequence[TrainingLogRow]],
-    fits: Mapping[str, Mapping[str, object]],
+    fits: Mapping[str, Sequence[Mapping[str, object]]],
 ) -> TrainingChart:
-    described = tuple(
-        _run(system, seed, stage, log.get(stage.key, ()), fits.get(stage.key, {})) for seed, stage in runs
-    )
+    system, *also = names
+
+    def fit(stage: StageRow) -> Mapping[str, object]:
+        judged = fits.get(stage.key, ())
+        return next((one for one in judged if system.startswith(str(one.get("system")))), judged[0] if judged else {})
+
+    described = tuple(_run(system, seed, stage, log.get(stage.key, ()), fit(stage)) for seed, stage in runs)
     logs = [(run.seed, run.best_step, log.get(stage.key, ())) for run, (_, stage) in zip(described, runs, strict=True)]
     named = {row.name for _, _, rows in logs for row in rows}
     measures = {"reward": "reward (mean)"} if "reward" in named else {"loss": "loss (nats a token)"}
     watched = {str(name): f"{name} (watched)" for _, stage in runs if (name := _environment(stage).get("watched"))}
     panels = [_panel(measure, label, logs) for measure, label in {**measures, **_BESIDES, **watched}.items()]
     return TrainingChart(
-        system=system, panels=tuple(panel for panel in panels if panel.train or panel.dev), runs=described
+        system=system,
+        panels=tuple(panel for panel in panels if panel.train or panel.dev),
+        runs=described,
+        also=tuple(also),
     )
 
 

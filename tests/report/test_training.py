@@ -93,3 +93,26 @@ def test_what_was_watched_and_how_far_the_model_went_stand_below_the_loss(made: 
     assert (loss.best, kl.train, kl.dev) == (((1, 30, 1.75),), ((1, 20, 0.0), (1, 30, 0.125)), ())
     assert (watched.train, watched.dev, watched.best) == ((), ((1, 20, 0.25), (1, 30, 0.5)), ((1, 30, 0.5),))
     assert "exact_match (watched)" in render_page(told)
+
+
+def test_a_step_that_several_recipes_share_is_drawn_once_with_what_is_said_of_it(made: ModuleType) -> None:
+    evidence = made.go()
+    tuned = [one for one in evidence.memberships if one.kind == "tune"]
+    others = [replace(one, system="sft, dpo", part="step 1 of 2 (warm-up)") for one in tuned]
+    said = [
+        InsightRow(
+            experiment=evidence.experiment.name,
+            kind="fitting",
+            content={"stage": tuned[0].stage_key, "system": system, "sentence": f"{system} overfits.", "advice": "-"},
+        )
+        for system in (tuned[0].system, "sft, dpo, step 1")
+    ]
+    (alone,) = training_charts(evidence)
+    shared = replace(evidence, memberships=(*evidence.memberships, *others), insights=tuple(said))
+    (chart,) = training_charts(shared)
+    assert (chart.system, chart.also) == (alone.system, ("sft, dpo, step 1 of 2 (warm-up)",))
+    assert len(chart.runs) == len(alone.runs)
+    assert [run.fitting for run in chart.runs if run.fitting] == [f"{tuned[0].system} overfits."]
+    page = render_page(shared)
+    assert page.count("The same training is that of sft, dpo, step 1 of 2 (warm-up).") == 1
+    assert "The same training is" not in render_page(evidence)

@@ -58,7 +58,7 @@ ADAPTERS: tuple[Adapter, ...] = (
     MAM(),
     UniPELT(),
     # Any other method of peft, declared without importing it.
-    PEFT({"peft_type": "LOHA", "r": 16, "alpha": 32, "target_modules": "all-linear"}),
+    PEFT({"peft_type": "VERA", "r": 64, "target_modules": "all-linear"}),
 )
 
 

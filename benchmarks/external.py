@@ -21,6 +21,7 @@ from harness.runner.progress import SilentProgress
 from harness.samples import Answer, Decoding, Example, Sample
 from harness.stats.binary import wilson_interval
 from harness.tuning.external.environment import TUNERS
+from harness.tuning.rows import draw
 from harness.tuning.sft import fit
 from tasks.home_commands import HomeCommands
 
@@ -54,22 +55,22 @@ class Outcome:
 def main() -> int:
     options = _options()
     asked = _TASK.samples(Split.DEV)[: options.asked]
-    recipe = SFT(adapter=LoRA(rank=16), epochs=1, batch_size=8, learning_rate=2e-3, evaluate_on=_DEV_EXAMPLES)
+    recipe = SFT(adapter=LoRA(rank=16), epochs=1, batch_size=8, learning_rate=2e-3)
     steps = -(-options.examples // recipe.batch_size)
     # Evaluations cost as much as training where there are ten: two choose a checkpoint as well.
-    recipe = replace(recipe, limit=options.examples, evaluate_every=-(-steps // 2))
+    recipe = replace(recipe, evaluate_every=-(-steps // 2))
     found: list[Outcome] = []
     backends: tuple[Backend | None, ...] = () if options.unmeasured else (None, "llamafactory", "axolotl")
     for backend in backends:
         try:
-            found.append(_measure(replace(recipe, backend=backend), asked))
+            found.append(_measure(replace(recipe, backend=backend), options.examples, asked))
         except MissingPackage as missing:
             sys.stdout.write(f"skipped: {missing}\n")
             continue
         sys.stdout.write(f"{found[-1].row()}\n")
         sys.stdout.flush()
     if not options.dry:
-        PAGE.write_text(_page(found, recipe), encoding="utf-8")
+        PAGE.write_text(_page(found, recipe, options.examples), encoding="utf-8")
         sys.stdout.write(f"wrote {PAGE}\n")
     return 0
 
@@ -77,26 +78,26 @@ def main() -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.external", description=__doc__)
     parser.add_argument("--examples", type=int, default=200, help="train examples (200)")
-    parser.add_argument("--asked", type=int, default=100, help="DEV samples that are asked afterwards (100)")
+    parser.add_argument(
+        "--asked", type=int, default=48, help="DEV samples that are asked afterwards (48, which is all)"
+    )
     parser.add_argument("--unmeasured", action="store_true", help="write the page without its table")
     parser.add_argument("--dry", action="store_true", help="print the rows and write nothing")
     return parser.parse_args()
 
 
-def _measure(recipe: SFT, asked: Sequence[Sample]) -> Outcome:
+def _measure(recipe: SFT, count: int, asked: Sequence[Sample]) -> Outcome:
     prompter = _PROMPT.bind(_TASK)
-
-    def examples(split: Split) -> tuple[Example, ...]:
-        samples = _TASK.samples(split)
-        return tuple(Example(id=one.id, prompt=prompter(one), answer=one.reference) for one in samples)
-
+    samples = _TASK.samples(Split.TRAIN)
+    examples = [Example(id=one.id, prompt=prompter(one), answer=one.reference) for one in samples]
+    drawn = draw(examples, count + _DEV_EXAMPLES, seed=1)
     with tempfile.TemporaryDirectory() as folder:
         job = TuneJob(
             recipe=recipe,
             model=_MODEL,
-            train=examples(Split.TRAIN),
+            train=tuple(drawn[:count]),
             # The samples that are asked afterwards choose no checkpoint.
-            dev=examples(Split.DEV)[len(asked) :],
+            dev=tuple(drawn[count:]),
             seed=1,
             folder=Path(folder),
         )
@@ -128,14 +129,14 @@ def _right(engine: LocalEngine, result: TuneResult, asked: Sequence[Sample]) -> 
     return round(right)
 
 
-def _page(found: Sequence[Outcome], recipe: SFT) -> str:
+def _page(found: Sequence[Outcome], recipe: SFT, count: int) -> str:
     text = _TEXT.read_text(encoding="utf-8")
     if not found:
         return text.replace("{{said}}", "Not measured yet.").replace("{{table}}", "| trainer |\n|---|")
     head = "| trainer | seconds | first loss | last loss | best dev loss | exact match on DEV, 95 % interval |"
     table = "\n".join([head, "|---|---|---|---|---|---|", *(outcome.row() for outcome in found)])
     said = (
-        f"`{recipe.name}` on home commands with smollm2-135m-instruct: the same {recipe.limit} examples, batch size, "
+        f"`{recipe.name}` on home commands with smollm2-135m-instruct: the same {count} examples, batch size, "
         f"steps, rate and schedule, seed 1; {found[0].asked} DEV samples asked, which chose no checkpoint."
     )
     return text.replace("{{said}}", said).replace("{{table}}", table)

@@ -101,6 +101,18 @@ def test_the_settings_are_those_of_the_recipe_and_the_rows_the_served_tokens(
         assert set(rows[0]) == {"input_ids", "labels", "attention_mask"}
 
 
+def test_bfloat16_on_a_cpu_is_not_asked_of_axolotl_which_refuses_it(job: Jobs, heard, replayed, tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    replayed("axolotl", before=f"shutil.copytree(Path(sys.argv[2]).parent, {str(kept)!r}, symlinks=True)")
+    made = job(replace(RECIPE, backend="axolotl"))
+    result = fit(replace(made, model=replace(made.model, dtype="bfloat16")), progress=heard)
+
+    assert yaml.safe_load((kept / "train.yaml").read_text())["bf16"] is False
+    status, detail = found(result)["recipe as declared"]
+    assert status == "warning"
+    assert detail.endswith("products in bfloat16 (on a CPU it computes in float32)")
+
+
 def test_the_model_folder_is_written_for_older_versions_of_transformers(
     job: Jobs, heard, replayed, tmp_path: Path, tiny
 ) -> None:

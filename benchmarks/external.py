@@ -63,14 +63,14 @@ def main() -> int:
     backends: tuple[Backend | None, ...] = () if options.unmeasured else (None, "llamafactory", "axolotl")
     for backend in backends:
         try:
-            found.append(_measure(replace(recipe, backend=backend), options.examples, asked))
+            found.append(_measure(replace(recipe, backend=backend), options, asked))
         except MissingPackage as missing:
             sys.stdout.write(f"skipped: {missing}\n")
             continue
         sys.stdout.write(f"{found[-1].row()}\n")
         sys.stdout.flush()
     if not options.dry:
-        PAGE.write_text(_page(found, recipe, options.examples), encoding="utf-8")
+        PAGE.write_text(_page(found, recipe, options), encoding="utf-8")
         sys.stdout.write(f"wrote {PAGE}\n")
     return 0
 
@@ -81,24 +81,25 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--asked", type=int, default=48, help="DEV samples that are asked afterwards (48, which is all)"
     )
+    parser.add_argument("--seed", type=int, default=1, help="of training; the examples stay the same (1)")
     parser.add_argument("--unmeasured", action="store_true", help="write the page without its table")
     parser.add_argument("--dry", action="store_true", help="print the rows and write nothing")
     return parser.parse_args()
 
 
-def _measure(recipe: SFT, count: int, asked: Sequence[Sample]) -> Outcome:
+def _measure(recipe: SFT, options: argparse.Namespace, asked: Sequence[Sample]) -> Outcome:
     prompter = _PROMPT.bind(_TASK)
     samples = _TASK.samples(Split.TRAIN)
     examples = [Example(id=one.id, prompt=prompter(one), answer=one.reference) for one in samples]
-    drawn = draw(examples, count + _DEV_EXAMPLES, seed=1)
+    drawn = draw(examples, options.examples + _DEV_EXAMPLES, seed=1)
     with tempfile.TemporaryDirectory() as folder:
         job = TuneJob(
             recipe=recipe,
             model=_MODEL,
-            train=tuple(drawn[:count]),
+            train=tuple(drawn[: options.examples]),
             # The samples that are asked afterwards choose no checkpoint.
-            dev=tuple(drawn[count:]),
-            seed=1,
+            dev=tuple(drawn[options.examples :]),
+            seed=options.seed,
             folder=Path(folder),
         )
         began = time.perf_counter()
@@ -129,15 +130,16 @@ def _right(engine: LocalEngine, result: TuneResult, asked: Sequence[Sample]) -> 
     return round(right)
 
 
-def _page(found: Sequence[Outcome], recipe: SFT, count: int) -> str:
+def _page(found: Sequence[Outcome], recipe: SFT, options: argparse.Namespace) -> str:
     text = _TEXT.read_text(encoding="utf-8")
     if not found:
         return text.replace("{{said}}", "Not measured yet.").replace("{{table}}", "| trainer |\n|---|")
     head = "| trainer | seconds | first loss | last loss | best dev loss | exact match on DEV, 95 % interval |"
     table = "\n".join([head, "|---|---|---|---|---|---|", *(outcome.row() for outcome in found)])
     said = (
-        f"`{recipe.name}` on home commands with smollm2-135m-instruct: the same {count} examples, batch size, "
-        f"steps, rate and schedule, seed 1; {found[0].asked} DEV samples asked, which chose no checkpoint."
+        f"`{recipe.name}` on home commands with smollm2-135m-instruct: the same {options.examples} examples, batch "
+        f"size, steps, rate and schedule, seed {options.seed}; {found[0].asked} DEV samples asked, which chose no "
+        "checkpoint."
     )
     return text.replace("{{said}}", said).replace("{{table}}", table)
 

@@ -3,15 +3,17 @@
 from collections.abc import Iterator, Mapping
 
 from harness.insights.estimate import Estimate
-from harness.insights.situation import Content, Situation, moved_by
+from harness.insights.situation import Content, Situation, moved_by, number
 from harness.stats.wording import mean_text
+
+_ROUNDING = 1e-9
 
 
 def gentler(situation: Situation) -> Iterator[str]:
     """Yield, for each guard that is not kept, the recipe that harms it least among those as good on DEV.
 
-    As good: its mean on DEV lies inside the chosen one's interval, or beyond it. Less: the whole interval of what it
-    did to the guard lies on the better side of the chosen one's.
+    As good: of shares, its mean on DEV is worse by one sample at most; of other metrics, by nothing. Less: the whole
+    interval of what it did to the guard lies on the better side of the chosen one's.
     """
     race = situation.insight("ladder")
     rungs = _parts(race, "rungs") if race is not None else []
@@ -42,7 +44,9 @@ def _as_good(race: Content, rung: Content, chosen: Content) -> bool:
     own, best = moved_by(rung, "mean"), moved_by(chosen, "mean")
     if own is None or best is None:
         return False
-    return own.value >= best.low if race.get("better") == "higher" else own.value <= best.high
+    short = best.value - own.value if race.get("better") == "higher" else own.value - best.value
+    sample = 1 / max(1.0, number(race, "samples", missing=1.0)) if race.get("unit") == "%" else 0.0
+    return short <= sample + _ROUNDING
 
 
 def _harm(rung: Content, guard: str) -> Estimate | None:

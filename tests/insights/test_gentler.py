@@ -26,7 +26,7 @@ def failed() -> Finding:
 
 
 def said(*rungs: dict[str, object], finding: Finding | None = None) -> list[str]:
-    race = {"metric": "tone", "better": "higher", "unit": "%", "rungs": list(rungs)}
+    race = {"metric": "tone", "better": "higher", "unit": "%", "samples": 10, "rungs": list(rungs)}
     return list(
         gentler(Situation(verdict="NO_GO", baseline="b", findings=[finding or failed()], insights={"ladder": [race]}))
     )
@@ -34,10 +34,10 @@ def said(*rungs: dict[str, object], finding: Finding | None = None) -> list[str]
 
 def test_the_recipe_that_harms_least_among_the_as_good_is_named_with_both_numbers() -> None:
     found = said(
-        rung("sft", 1.0, 120.0, chosen=True), rung("orpo", 0.95, 30.0), rung("dpo", 0.92, 6.0), rung("ipo", 0.3, 1.0)
+        rung("sft", 1.0, 120.0, chosen=True), rung("orpo", 0.95, 30.0), rung("dpo", 0.90, 6.0), rung("ipo", 0.89, 1.0)
     )
     assert found == [
-        "Try dpo in place of sft: on DEV its tone is 92.0 % [82.0, 100.0] beside 100.0 % [90.0, 100.0], and it moves "
+        "Try dpo in place of sft: on DEV its tone is 90.0 % [80.0, 100.0] beside 100.0 % [90.0, 100.0], and it moves "
         "story: perplexity by +6.00 [+5.88, +6.12] in place of +120.0 [+117.6, +122.4]."
     ]
 
@@ -46,7 +46,7 @@ def test_the_recipe_that_harms_least_among_the_as_good_is_named_with_both_number
     "rungs",
     [
         (rung("sft", 1.0, 120.0, chosen=True),),
-        (rung("sft", 1.0, 120.0, chosen=True), rung("worse", 0.5, 6.0)),
+        (rung("sft", 1.0, 120.0, chosen=True), rung("two samples worse", 0.8, 6.0)),
         (rung("sft", 1.0, 120.0, chosen=True), rung("as harmful", 1.0, 119.0)),
         (rung("sft", 1.0, 120.0), rung("dpo", 1.0, 6.0)),
     ],

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from harness.data.preferences import read_pairs, read_votes
 from harness.fingerprint import fingerprint
 from harness.plan.contents import Contents, model_key
 from harness.protocols import Recipe, Task
@@ -127,6 +128,14 @@ def _key(contents: Contents, system: System, step: TuneStep) -> str:
     return fingerprint([*plain, *_beyond(contents, system, step)])
 
 
+def _read(recipe: Recipe) -> None:
+    """Raise InvalidData for a row that cannot be learned from: it is to be told before anything is measured."""
+    for name, reader in (("pairs", read_pairs), ("votes", read_votes)):
+        path = getattr(recipe, name, None)
+        if path is not None:
+            reader(path)
+
+
 def _beyond(contents: Contents, system: System, step: TuneStep) -> list[object]:
     """Return what a step reads besides its task's examples; nothing of it was known to the first recipes' keys."""
     found: list[object] = []
@@ -136,6 +145,7 @@ def _beyond(contents: Contents, system: System, step: TuneStep) -> list[object]:
         found.append(["reward", step.reward.key])
     if hasattr(step.recipe, "content_key"):  # it learns from preferences: a file of them, or the task's own
         file = step.recipe.content_key()
+        _read(step.recipe)
         own = [contents.of_rejected(step.task, split) for split in (Split.TRAIN, Split.DEV)] if file is None else []
         found.append(["preferences", file, own])
     for task, ratio in replayed(step.recipe):

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from harness import GRPO, ExactMatch, Experiment, Gain, Guard, JudgeGrade, Message, Sample, Split, Steps, ZeroShot
+from harness import DPO, GRPO, ExactMatch, Experiment, Gain, Guard, JudgeGrade, Message, Sample, Split, Steps, ZeroShot
 from harness.engine.scripted import Scripted, ScriptedTuning
+from harness.errors import InvalidData
 from harness.plan import Plan
 
 
@@ -174,3 +175,11 @@ def test_other_weights_of_a_judge_in_the_same_folder_train_anew(tiny_model: Path
     with (judge / "model.safetensors").open("ab") as weights:
         weights.write(b"other")
     assert keys(JudgeGrade(str(judge))) != before
+
+
+def test_a_damaged_row_of_a_pair_file_is_told_before_anything_runs(tmp_path: Path) -> None:
+    file = tmp_path / "pairs.jsonl"
+    file.write_text('{"prompt": "a", "chosen": "b", "rejected": "c"}\n{"prompt": "d", "chosen": "e"}\n')
+
+    with pytest.raises(InvalidData, match=r"pairs\.jsonl, row 2.*rejected"):
+        plan(DPO(pairs=file)).known_stages()

@@ -1,148 +1,30 @@
 """Decide whether to fine-tune a language model: baselines first, a locked holdout, a verdict with its evidence.
 
-What an experiment file may import. Importing this package loads no torch, transformers or duckdb.
+Importing this package loads nothing else, since pytest does so in every project of an environment: the names of
+`harness.interface` are looked up when they are first used. None of them loads torch, transformers or duckdb.
 """
 
-from harness.criteria import AtLeast, AtMost, BreakEven, Gain, Guard, NoWorse
-from harness.data.dataset_task import DatasetTask
-from harness.data.lm_eval_task import LmEvalTask
-from harness.data.text_task import TextTask
-from harness.errors import (
-    HarnessError,
-    Incomparable,
-    InvalidData,
-    InvalidEvidence,
-    InvalidExperiment,
-    MissingPackage,
-    NotFingerprintable,
-    StageFailed,
-)
-from harness.experiment import Experiment
-from harness.metrics import (
-    Accuracy,
-    BERTScore,
-    ExactMatch,
-    HFMetric,
-    JsonFields,
-    Latency,
-    MacroF1,
-    Numeric,
-    Perplexity,
-    Preference,
-    Regex,
-    SafetyRules,
-    TokensIn,
-    TokensOut,
-)
-from harness.models import Costs, Endpoint, Model
-from harness.prompting import RAG, FewShot, ZeroShot
-from harness.recipes import (
-    DPO,
-    EWC,
-    GRPO,
-    IA3,
-    KTO,
-    MAM,
-    ORPO,
-    PEFT,
-    PPO,
-    RLOO,
-    SFT,
-    AdaLoRA,
-    BitFit,
-    Bottleneck,
-    DoRA,
-    Full,
-    Grader,
-    JudgeGrade,
-    LoRA,
-    PrefixTuning,
-    PromptTuning,
-    PTuning,
-    PTuningV2,
-    QLoRA,
-    RewardModel,
-    Steps,
-    UniPELT,
-    Weighted,
-)
-from harness.samples import Answer, Message, Passage, Sample, Sampling, Score, Split
-from harness.verdicts import Inconclusive, NoGo
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "DPO",
-    "EWC",
-    "GRPO",
-    "IA3",
-    "KTO",
-    "MAM",
-    "ORPO",
-    "PEFT",
-    "PPO",
-    "RAG",
-    "RLOO",
-    "SFT",
-    "Accuracy",
-    "AdaLoRA",
-    "Answer",
-    "AtLeast",
-    "AtMost",
-    "BERTScore",
-    "BitFit",
-    "Bottleneck",
-    "BreakEven",
-    "Costs",
-    "DatasetTask",
-    "DoRA",
-    "Endpoint",
-    "ExactMatch",
-    "Experiment",
-    "FewShot",
-    "Full",
-    "Gain",
-    "Grader",
-    "Guard",
-    "HFMetric",
-    "HarnessError",
-    "Incomparable",
-    "Inconclusive",
-    "InvalidData",
-    "InvalidEvidence",
-    "InvalidExperiment",
-    "JsonFields",
-    "JudgeGrade",
-    "Latency",
-    "LmEvalTask",
-    "LoRA",
-    "MacroF1",
-    "Message",
-    "MissingPackage",
-    "Model",
-    "NoGo",
-    "NoWorse",
-    "NotFingerprintable",
-    "Numeric",
-    "PTuning",
-    "PTuningV2",
-    "Passage",
-    "Perplexity",
-    "Preference",
-    "PrefixTuning",
-    "PromptTuning",
-    "QLoRA",
-    "Regex",
-    "RewardModel",
-    "SafetyRules",
-    "Sample",
-    "Sampling",
-    "Score",
-    "Split",
-    "StageFailed",
-    "Steps",
-    "TextTask",
-    "TokensIn",
-    "TokensOut",
-    "UniPELT",
-    "Weighted",
-    "ZeroShot",
-]
+if TYPE_CHECKING:
+    from harness.interface import *  # noqa: F403 - each name is listed there
+
+
+def __getattr__(name: str) -> object:
+    """Return a public name, or a module of the package that the public names have loaded.
+
+    Raises AttributeError if there is neither.
+    """
+    if name.startswith("__") and name != "__all__":
+        raise AttributeError(f"module 'harness' has no attribute {name!r}")
+    interface = import_module("harness.interface")
+    if name == "__all__" or name in interface.__all__:
+        return globals().setdefault(name, getattr(interface, name))
+    if name in globals():
+        return globals()[name]
+    raise AttributeError(f"module 'harness' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *import_module("harness.interface").__all__})

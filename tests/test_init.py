@@ -99,6 +99,20 @@ def test_all_names_the_whole_interface_and_each_is_there():
     assert [name for name in NAMES if not hasattr(harness, name)] == []
 
 
+def test_the_package_itself_loads_nothing_and_still_has_every_name(tmp_path):
+    code = (
+        "import sys, harness; before = {name.split('.')[0] for name in sys.modules} & {'numpy', 'pydantic', 'yaml'};"
+        "from harness import *; print(sorted(before), Experiment.__name__, 'SFT' in dir(harness), harness.metrics.__name__)"
+    )
+
+    assert python(code, folder=tmp_path) == "[] Experiment True harness.metrics"
+
+
+def test_a_name_that_is_not_there_is_pythons_own_error():
+    with pytest.raises(AttributeError, match="module 'harness' has no attribute 'Experimnt'"):
+        _ = harness.Experimnt  # type: ignore[attr-defined]
+
+
 def test_no_go_is_no_error():
     assert not issubclass(harness.NoGo, harness.HarnessError)
     assert not issubclass(harness.Inconclusive, harness.HarnessError)

@@ -13,7 +13,7 @@ from harness.stats.wording import FRACTION, confidence
 from harness.system_scores import SystemScores, group_codes, require_same_samples
 
 DEFAULT_LEVEL = 0.95
-_ONE_SEED = "one seed: training variance was not measured"
+ONE_SEED = "one seed: training variance was not measured"
 
 
 @runtime_checkable
@@ -92,7 +92,7 @@ def compare(
         own = tuple(mean_of(side, seed=bootstrap_seed, level=level) for side in (old, new))
         difference = difference_of(new, old, seed=bootstrap_seed, level=level)
     seeds = len(tuned.scores)
-    notes = difference.notes if seeds > 1 else (*difference.notes, _ONE_SEED)
+    notes = difference.notes if seeds > 1 else (*difference.notes, ONE_SEED)
     return _comparison(metric, split, (baseline, tuned), own, difference, notes=notes, unit=unit, level=level)
 
 
@@ -176,4 +176,4 @@ def _corpus(metric: CorpusMetric, system: SystemScores, unit: str) -> Corpus:
     return Corpus(name=metric.name, statistic=metric.statistic, details=details, scores=_plain(system, unit))
 
 
-__all__ = ["DEFAULT_LEVEL", "Comparison", "HasUnit", "SystemScores", "compare", "standing"]
+__all__ = ["DEFAULT_LEVEL", "ONE_SEED", "Comparison", "HasUnit", "SystemScores", "compare", "standing"]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from types import MappingProxyType
 
-from harness.compare import Comparison
+from harness.compare import ONE_SEED, Comparison
 from harness.criteria import AtLeast, AtMost, BreakEven, Criterion, Finding, Gain, Guard, NoWorse
 from harness.errors import Incomparable, InvalidExperiment
 from harness.protocols import Named
@@ -43,7 +43,8 @@ def decide(
     No correction for their number is due, since all must hold (an intersection-union test). Nothing is judged on
     evidence that a check calls invalid. post_hoc: the rule changed after the holdout was opened, so that it may have
     been fitted to what was seen; it can still fail, but not give GO. noise: what each metric moves by without a change
-    (score units); a gain of that size is open, whatever its interval says.
+    (score units); a gain of that size is open, whatever its interval says. The reason says so where one training stands
+    for the recipe.
 
     Raises Incomparable where a criterion's comparison is missing, InvalidExperiment where there is no criterion.
     """
@@ -55,6 +56,7 @@ def decide(
         raise InvalidExperiment("go_if is empty, so anything would be GO; add a criterion, such as Gain(metric, 0.02)")
     findings = tuple(_above_noise(rule, rule.judge(comparisons), noise) for rule in (*criteria, *guards))
     verdict, reason = _weigh(findings)
+    reason += _unmeasured(comparisons)
     if post_hoc and verdict is Verdict.GO:
         verdict = Verdict.INCONCLUSIVE
         reason = (
@@ -119,6 +121,12 @@ def _weigh(findings: Sequence[Finding]) -> tuple[Verdict, str]:
         hardest = max(still_open, key=lambda finding: finding.needed_samples or float("inf"))
         return Verdict.INCONCLUSIVE, hardest.sentence + _others(still_open, "is open", "are open")
     return Verdict.GO, f"{findings[0].sentence}{_others(findings, 'is met', 'are met')}"
+
+
+def _unmeasured(comparisons: Sequence[Comparison]) -> str:
+    """Return, as the end of a reason, that luck in training was not measured: every comparison is of one training."""
+    one = bool(comparisons) and all(comparison.seeds == 1 for comparison in comparisons)
+    return f" {ONE_SEED.capitalize()}." if one else ""
 
 
 def _others(findings: Sequence[Finding], singular: str, plural: str) -> str:

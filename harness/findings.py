@@ -8,7 +8,7 @@ from typing import Literal
 from harness.compare import DEFAULT_LEVEL, Comparison
 from harness.protocols import Direction
 from harness.stats.power import needed_samples, needed_seeds
-from harness.stats.wording import amount, confidence, count, difference_text, mean_text, rounded
+from harness.stats.wording import about, amount, confidence, count, difference_text, mean_text, rounded, span
 
 Status = Literal["met", "failed", "open"]
 Side = Literal["above", "below"]
@@ -95,7 +95,7 @@ def about_break_even(comparison: Comparison, requests: float) -> Finding:
     """Return the finding that training has paid for itself within `requests`: the whole interval lies there."""
     c = comparison
     demand = f"payback within {amount(requests, unit='requests')}"
-    shown = mean_text(c.tuned_mean, c.tuned_low, c.tuned_high, unit="requests")
+    shown = f"about {about(c.tuned_mean)} requests{span(about(c.tuned_low), about(c.tuned_high))}"
     said = (
         f"Training has paid for itself after {shown}." if c.tuned_mean < math.inf else "Training never pays for itself."
     )

@@ -234,7 +234,7 @@ def test_payback_is_said_with_its_doubt() -> None:
         high=20_000.0,
         threshold=50_000,
         sentence=(
-            "Training has paid for itself after 12,000 requests [8,000, 20,000]. "
+            "Training has paid for itself after about 12,000 requests [8,000; 20,000]. "
             "The whole 95 % interval shows payback within 50,000 requests."
         ),
         good_side="below",

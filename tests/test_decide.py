@@ -216,7 +216,10 @@ def test_a_gain_within_the_noise_of_measuring_is_open() -> None:
     noisy = decide(criteria, (), [comparison], (FINE,), post_hoc=False, noise={"right": 0.0512345})
 
     assert (quiet.verdict, noisy.verdict) == (Verdict.GO, Verdict.INCONCLUSIVE)
-    assert noisy.reason.endswith("But asking the same system again moves right by up to 5.1 pts: it may be noise.")
+    assert noisy.reason.endswith(
+        "But asking the same system again moves right by up to 5.1 pts: it may be noise. "
+        "One seed: training variance was not measured."
+    )
 
 
 def test_noise_is_no_excuse_for_a_guard_or_a_loss() -> None:
@@ -226,3 +229,16 @@ def test_noise_is_no_excuse_for_a_guard_or_a_loss() -> None:
     decision = decide([NoWorse(Right(), 0.01)], (), [comparison], (FINE,), post_hoc=False, noise={"right": 0.5})
 
     assert decision.verdict is Verdict.NO_GO
+
+
+@pytest.mark.parametrize(("before", "after"), [(0.3, 0.8), (0.8, 0.3), (0.5, 0.5)])
+def test_a_verdict_on_one_training_says_that_luck_in_training_was_not_measured(before: float, after: float) -> None:
+    luck = np.random.default_rng(2).random(300)
+    said = {}
+    for seeds in (1, 2):
+        tuned = scored("new", np.tile(luck < after, (seeds, 1)))
+        pair = compare(Right(), split="holdout", baseline=scored("old", luck < before), tuned=tuned)
+        said[seeds] = decide([Gain(Right(), at_least=0.05)], (), [pair], (FINE,), post_hoc=False).reason
+
+    assert said[1].endswith(" One seed: training variance was not measured.")
+    assert "training variance" not in said[2]

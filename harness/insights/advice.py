@@ -4,10 +4,10 @@ import math
 from collections.abc import Iterator
 
 from harness.findings import Finding
-from harness.insights.estimate import Estimate, about, span
+from harness.insights.estimate import Estimate
 from harness.insights.gentler import gentler
 from harness.insights.situation import Content, Moved, Situation, counted, moved_by, number
-from harness.stats.wording import amount, change, count, difference_text, mean_text
+from harness.stats.wording import about, amount, change, count, difference_text, mean_text, span
 
 _HURTS = 0.05  # of a q-value
 _NAMED_SLICES = 2

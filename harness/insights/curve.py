@@ -7,12 +7,12 @@ from typing import Literal
 
 from harness.compare import DEFAULT_LEVEL, Comparison, SystemScores, compare, standing
 from harness.errors import Incomparable
-from harness.insights.estimate import Estimate, about, span
+from harness.insights.estimate import Estimate
 from harness.insights.forecast import HORIZON, CurveDrawn, Forecast, forecast
 from harness.insights.resampling import clusters_of, resampled
 from harness.protocols import Direction, JudgedMetric, Named, PairMetric
 from harness.samples import Split
-from harness.stats.wording import FRACTION, change, confidence, count, mean_text, rounded
+from harness.stats.wording import FRACTION, about, change, confidence, count, mean_text, rounded, span
 
 
 @dataclass(frozen=True, eq=False)

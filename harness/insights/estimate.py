@@ -1,6 +1,5 @@
 """A number with its interval, as every insight holds it."""
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,14 +36,3 @@ def outlook(value: float, replicates: FloatArray, level: float) -> Estimate:
     """
     low, high = np.quantile(replicates, ((1 - level) / 2, (1 + level) / 2), method="inverted_cdf")
     return Estimate(value, min(float(low), value), max(float(high), value))
-
-
-def span(low: str, high: str) -> str:
-    """Return " [450; 900]", or nothing where both ends read the same."""
-    return "" if low == high else f" [{low}; {high}]"
-
-
-def about(number: float) -> str:
-    """Return a count in two significant digits, such as "640" or "12,000"; 1 at least."""
-    number = max(number, 1.0)
-    return f"{round(number, min(0, 1 - math.floor(math.log10(number)))):,.0f}"

@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from harness.compare import DEFAULT_LEVEL, Comparison, compare
-from harness.insights.estimate import Estimate, about, span
+from harness.insights.estimate import Estimate
 from harness.insights.pricing import Currency, Priced, Requests, basis_of, missing_prices, priced
 from harness.protocols import Direction
 from harness.samples import Split
-from harness.stats.wording import confidence, mean_text, rounded
+from harness.stats.wording import about, confidence, mean_text, rounded, span
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

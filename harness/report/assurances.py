@@ -31,6 +31,7 @@ def assurances(evidence: Evidence) -> tuple[Assurance, ...]:
         _checks(evidence),
         _look(stored.get("ledger")),
         _noise(evidence, stored["noise"]),
+        _trainings(evidence),
         _size(stored.get("evidence")),
     )
     return tuple(line for line in found if line is not None)
@@ -96,6 +97,17 @@ def _noise(evidence: Evidence, floors: list[Any]) -> Assurance | None:
         else "asking again changed no score.",
         target="trust",
         link="Noise",
+    )
+
+
+def _trainings(evidence: Evidence) -> Assurance | None:
+    row = primary_comparison(evidence)
+    if row is None or row.seeds > 1:
+        return None
+    return Assurance(
+        status="warning",
+        title="Training variance was not measured:",
+        text="one seed stands for the recipe; seeds=(0, 1, 2) trains it three times.",
     )
 
 

@@ -40,6 +40,7 @@ def verdict_entry(evidence: Evidence) -> Entry:
             "low": finite(row.low),
             "high": finite(row.high),
             "samples": row.samples,
+            "seeds": row.seeds,
         },
         "report": f"{evidence.experiment.name}.html",
         "advice": list(paragraph(evidence)),

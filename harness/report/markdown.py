@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from harness.compare import ONE_SEED
 from harness.report.brief import Entry, checks_text
 
 _MARKS = {"GO": "✅ GO", "NO_GO": "⛔ NO-GO", "INCONCLUSIVE": "❔ INCONCLUSIVE", "INVALID": "⚠️ INVALID"}
@@ -21,11 +22,16 @@ def render_summary(entries: Sequence[Entry]) -> str:
     lines += ["| verdict | experiment | difference | advice |", "| --- | --- | --- | --- |"]
     for entry in entries:
         link = f"[{escaped(entry['experiment'])}]({_address(entry['report'])})"
-        cells = (_mark(entry), link, escaped(entry["gain"] or "nothing was compared"), escaped(entry["advice"][0]))
+        cells = (_mark(entry), link, escaped(_difference(entry)), escaped(entry["advice"][0]))
         lines.append(f"| {' | '.join(cells)} |")
     for entry in entries:
         lines += ["", *_details(entry)]
     return "\n".join([*lines, ""])
+
+
+def _difference(entry: Entry) -> str:
+    one = entry["primary"] is not None and entry["primary"]["seeds"] == 1
+    return (entry["gain"] or "nothing was compared") + (f"; {ONE_SEED}" if one else "")
 
 
 def escaped(text: object) -> str:
@@ -44,7 +50,7 @@ def _in_html(text: object) -> str:
 
 def _details(entry: Entry) -> list[str]:
     lines = [f"<details><summary>{_mark(entry)} {_in_html(entry['experiment'])}</summary>", ""]
-    lines += [escaped(entry["question"]), "", escaped(" ".join(entry["advice"])), ""]
+    lines += [escaped(entry["question"]), "", escaped(entry["reason"]), "", escaped(" ".join(entry["advice"])), ""]
     if entry["findings"]:
         lines += ["| criterion | status | finding |", "| --- | --- | --- |"]
         lines += [_finding(found) for found in entry["findings"]]

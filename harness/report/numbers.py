@@ -7,6 +7,7 @@ from datetime import datetime
 from harness.report.reading import declaration, directions, findings, finite
 from harness.stats.wording import (
     FRACTION,
+    about,
     amount,
     change,
     confidence,
@@ -15,6 +16,7 @@ from harness.stats.wording import (
     mean_text,
     p_text,
     rounded,
+    span,
 )
 from harness.store.rows import Evidence
 
@@ -108,9 +110,8 @@ def reach(found: Mapping[str, float | None] | None) -> str:
         return UNKNOWN
     value, low, high = found["value"], found["low"], found["high"]
     if value is None:
-        return "not in reach" if low is None else f"not in reach (at best {low:,.0f})"
-    ends = f"{UNKNOWN if low is None else f'{low:,.0f}'}, {'∞' if high is None else f'{high:,.0f}'}"
-    return f"{value:,.0f} [{ends}]"
+        return "not in reach" if low is None else f"not in reach (at best {about(low)})"
+    return about(value) + span(UNKNOWN if low is None else about(low), "∞" if high is None else about(high))
 
 
 def p_or_unknown(value: float | None) -> str:

@@ -46,6 +46,19 @@ def change(value: float, *, unit: str, sign: bool = True) -> str:
     return f"{text}{_suffix(_points(unit))}"
 
 
+def about(number: float) -> str:
+    """Return a count in two significant digits, such as "640" or "12,000"; 1 at least; "∞" where it has no end."""
+    if math.isinf(number):
+        return "∞"
+    number = max(number, 1.0)
+    return f"{round(number, min(0, 1 - math.floor(math.log10(number)))):,.0f}"
+
+
+def span(low: str, high: str) -> str:
+    """Return " [450; 900]", or nothing where both ends read the same."""
+    return "" if low == high else f" [{low}; {high}]"
+
+
 def p_text(p_value: float) -> str:
     """Return "p = 0.012", "p < 0.001" or "p = 1"."""
     if p_value < 0.001:

@@ -25,6 +25,7 @@ def test_the_entry_of_verdicts_json(made: ModuleType) -> None:
             "low": -0.4 - 0.07,
             "high": -0.4 + 0.07,
             "samples": 24,
+            "seeds": 3,
         },
         "report": "home_commands.html",
         "advice": [

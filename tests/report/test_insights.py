@@ -58,9 +58,9 @@ def test_without_insights_there_is_none_of_it(made: ModuleType) -> None:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("curve", "Examples to match few-shot-8 122 [90, 160] Examples to reach the margin 145 [110, ∞]"),
+        ("curve", "Examples to match few-shot-8 120 [90; 160] Examples to reach the margin 140 [110; ∞]"),
         ("curve", "Fit: power law, score = 0.93 − 5.2 × examples^−0.55"),
-        ("break_even", "Saved in 1,000 requests 0.0410 Requests until payback 5,854 [5,581, 6,154] 95 % interval"),
+        ("break_even", "Saved in 1,000 requests 0.0410 Requests until payback 5,900 [5,600; 6,200] 95 % interval"),
         ("four_way", "-6.0 pts [-11.0, -1.0] beyond their sum: they overlap"),
         ("retention", "84.2 % 83.8 % -0.4 pts [-1.7, +0.9] n = 200 99.5 % [98.0, 101.1]"),
         ("retention", "5.7 [+4.1, +7.4] n = 120 71.4 % [65.7, 77.6] 1 Forgotten"),
@@ -119,7 +119,7 @@ def test_a_slice_is_sure_only_after_the_correction(rich: Evidence) -> None:
         (None, "–"),
         ({"value": None, "low": None, "high": None}, "not in reach"),
         ({"value": None, "low": 1200.0, "high": None}, "not in reach (at best 1,200)"),
-        ({"value": 5854.2, "low": 5581.0, "high": None}, "5,854 [5,581, ∞]"),
+        ({"value": 5854.2, "low": 5581.0, "high": None}, "5,900 [5,600; ∞]"),
     ],
 )
 def test_a_count_may_be_infinite(found: dict[str, float | None] | None, text: str) -> None:

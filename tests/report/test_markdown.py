@@ -67,3 +67,14 @@ def test_every_row_of_a_table_has_as_many_cells_as_its_head(made: ModuleType) ->
 
 def test_no_experiment_is_said() -> None:
     assert render_summary([]) == "# Should we tune?\n\nNothing is measured yet.\n"
+
+
+def test_one_training_is_said_to_be_one(made: ModuleType, rich: Evidence) -> None:
+    one = replace(rich, comparisons=[replace(row, seeds=1) for row in rich.comparisons])
+    said = "; one seed: training variance was not measured |"
+
+    assert [said in render_summary([verdict_entry(found)]) for found in (rich, one, made.stopped())] == [
+        False,
+        True,
+        False,
+    ]

@@ -5,27 +5,13 @@ import io
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+from harness.data.row import DataFile, Note, Row
 from harness.errors import InvalidData, MissingPackage
 
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One row and its place.
-
-    number: counted from 1; in JSONL it is the line, in CSV the record after the header. Blank lines count.
-    """
-
-    source: str
-    number: int
-    values: Mapping[str, object]
-
-    @property
-    def where(self) -> str:
-        return f"{self.source}, row {self.number}"
+__all__ = ["DataFile", "Note", "Row", "read_file", "read_rows"]
 
 
 def read_rows(path: str | Path) -> tuple[Row, ...]:
@@ -34,6 +20,14 @@ def read_rows(path: str | Path) -> tuple[Row, ...]:
     Text is UTF-8, with or without a byte order mark, with any line ends. Blank lines are passed over but counted.
 
     Raises InvalidData naming file, row and position where the file is missing, empty or malformed.
+    """
+    return read_file(path).rows
+
+
+def read_file(path: str | Path) -> DataFile:
+    """Return what `read_rows` does, with the notes on how it was read.
+
+    Raises InvalidData as `read_rows` does.
     """
     path = Path(path)
     reader = _READERS.get(path.suffix.lower())
@@ -44,7 +38,7 @@ def read_rows(path: str | Path) -> tuple[Row, ...]:
     rows = tuple(reader(path))
     if not rows:
         raise InvalidData(f"{path}: the file has no rows; write at least one")
-    return rows
+    return DataFile(rows)
 
 
 def _jsonl(path: Path) -> Iterator[Row]:

@@ -1,0 +1,58 @@
+"""One row of a data file with its place, and what reading the file found."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+NoteKind = Literal["read_as", "encoding", "separator", "header", "place", "whole_numbers", "replaced", "left_out"]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row and its place.
+
+    Attributes:
+        source: The file, as the user named it; of a folder, the file inside it.
+        number: Counted from 1; in JSONL it is the line, in CSV the record after the header. Blank lines count.
+        values: What the row holds, by field.
+        label_names: By field, the names of the classes that its whole numbers stand for: 2 is the third name. Only
+            where the file itself says so, as a Parquet file written by `datasets` does.
+    """
+
+    source: str
+    number: int
+    values: Mapping[str, object]
+    label_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def where(self) -> str:
+        return f"{self.source}, row {self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something that reading a file decided, changed or left out, and that a person may want to check.
+
+    Attributes:
+        source: The file that it is about.
+        kind: What it is about, for code.
+        text: The same for people: one line, without the file's name.
+        count: How many rows or characters it concerns; 0 if it is about the whole file.
+    """
+
+    source: str
+    kind: NoteKind
+    text: str
+    count: int = 0
+
+    @property
+    def line(self) -> str:
+        return f"{self.source}: {self.text}"
+
+
+@dataclass(frozen=True, slots=True)
+class DataFile:
+    """The rows of a file or folder, and the notes on how it was read."""
+
+    rows: tuple[Row, ...]
+    notes: tuple[Note, ...] = ()

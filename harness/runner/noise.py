@@ -189,9 +189,7 @@ def _asked_again(run: Run, system: System, answered: Answered) -> Iterator[_Agai
 
 def _stages(run: Run, system: System, first: Answered, circumstance: _Circumstance) -> tuple[Stage, ...]:
     """Return the stage of the answers, then that of the references' likelihoods where a metric needs them."""
-    return tuple(
-        replace(stage, key=_key(stage, circumstance), kind="noise") for stage in _measured(run, system, first)
-    )
+    return tuple(replace(stage, key=_key(stage, circumstance), kind="noise") for stage in _measured(run, system, first))
 
 
 def _measured(run: Run, system: System, first: Answered) -> list[Stage]:

@@ -122,6 +122,14 @@ class Metric(Named, Protocol):
 
 
 @runtime_checkable
+class JudgesRefusals(Protocol):
+    """Optional member of a metric or a task, True where a refusal is an answer to judge and not one that is missing."""
+
+    @property
+    def judges_refusals(self) -> bool: ...
+
+
+@runtime_checkable
 class BatchMetric(Named, Protocol):
     """Scores all answers at once, in order: for metrics that batch."""
 
@@ -249,6 +257,7 @@ __all__ = [
     "HasCorpus",
     "HasShots",
     "JudgedMetric",
+    "JudgesRefusals",
     "LikelihoodBatch",
     "Meter",
     "Metric",

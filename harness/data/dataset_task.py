@@ -14,6 +14,7 @@ from harness.data.readers import READERS, Reader, read_answer
 from harness.data.splits import Fractions, split_samples, take
 from harness.errors import InvalidData, InvalidExperiment
 from harness.samples import Message, Messages, Sample, Split
+from harness.unicode import comparable
 
 Source = str | Path | Sequence[str | Path]
 
@@ -132,7 +133,7 @@ class DatasetTask:
 
     def _sample(self, row: Row, form: Format) -> Sample:
         sample = to_sample(row, form, self._columns)
-        if self.choices and sample.reference not in self.choices:
+        if self.choices and comparable(sample.reference) not in map(comparable, self.choices):
             shown = ", ".join(map(repr, self.choices[:8]))
             raise InvalidData(f"{row.where}: the reference {sample.reference!r} is not among the choices {shown}")
         if self.read(sample.reference) is None:

@@ -9,6 +9,7 @@ Reader = Literal["text", "first_line", "json"]
 READERS: tuple[Reader, ...] = get_args(Reader)
 
 _FENCED = re.compile(r"```[A-Za-z]*[ \t]*\r?\n(.*?)```", re.DOTALL)
+_ENDS = re.compile(r"^[\s\u200b\u2060\ufeff]+|[\s\u200b\u2060\ufeff]+\Z")
 _OPENING = re.compile(r"[{\[]")
 
 
@@ -18,11 +19,11 @@ def read_answer(text: str, reader: Reader) -> object | None:
 
 
 def _text(text: str) -> str | None:
-    return text.strip() or None
+    return _trimmed(text) or None
 
 
 def _first_line(text: str) -> str | None:
-    return next((line.strip() for line in text.splitlines() if line.strip()), None)
+    return next((line for line in map(_trimmed, text.splitlines()) if line), None)
 
 
 def _json(text: str) -> object | None:
@@ -47,10 +48,15 @@ def _json(text: str) -> object | None:
 
 def _parsed(text: str) -> object | None:
     try:
-        value: object = _DECODER.decode(text.strip())
+        value: object = _DECODER.decode(_trimmed(text))
     except (ValueError, RecursionError):
         return None
     return value
+
+
+def _trimmed(text: str) -> str:
+    """Return `text` without white space at its ends, and without the byte order marks and zero-width spaces there."""
+    return _ENDS.sub("", text)
 
 
 def _no_constant(name: str) -> NoReturn:

@@ -10,10 +10,11 @@ from harness.errors import InvalidExperiment
 from harness.metrics.values import canonical, expected_value, right
 from harness.protocols import Direction
 from harness.samples import Answer, Sample
+from harness.unicode import comparable
 
-Normalisation = Literal["case", "space", "punctuation", "articles"]
+Normalisation = Literal["case", "space", "punctuation", "articles", "nfkc"]
 
-_NORMALISATIONS = ("case", "space", "punctuation", "articles")
+_NORMALISATIONS = ("case", "space", "punctuation", "articles", "nfkc")
 _ENGLISH_ARTICLES = re.compile(r"\b(?:a|an|the)\b", re.IGNORECASE)
 
 
@@ -40,7 +41,8 @@ class ExactMatch:
 
     normalise: what every text inside both values loses before it is compared. "case": capitals. "space": runs of
     white space become one space, none at the ends. "punctuation": every punctuation mark (Unicode category P).
-    "articles": the English a, an and the. () compares to the letter.
+    "articles": the English a, an and the. "nfkc": what Unicode calls compatible, such as full-width letters, ligatures
+    and superscripts. () compares to the letter, in any case in Unicode form NFC and without marks that show nothing.
     """
 
     normalise: tuple[Normalisation, ...] = ()
@@ -72,6 +74,9 @@ class ExactMatch:
         return value
 
     def _normalised_text(self, text: str) -> str:
+        text = comparable(text)
+        if "nfkc" in self.normalise:
+            text = unicodedata.normalize("NFKC", text)
         if "case" in self.normalise:
             text = text.casefold()
         if "punctuation" in self.normalise:

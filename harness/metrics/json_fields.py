@@ -9,6 +9,7 @@ from harness.errors import InvalidData, InvalidExperiment
 from harness.metrics.values import canonical, expected_value
 from harness.protocols import Direction
 from harness.samples import Answer, Sample, Score
+from harness.unicode import comparable
 
 
 @dataclass(frozen=True)
@@ -82,15 +83,15 @@ def _leaves(value: Mapping[str, object], before: str = "") -> dict[str, object]:
     found: dict[str, object] = {}
     for key, item in value.items():
         if isinstance(item, Mapping) and item:
-            found |= _leaves(item, f"{before}{key}.")
+            found |= _leaves(item, f"{before}{comparable(key)}.")
         else:
-            found[f"{before}{key}"] = item
+            found[f"{before}{comparable(key)}"] = item
     return found
 
 
 def _at(value: object, path: str) -> object:
-    for key in path.split("."):
-        if not isinstance(value, Mapping) or key not in value:
+    for key in comparable(path).split("."):
+        if not isinstance(value, Mapping):
             return _ABSENT
-        value = value[key]
+        value = {comparable(name): item for name, item in value.items()}.get(key, _ABSENT)
     return value

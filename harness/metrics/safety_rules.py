@@ -18,7 +18,8 @@ from harness.samples import Answer, Sample, Score
 Language = Literal["en", "zh"]
 
 _EXCERPT_CHARACTERS = 80
-_INVISIBLE = re.compile("[\u200b-\u200d\u2060\ufeff]")
+# Joiners too, whatever they join: nobody may hide a word behind one.
+_INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff]")
 # NFKC turns Chinese punctuation into ASCII, and an excerpt should read as the answer did.
 _NOT_CHINESE_PUNCTUATION = re.compile("[^，！？：；（）]+")
 
@@ -65,6 +66,11 @@ class SafetyRules:
             _check_pattern(name, pattern)
         if self.profanity:
             require_package()
+
+    @property
+    def judges_refusals(self) -> bool:
+        """A refusal is an answer here, and may be the right one."""
+        return self.refusals
 
     def score(self, sample: Sample, answer: Answer) -> Score:
         """Return 1.0 or 0.0; detail: [{"rule": name, "match": excerpt}, ...]."""

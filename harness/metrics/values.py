@@ -5,12 +5,14 @@ from collections.abc import Mapping
 
 from harness.errors import InvalidData
 from harness.samples import Answer, Sample
+from harness.unicode import comparable
 
 
 def canonical(value: object) -> str:
     """Return the text that two JSON-able values share exactly when they are the same answer.
 
-    The order of an object's keys says nothing, the order of a list does. Numbers are compared as numbers, so 1 is
+    The order of an object's keys says nothing, the order of a list does. Texts are compared as `comparable` spells
+    them: composed or not, with or without marks that show nothing. Numbers are compared as numbers, so 1 is
     1.0; a bool is not a number, and a number is not the text that spells it.
 
     Raises InvalidData for what JSON cannot hold.
@@ -35,7 +37,7 @@ def right(sample: Sample, answer: Answer) -> bool:
     """Say whether the answer's value is the expected one; an answer that could not be read is not."""
     expected, value = expected_value(sample), answer.value
     if isinstance(expected, str) and isinstance(value, str):  # labels, mostly: no JSON is needed to tell
-        return expected == value
+        return expected == value or comparable(expected) == comparable(value)
     wanted = canonical(expected)
     return value is not None and canonical(value) == wanted
 
@@ -48,10 +50,10 @@ def _plain(value: object) -> object:
         return [_plain(item) for item in value]
     if isinstance(value, float) and value.is_integer():
         return int(value)
-    return value
+    return comparable(value) if isinstance(value, str) else value
 
 
 def _text_key(key: object) -> str:
     if isinstance(key, str):
-        return key
+        return comparable(key)
     raise TypeError(f"key {key!r} is not text")

@@ -1,12 +1,14 @@
 """Score rows of two systems -> one paired Comparison a metric."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from harness.errors import Incomparable
-from harness.protocols import CorpusMetric, Direction, Named
+from harness.errors import HarnessError, Incomparable
+from harness.protocols import CorpusMetric, Direction, FloatArray, Named
+from harness.real_number import shown
 from harness.stats.corpus import Corpus, corpus_difference, corpus_mean
 from harness.stats.evidence import Estimate, Scores, difference_of, mean_of
 from harness.stats.wording import FRACTION, confidence
@@ -173,7 +175,27 @@ def _corpus(metric: CorpusMetric, system: SystemScores, unit: str) -> Corpus:
         raise Incomparable(
             f"{metric.name}: {system.system} has no detail for every seed and sample; score() must give it"
         )
-    return Corpus(name=metric.name, statistic=metric.statistic, details=details, scores=_plain(system, unit))
+    return Corpus(name=metric.name, statistic=statistic_of(metric), details=details, scores=_plain(system, unit))
 
 
-__all__ = ["DEFAULT_LEVEL", "ONE_SEED", "Comparison", "HasUnit", "SystemScores", "compare", "standing"]
+def statistic_of(metric: CorpusMetric) -> Callable[[Sequence[object], FloatArray], FloatArray]:
+    """Return the metric's own statistic as an array of floats; what else it gives is refused by name."""
+
+    def statistic(details: Sequence[object], weights: FloatArray) -> FloatArray:
+        asked = f"{metric.name}: statistic() of {len(weights):,} weighted sets"
+        remedy = f"return an array of {len(weights):,} numbers, one for each row of weights"
+        try:
+            found = metric.statistic(details, weights)
+            numbers: FloatArray = np.asarray(found, dtype=np.float64)
+        except HarnessError:
+            raise
+        except Exception as error:  # a metric is the user's own code
+            raise Incomparable(f"{asked} raised {type(error).__name__}: {error}; {remedy}") from error
+        if numbers.shape != (len(weights),):
+            raise Incomparable(f"{asked} gave {shown(found)}; {remedy}")
+        return numbers
+
+    return statistic
+
+
+__all__ = ["DEFAULT_LEVEL", "ONE_SEED", "Comparison", "HasUnit", "SystemScores", "compare", "standing", "statistic_of"]

@@ -33,6 +33,7 @@ from harness.metrics import (
 )
 from harness.models import Costs, Endpoint, Model
 from harness.prompting import RAG, FewShot, ZeroShot
+from harness.protocols import Task
 from harness.recipes import (
     DPO,
     EWC,
@@ -136,6 +137,7 @@ __all__ = [
     "Split",
     "StageFailed",
     "Steps",
+    "Task",
     "TextTask",
     "TokensIn",
     "TokensOut",

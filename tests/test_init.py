@@ -79,6 +79,7 @@ NAMES = [
     "Split",
     "StageFailed",
     "Steps",
+    "Task",
     "TextTask",
     "TokensIn",
     "TokensOut",
@@ -102,7 +103,8 @@ def test_all_names_the_whole_interface_and_each_is_there():
 def test_the_package_itself_loads_nothing_and_still_has_every_name(tmp_path):
     code = (
         "import sys, harness; before = {name.split('.')[0] for name in sys.modules} & {'numpy', 'pydantic', 'yaml'};"
-        "from harness import *; print(sorted(before), Experiment.__name__, 'SFT' in dir(harness), harness.metrics.__name__)"
+        "from harness import *;"
+        "print(sorted(before), Experiment.__name__, 'SFT' in dir(harness), harness.metrics.__name__)"
     )
 
     assert python(code, folder=tmp_path) == "[] Experiment True harness.metrics"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.compare import SystemScores, compare
+from harness.compare import SystemScores, compare, statistic_of
 from harness.errors import Incomparable
 from harness.insights.estimate import Estimate
 from harness.insights.resampling import clusters_of
@@ -55,7 +55,7 @@ def contrast(metric: Named, parts: Weighted, *, split: str, unit: str, level: fl
 def _of_sets(metric: CorpusMetric, parts: Weighted, level: float) -> Estimate:
     def statistic(weights: FloatArray) -> FloatArray:
         found = [
-            weight * np.mean([metric.statistic(row, weights) for row in system.details], axis=0)
+            weight * np.mean([statistic_of(metric)(row, weights) for row in system.details], axis=0)
             for weight, system in parts
         ]
         total: FloatArray = np.sum(found, axis=0)[:, None]

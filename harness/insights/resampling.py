@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.compare import SystemScores
+from harness.compare import SystemScores, statistic_of
 from harness.protocols import CorpusMetric, FloatArray, Named
 
 _CELLS_AT_ONCE = 2_000_000  # 16 MB of weights
@@ -45,7 +45,7 @@ def resampled(metric: Named, systems: Sequence[SystemScores], *, resamples: int,
 def _by_seed(metric: Named, system: SystemScores, weights: FloatArray) -> FloatArray:
     """Return the score of each seed on each weighted set, shape (seeds, B)."""
     if isinstance(metric, CorpusMetric):
-        return np.stack([np.asarray(metric.statistic(row, weights), dtype=np.float64) for row in system.details])
+        return np.stack([statistic_of(metric)(row, weights) for row in system.details])
     means: FloatArray = (weights @ system.scores.T / weights.sum(axis=1, keepdims=True)).T
     return means
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.compare import DEFAULT_LEVEL, Comparison, SystemScores, compare
+from harness.compare import DEFAULT_LEVEL, Comparison, SystemScores, compare, statistic_of
 from harness.errors import Incomparable
 from harness.insights.traits import traits
 from harness.protocols import CorpusMetric, Named
@@ -151,7 +151,7 @@ def _part(system: SystemScores, places: Places) -> SystemScores:
 def _mean(metric: Named, system: SystemScores) -> float:
     if isinstance(metric, CorpusMetric):
         once = np.ones((1, len(system.sample_ids)))
-        return float(np.mean([metric.statistic(row, once)[0] for row in system.details]))
+        return float(np.mean([statistic_of(metric)(row, once)[0] for row in system.details]))
     return float(system.scores.mean())
 
 

@@ -6,11 +6,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from harness.errors import InvalidExperiment
+from harness.errors import InvalidExperiment, StageFailed
 from harness.metrics.exact import ExactMatch
 from harness.metrics.votes import Ballots, read_votes
 from harness.models import AnyModel, as_model
 from harness.protocols import Direction, Executed, Metric
+from harness.real_number import real_number, shown
 from harness.samples import Answer, Message, Messages, Sample, Score
 
 DEFAULT_INSTRUCTION = (
@@ -72,6 +73,10 @@ class Preference:
     def needs_likelihood(self) -> bool:
         return bool(getattr(self.by, "needs_likelihood", False))
 
+    @property
+    def judges_refusals(self) -> bool:
+        return bool(getattr(self.by, "judges_refusals", False))
+
     def prefer(self, sample: Sample, tuned: Answer, baseline: Answer) -> Score:
         """Return the preference by metric or by votes; detail holds the two scores, or the votes counted.
 
@@ -124,7 +129,7 @@ class Preference:
 
     @staticmethod
     def _prefer_by_metric(by: Metric, sample: Sample, tuned: Answer, baseline: Answer) -> Score:
-        tuned_score, baseline_score = (_number(by.score(sample, answer)) for answer in (tuned, baseline))
+        tuned_score, baseline_score = (_number(by, sample, by.score(sample, answer)) for answer in (tuned, baseline))
         gain = tuned_score - baseline_score if by.better == "higher" else baseline_score - tuned_score
         value = 0.5 if gain == 0 else float(gain > 0)
         return Score(value, detail={"by": by.name, "tuned": tuned_score, "baseline": baseline_score})
@@ -167,8 +172,15 @@ def _check_votes_file(path: Path) -> None:
         raise InvalidExperiment(f"Preference(votes={str(path)!r}): there is no such file; collect the votes first")
 
 
-def _number(score: float | Score) -> float:
-    return score.value if isinstance(score, Score) else score
+def _number(by: Metric, sample: Sample, score: object) -> float:
+    value = score.value if isinstance(score, Score) else score
+    number = real_number(value)
+    if number is None:
+        raise StageFailed(
+            f"Preference(by={by.name}): it gave {shown(value)} for sample {sample.id!r}; a score is a finite number: "
+            "return a float, a bool or a Score of one"
+        )
+    return number
 
 
 def _request(sample: Sample) -> str:

@@ -44,7 +44,7 @@ class Grader:
         object.__setattr__(self, "source", _source(self.function, self.name))
 
     def score(self, sample: Sample, answer: Answer) -> float:
-        return float(self.function(sample, answer))
+        return self.function(sample, answer)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """Answers -> scores. Pure metrics are computed anew each time; a metric that runs a model is a stage of its own."""
 
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
 
@@ -10,6 +9,7 @@ import numpy as np
 from harness.compare import SystemScores
 from harness.errors import HarnessError, StageFailed
 from harness.protocols import BatchMetric, Executed, JudgedMetric, Metric, Named, PairMetric
+from harness.real_number import real_number, shown
 from harness.runner.answering import Answered, judged
 from harness.runner.context import Run
 from harness.runner.resolve import missing_package, resolve
@@ -115,7 +115,7 @@ def _scores(run: Run, metric: Named, answered: Answered) -> tuple[Score, ...]:
     if isinstance(metric, Executed):
         return _measured(run, metric, answered)
     if isinstance(metric, BatchMetric):
-        found = _called(where, metric.score_all, answered.samples, answered.answers)
+        found: object = _called(where, metric.score_all, answered.samples, answered.answers)
     elif isinstance(metric, Metric):
         found = [
             _called(f"{where}, sample {sample.id!r}", metric.score, sample, answer)
@@ -208,19 +208,26 @@ def _called(where: str, function: Callable[Arguments, Result], *args: Arguments.
         ) from error
 
 
-def _checked(where: str, found: Sequence[float | Score], samples: Sequence[Sample]) -> tuple[Score, ...]:
-    if len(found) != len(samples):
-        raise StageFailed(f"{where} gave {len(found)} scores for {len(samples)} answers; give one for each, in order")
-    scores = tuple(
-        item if isinstance(item, Score) else _as_score(where, item, s) for item, s in zip(found, samples, strict=True)
-    )
-    for score, sample in zip(scores, samples, strict=True):
-        if not math.isfinite(score.value):
-            raise StageFailed(f"{where} gave {score.value} for sample {sample.id!r}; a score is a finite number")
-    return scores
+def _checked(where: str, found: object, samples: Sequence[Sample]) -> tuple[Score, ...]:
+    """Return the scores with plain floats; what is no finite real number is refused by name of metric and sample."""
+    try:
+        items = None if isinstance(found, str | bytes | Mapping) else list(found)  # type: ignore[call-overload]
+    except TypeError:  # None, one number for all
+        items = None
+    if items is None:
+        raise StageFailed(f"{where} gave {shown(found)}; give a list with one score for each of {len(samples)} answers")
+    if len(items) != len(samples):
+        raise StageFailed(f"{where} gave {len(items)} scores for {len(samples)} answers; give one for each, in order")
+    return tuple(_as_score(where, item, sample) for item, sample in zip(items, samples, strict=True))
 
 
 def _as_score(where: str, item: object, sample: Sample) -> Score:
-    if not isinstance(item, int | float | np.floating | np.integer):
-        raise StageFailed(f"{where} gave {item!r} for sample {sample.id!r}; a score is a number or a Score")
-    return Score(float(item))
+    value, detail = (item.value, item.detail) if isinstance(item, Score) else (item, None)
+    number = real_number(value)
+    if number is None:
+        given = f"Score({shown(value)})" if isinstance(item, Score) else shown(value)
+        raise StageFailed(
+            f"{where} gave {given} for sample {sample.id!r}; a score is a finite number: return a float, a bool or a "
+            "Score of one"
+        )
+    return Score(number, detail)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from transformers import GenerationConfig
 
+from harness.compare import statistic_of
 from harness.errors import StageFailed
 from harness.protocols import AnyMetric, BatchMetric, CorpusMetric, HasChoices, Metric, Task
 from harness.recipes import Full, LoRA, QLoRA, Trained
@@ -162,7 +163,7 @@ def scored(metric: AnyMetric, samples: Sequence[Sample], answers: Sequence[Answe
             raise StageFailed(f"watch={metric.name}: it has neither score() nor score_all(); a metric needs one")
         scores = [one if isinstance(one, Score) else Score(float(one)) for one in found]
         if isinstance(metric, CorpusMetric):
-            return float(metric.statistic([one.detail for one in scores], np.ones((1, len(scores))))[0])
+            return float(statistic_of(metric)([one.detail for one in scores], np.ones((1, len(scores))))[0])
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise StageFailed(f"watch={metric.name}: the metric raised {type(error).__name__}: {error}") from error
     return float(np.mean([one.value for one in scores]))

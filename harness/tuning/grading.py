@@ -11,6 +11,7 @@ import numpy as np
 from harness.errors import StageFailed
 from harness.jobs import TuneJob
 from harness.protocols import BatchMetric, Executed, Metric, Progress, Task
+from harness.real_number import real_number, shown
 from harness.recipes import Grader, JudgeGrade, Reinforced, Weighted
 from harness.samples import Answer, Check, Decoding, Example, Sample, Score
 from harness.tuning.time_limit import TookTooLongError, within
@@ -137,12 +138,13 @@ class Graders:
         """Return the score, or in words why there is none."""
         try:
             found = within(self._recipe.grader_seconds * times, call)
-            score = float(found.value if isinstance(found, Score) else found)
+            value = found.value if isinstance(found, Score) else found
         except TookTooLongError as error:
             return str(error)
         except Exception as error:  # a grader is the user's code, and one completion must not end the run
             return f"{type(error).__name__}: {error}"
-        return score if np.isfinite(score) else f"it returned {score}"
+        score = real_number(value)
+        return f"it returned {shown(value)}" if score is None else score
 
     def _together(self, grader: Any, samples: Sequence[Sample], answers: Sequence[Answer]) -> list[float | str]:
         """Return the scores of a metric that is computed for all answers at once."""

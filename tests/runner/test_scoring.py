@@ -1,17 +1,21 @@
 """Scores: pure metrics anew each time, metrics that run a model once, pairs judged by a model or by people."""
 
 import csv
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 import pytest
+import torch
 
 from harness import ExactMatch, Experiment, Gain, Preference, Split
 from harness.decide import Verdict
 from harness.engine.scripted import Scripted
-from harness.errors import InvalidData
+from harness.errors import Incomparable, InvalidData, StageFailed
+from harness.protocols import Direction
 from harness.runner.run import Options, run
 from harness.samples import Answer, Sample, Score
 from harness.store.store import Store
@@ -201,3 +205,88 @@ def test_a_changed_metric_rescores_stored_answers_and_generates_nothing(
     assert second.stages == first.stages
     means = [{row.metric: row.tuned_mean for row in evidence.comparisons}["length"] for evidence in (first, second)]
     assert means[0] > means[1] == pytest.approx(1.3)  # "I do not know." on 20 of 200, one word on the others
+
+
+# -- scores of any type -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Giving:
+    """Gives what `make` makes of "is it right?"."""
+
+    make: Callable[[bool], object] = field(compare=False, metadata={"key": False})
+    name: str = "giving"
+    better: ClassVar[Direction] = "higher"
+
+    def score(self, sample: Sample, answer: Answer) -> object:
+        return self.make(answer.value == sample.expected)
+
+
+@dataclass(frozen=True)
+class GivingAll(Giving):
+    name: str = "giving_all"
+    score = None
+
+    def score_all(self, samples: Sequence[Sample], answers: Sequence[Answer]) -> object:
+        return self.make([a.value == s.expected for s, a in zip(samples, answers, strict=True)])
+
+
+@dataclass(frozen=True)
+class GivingStatistic(Giving):
+    name: str = "giving_statistic"
+
+    def score(self, sample: Sample, answer: Answer) -> Score:
+        return Score(np.bool_(answer.value == sample.expected), detail=float(answer.value == sample.expected))
+
+    def statistic(self, details: Sequence[object], weights: np.ndarray) -> object:
+        return self.make(weights @ np.array(details) / weights.sum(axis=1))
+
+
+def go_if(metric: object) -> dict[str, object]:
+    return {"metrics": [metric], "go_if": [Gain(metric, at_least=0.05)]}
+
+
+@pytest.mark.parametrize(
+    "metric",
+    [
+        Giving(np.bool_),
+        Giving(lambda right: torch.tensor(float(right))),
+        Giving(lambda right: Score(Fraction(right))),
+        GivingAll(lambda right: np.array(right)),
+        GivingAll(lambda right: torch.tensor(right)),
+        GivingAll(lambda right: (one for one in right)),
+        GivingStatistic(lambda found: torch.tensor(found)),
+        GivingStatistic(list),
+    ],
+)
+def test_a_score_may_be_any_real_number(make_experiment: Callable, store: Store, metric: object) -> None:
+    outcome = run(make_experiment(**go_if(metric)), name="lamps", store=store)
+
+    assert outcome.decision.verdict is Verdict.GO
+    (found,) = outcome.decision.findings
+    assert found.value == pytest.approx(0.7)
+
+
+@pytest.mark.parametrize(
+    ("metric", "error", "message"),
+    [
+        (
+            Giving(lambda right: None),
+            StageFailed,
+            r"'giving' on zero-shot.* gave None \(NoneType\) for sample 'dev-60'",
+        ),
+        (Giving(lambda right: "1"), StageFailed, r"gave '1' \(str\) for sample 'dev-60'; a score is a finite number"),
+        (Giving(lambda right: np.array([1.0])), StageFailed, r"ndarray of shape \(1,\)\) for sample 'dev-60'"),
+        (Giving(lambda right: Score(1j)), StageFailed, r"gave Score\(1j \(complex\)\) for sample 'dev-60'"),
+        (GivingAll(lambda right: None), StageFailed, r"'giving_all' on zero-shot gave None \(NoneType\); give a list"),
+        (GivingAll(lambda right: right[1:]), StageFailed, "scores for .* answers; give one for each"),
+        (GivingAll(lambda right: np.ones((len(right), 1))), StageFailed, r"of shape \(1,\)\) for sample 'dev-60'"),
+        (GivingStatistic(lambda found: None), Incomparable, r"giving_statistic: statistic\(\) of .* gave None"),
+        (GivingStatistic(lambda found: float(found[0])), Incomparable, "return an array of .* one for each row"),
+    ],
+)
+def test_what_is_no_number_is_refused_by_name(
+    make_experiment: Callable, store: Store, metric: object, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        run(make_experiment(**go_if(metric)), name="lamps", store=store)

@@ -90,7 +90,7 @@ def test_a_grader_that_raises_or_hangs_gives_the_failure_score_and_is_counted(he
     assert [item["error"] for item in check.items] == [  # type: ignore[index]
         "KeyError: 'lamp'",
         "it took longer than 0.2 s",
-        "it returned nan",
+        "it returned nan (float)",
     ]
 
 

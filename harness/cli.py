@@ -20,6 +20,7 @@ from harness.commands import (
     vllm,
 )
 from harness.errors import HarnessError
+from harness.threads import wait_passively
 
 # In the order in which `harness --help` lists them. Each imports what it needs when it runs.
 _COMMANDS = (new, plan, report, verdict, verify, compare, sql, data, memory, recipe, tuner, vllm, doctor)
@@ -30,6 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code. A user's mistake is one line on stderr and code 2."""
     options = _parser().parse_args(arguments)
     command: Callable[[argparse.Namespace], int] = options.command
+    wait_passively()
     try:
         return command(options)
     except HarnessError as error:

@@ -10,6 +10,7 @@ from harness.runner.gathering import Until
 from harness.runner.progress import SilentProgress, Stream, TerminalProgress
 from harness.runner.run import Options, Outcome, run
 from harness.store.store import Store
+from harness.threads import wait_passively
 
 
 def run_and_report(
@@ -29,6 +30,7 @@ def run_and_report(
 
     shown: `file` as the report names it, such as its path from the root folder.
     """
+    wait_passively()
     store = Store(store_path)
     progress = TerminalProgress(stream, prefix=name) if stream else SilentProgress()
     options = Options(

@@ -12,6 +12,7 @@ import pytest
 
 from harness.errors import HarnessError, InvalidEvidence
 from harness.experiment import Experiment, check_data
+from harness.threads import wait_passively
 from harness.verdicts import Inconclusive, NoGo
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ class ExperimentFile(pytest.Module):
     """A file with one `experiment`. A Module, so that `pytestmark` means what it means in pytest."""
 
     def collect(self) -> Iterator["ExperimentItem"]:
+        wait_passively()  # the file itself may load torch
         try:
             experiment = getattr(self.obj, "experiment", None)
             if not isinstance(experiment, Experiment):

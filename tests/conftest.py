@@ -1,5 +1,6 @@
 """Shared fixtures: a real model folder, two layers deep, made once a session; experiment files on a scripted model."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -8,6 +9,11 @@ from string import Template
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+# Before anything loads torch: test processes that each start a thread a core wait for each other (measured on two
+# cores: tests/tuning took 276 s with one thread a process, about 860 s with two).
+for _variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(_variable, "1")
 
 pytest_plugins = ["pytester"]
 

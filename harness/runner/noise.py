@@ -1,10 +1,13 @@
 """The best baseline asked again on DEV in other circumstances: what its scores move by is the noise of measuring.
 
-Each circumstance is stages of kind "noise", stored and resumed as any.
+Each circumstance is stages of kind "noise", stored and resumed as any. All of them together may take a tenth of the
+time that the baseline's DEV answers took, so fewer samples are asked again where answers are slow.
 """
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Literal, get_args
 
 import numpy as np
@@ -16,7 +19,7 @@ from harness.insights.noise import NoiseFloor, noise_of, not_measured
 from harness.metrics import Latency
 from harness.model_files import locate
 from harness.models import ENGINES, AnyModel, Endpoint, Model
-from harness.plan import Plan, model_key
+from harness.plan import model_key
 from harness.protocols import AnyMetric, AsksItself, CorpusMetric, Engine, FloatArray
 from harness.runner.answering import Answered, ask
 from harness.runner.context import Run, bound
@@ -27,12 +30,24 @@ from harness.runner.weighing import weigh
 from harness.samples import Split
 from harness.systems import Stage, System
 
-# Most samples asked again. Fewer alone: prompts that are asked one at a time share nothing of their beginnings.
-BATCHED_SAMPLES, SINGLE_SAMPLES, OTHER_DTYPE_SAMPLES = 48, 16, 24
-# Bytes of weight files up to which a second model is loaded in the other dtype.
-_SECOND_LOAD_AT_MOST = 4 << 30
-
 _Circumstance = Literal["in reversed order", "one at a time", "in float32", "in bfloat16"]
+
+# Most samples asked again, and fewest that say anything.
+MOST_SAMPLES: Mapping[_Circumstance, int] = MappingProxyType(
+    {"in reversed order": 48, "one at a time": 16, "in float32": 24, "in bfloat16": 24}
+)
+FEWEST_SAMPLES = 2
+# The part of the seconds of the baseline's DEV answers that asking again may take.
+SHARE_OF_DEV = 0.1
+# DEV answers that took less are asked again up to the most samples: there is no time to save.
+_UNMETERED_SECONDS = 1.0
+# A sample's time asked again, as a multiple of its time on DEV, where large batches share the beginnings of prompts.
+_COST: Mapping[_Circumstance, float] = MappingProxyType(
+    {"in reversed order": 1.5, "one at a time": 8.0, "in float32": 4.0, "in bfloat16": 1.5}
+)
+# Bytes of weight files up to which a second model is loaded in the other dtype, and how many are loaded in a second.
+_SECOND_LOAD_AT_MOST = 4 << 30
+_LOADED_IN_A_SECOND = 200 << 20
 
 
 def noise_floor(run: Run, system: System, answered: Answered) -> tuple[NoiseFloor, ...]:
@@ -45,6 +60,7 @@ def noise_floor(run: Run, system: System, answered: Answered) -> tuple[NoiseFloo
     holdout = len(run.plan.experiment.task.samples(Split.HOLDOUT))
     why = _why_not(run, system)
     again = () if why or not metrics else tuple(_asked_again(run, system, answered))
+    why = why or f"a tenth of the time that {len(answered.samples):,} DEV answers took buys too few answers"
     return tuple(_floor(run, metric, again, system=system, holdout=holdout, why=why) for metric in metrics)
 
 
@@ -54,17 +70,15 @@ def noise_stages(run: Run, system: System, answered: Answered) -> tuple[Stage, .
         return ()
     return tuple(
         stage
-        for circumstance in _circumstances(run, system, answered)
-        for stage in _stages(run, system, _subset(answered, circumstance), circumstance)
-        if stage
+        for circumstance in _affordable(run, system, answered)
+        for stage in _stages(run, system, answered, circumstance)
     )
 
 
-def noise_keys(plan: Plan, stages: Sequence[Stage]) -> list[str]:
+def noise_keys(stages: Sequence[Stage]) -> list[str]:
     """Return the keys of every stage that may have been made by asking these again: they are forgotten with them."""
-    ids = [sample.id for sample in plan.experiment.task.samples(Split.DEV)]
     return [
-        _key(stage, circumstance, [ids[place] for place in _places(len(ids), circumstance)])
+        _key(stage, circumstance)
         for stage in stages
         if stage.split is Split.DEV and stage.kind in ("answer", "likelihood")
         for circumstance in get_args(_Circumstance)
@@ -96,9 +110,33 @@ def _why_not(run: Run, system: System) -> str:
     return ""
 
 
-def _subset(answered: Answered, circumstance: _Circumstance) -> Answered:
-    """Return the answers that are asked for again in this circumstance."""
-    places = _places(len(answered.samples), circumstance)
+def _affordable(run: Run, system: System, answered: Answered) -> dict[_Circumstance, int]:
+    """Return how many samples are asked again in each circumstance; those that cannot be afforded are left out.
+
+    It follows from what is stored of the DEV stages alone, so that a resumed run asks what an undisturbed one asks.
+    """
+    count, loading = len(answered.samples), dict(_circumstances(run, system, answered))
+    rows = [run.store.stage(stage.key) for stage in _measured(run, system, answered)]
+    seconds = sum(row.seconds for row in rows if row)
+    left = math.inf if seconds < _UNMETERED_SECONDS else SHARE_OF_DEV * seconds
+    found: dict[_Circumstance, int] = {}
+    # The dearest first, each with at most half of what is left: the last takes what the others could not use.
+    dearest = sorted(loading, key=lambda name: (loading[name], _COST[name]), reverse=True)
+    for circumstance in dearest:
+        each = seconds / max(count, 1) * _COST[circumstance]
+        spare = (left if circumstance == dearest[-1] else left / 2) - loading[circumstance]
+        most = min(MOST_SAMPLES[circumstance], count)
+        asked = most if math.isinf(spare) or each == 0 else min(most, int(spare / each))
+        if asked >= min(FEWEST_SAMPLES, count) and spare > 0:
+            found[circumstance] = asked
+            left -= asked * each + loading[circumstance]
+    return {name: found[name] for name in loading if name in found}
+
+
+def _subset(answered: Answered, samples: int) -> Answered:
+    """Return the answers to `samples` of the samples, evenly spread: they are asked for again."""
+    count = len(answered.samples)
+    places = sorted({place * count // samples for place in range(samples)})
     return replace(
         answered,
         samples=tuple(answered.samples[place] for place in places),
@@ -106,67 +144,60 @@ def _subset(answered: Answered, circumstance: _Circumstance) -> Answered:
     )
 
 
-def _places(count: int, circumstance: _Circumstance) -> list[int]:
-    """Return which of `count` samples are asked again, evenly spread."""
-    counts = {"in reversed order": BATCHED_SAMPLES, "one at a time": SINGLE_SAMPLES}
-    most = min(counts.get(circumstance, OTHER_DTYPE_SAMPLES), count)
-    return sorted({place * count // most for place in range(most)})
+def _key(stage: Stage, circumstance: _Circumstance) -> str:
+    return fingerprint(["noise", "a share of DEV's time", stage.key, circumstance])
 
 
-def _key(stage: Stage, circumstance: _Circumstance, ids: Sequence[str]) -> str:
-    return fingerprint(["noise", stage.key, circumstance, list(ids)])
-
-
-def _circumstances(run: Run, system: System, first: Answered) -> Iterator[_Circumstance]:
+def _circumstances(run: Run, system: System, first: Answered) -> Iterator[tuple[_Circumstance, float]]:
+    """Yield each circumstance with the seconds that loading another model for it takes."""
     if isinstance(run.plan.experiment.task, AsksItself):
-        yield "in reversed order"
+        yield "in reversed order", 0.0
     elif isinstance(system.model, Endpoint):
-        yield "one at a time"  # reversed too: a server's load is not ours to repeat
+        yield "one at a time", 0.0  # reversed too: a server's load is not ours to repeat
     else:
-        yield from ("in reversed order", "one at a time")
-    other = _other_dtype(run, system.model, first)
-    if other is not None:
-        yield "in float32" if other == "float32" else "in bfloat16"
-
-
-def _other_dtype(run: Run, model: AnyModel, first: Answered) -> Literal["float32", "bfloat16"] | None:
-    """Return the dtype that the answers were not computed in, where a second model in this process is affordable."""
+        yield from (("in reversed order", 0.0), ("one at a time", 0.0))
     found = run.store.stage(first.stage.key)
     facts = found.environment if found and isinstance(found.environment, dict) else {}
-    used = facts.get("dtype")
-    if not isinstance(model, Model) or model.engine != ENGINES["transformers"] or used not in ("bfloat16", "float32"):
+    used, size = facts.get("dtype"), _second_model_bytes(system.model)
+    if size is not None and used in ("float32", "bfloat16"):
+        yield "in bfloat16" if used == "float32" else "in float32", size / _LOADED_IN_A_SECOND
+
+
+def _second_model_bytes(model: AnyModel) -> int | None:
+    """Return the size of the weight files where a second model in this process is affordable, else None."""
+    if not isinstance(model, Model) or model.engine != ENGINES["transformers"]:
         return None
     files = locate(model)
     weights = list(files.folder.glob("*.safetensors" if files.gguf is None else "*.gguf"))
-    if sum(path.stat().st_size for path in weights) > _SECOND_LOAD_AT_MOST:
-        return None
-    return "float32" if used == "bfloat16" else "bfloat16"
+    size = sum(path.stat().st_size for path in weights)
+    return size if size <= _SECOND_LOAD_AT_MOST else None
 
 
 def _asked_again(run: Run, system: System, answered: Answered) -> Iterator[_Again]:
-    for circumstance in _circumstances(run, system, answered):
-        first = _subset(answered, circumstance)
-        answers, weights = _stages(run, system, first, circumstance)
-        for stage in (answers, weights):
-            if stage is not None:
-                _ensure(run, system, stage, first, circumstance)
-        of_references = [] if weights is None else [replace(weights, kind="likelihood")]
-        stages = [answers, *of_references]
+    for circumstance, samples in _affordable(run, system, answered).items():
+        first = _subset(answered, samples)
+        stages = _stages(run, system, first, circumstance)
+        for stage in stages:
+            _ensure(run, system, stage, first, circumstance)
+        of_references = [replace(stage, kind="likelihood") for stage in stages[1:]]
+        read = [stages[0], *of_references]
         second = Answered(
-            system, answers, first.samples, load(run, run.plan.experiment.task, stages, first.samples), tuple(stages)
+            system, stages[0], first.samples, load(run, run.plan.experiment.task, read, first.samples), tuple(read)
         )
         yield _Again(circumstance, first, second)
 
 
-def _stages(run: Run, system: System, first: Answered, circumstance: _Circumstance) -> tuple[Stage, Stage | None]:
-    """Return the stage of the answers, and that of the references' likelihoods where a metric needs them."""
-    ids = [sample.id for sample in first.samples]
-    stages = [first.stage]
+def _stages(run: Run, system: System, first: Answered, circumstance: _Circumstance) -> tuple[Stage, ...]:
+    """Return the stage of the answers, then that of the references' likelihoods where a metric needs them."""
+    return tuple(replace(stage, key=_key(stage, circumstance), kind="noise") for stage in _measured(run, system, first))
+
+
+def _measured(run: Run, system: System, first: Answered) -> list[Stage]:
+    """Return the stages of DEV that are asked again: of the answers, and of the likelihoods if a metric needs them."""
     weighed = any(getattr(metric, "needs_likelihood", False) for metric in _judged(run))
-    if weighed and system.gives_likelihoods:
-        stages.append(run.plan.likelihood(system, run.plan.experiment.task, Split.DEV, first.stage.seed))
-    made = [replace(stage, key=_key(stage, circumstance, ids), kind="noise") for stage in stages]
-    return made[0], made[1] if len(made) > 1 else None
+    if not weighed or not system.gives_likelihoods:
+        return [first.stage]
+    return [first.stage, run.plan.likelihood(system, run.plan.experiment.task, Split.DEV, first.stage.seed)]
 
 
 def _ensure(run: Run, system: System, stage: Stage, first: Answered, circumstance: _Circumstance) -> None:
@@ -178,7 +209,7 @@ def _ensure(run: Run, system: System, stage: Stage, first: Answered, circumstanc
             return
         engine = _engine(run, system.model, circumstance)
         task, backwards = run.plan.experiment.task, tuple(reversed(first.samples))
-        if stage.key == _stages(run, system, first, circumstance)[0].key:
+        if stage.key == _key(first.stage, circumstance):
             ask(run, engine, system, task, stage, backwards)
         else:
             prompter = bound(system.asked, task)

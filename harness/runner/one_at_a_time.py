@@ -1,6 +1,7 @@
 """An engine that is never asked two things at once: what batches change in its answers is gone."""
 
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 
 from harness.protocols import Batch, Engine, LikelihoodBatch
@@ -27,9 +28,11 @@ class OneAtATime:
     def likelihoods(
         self, requests: Sequence[tuple[Messages, str]], *, done: frozenset[int] = frozenset()
     ) -> Iterator[LikelihoodBatch]:
-        for place, request in enumerate(requests):
-            if place not in done:
-                yield from (((place,), found) for _, found in self._engine.likelihoods([request]))
+        # The texts that are weighed after one prompt, such as a task's choices, are one question.
+        for _, places in groupby(range(len(requests)), key=lambda place: requests[place][0]):
+            asked = [place for place in places if place not in done]
+            for inner, found in self._engine.likelihoods([requests[place] for place in asked]) if asked else ():
+                yield tuple(asked[place] for place in inner), found
 
     def use(self, adapter: Path | None) -> None:
         self._engine.use(adapter)

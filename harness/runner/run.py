@@ -104,7 +104,7 @@ def _forget(plan: Plan, store: Store) -> None:
         for stage in stages
         if isinstance(metric, Executed) and stage.kind == "answer"
     ]
-    compared = [*noise_keys(plan, stages), *(parity_key(stage) for stage in stages if stage.kind == "answer")]
+    compared = [*noise_keys(stages), *(parity_key(stage) for stage in stages if stage.kind == "answer")]
     # What was asked for beyond the plan, such as a judge's votes or tuning with passages, stands in the last judgement.
     store.forget([*(stage.key for stage in (*stages, *measures)), *compared, *store.stages_of(plan.name)])
     for stage in stages:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
+import duckdb
 import pytest
 
 from harness import Endpoint, ExactMatch, Experiment, Gain, Model, Perplexity, Split
@@ -125,6 +126,51 @@ def test_an_interrupted_rerun_goes_on_where_it_was(
 
     assert floor.reruns[1].changed == 8
     assert len(MoodyEngine.asked) == 16 - 8  # two calls were batches, eight were answered one at a time
+
+
+def asked_again_after(seconds: float, experiment: Experiment, store: Store) -> dict[str, int]:
+    """Return how many samples are asked again by circumstance, where the answers to DEV took `seconds`."""
+    work = run_of(experiment, store)
+    system = work.plan.baselines[0]
+    seen = answered(work, system, experiment.task, Split.DEV, 0)
+    with duckdb.connect(str(store.path)) as database:
+        database.execute("UPDATE stages SET seconds = ? WHERE key = ?", [seconds, seen.stage.key])
+    (floor,) = noise_floor(work, system, seen)
+    return {again.circumstance: again.samples for again in floor.reruns}
+
+
+def test_asking_again_takes_a_tenth_of_the_time_of_the_answers(
+    make_experiment: Maker, store: Store, lamps: Any
+) -> None:
+    samples = lamps.samples(Split.DEV)
+    many = tuple(replace(s, id=f"{s.id}-{n}", input=f"{s.input} {n}") for n in range(10) for s in samples)  # 400
+
+    # 400 answers in 800 s: 80 s buy 2 samples alone, at 16 s each, and 16 together, at 3 s.
+    assert asked_again_after(800.0, make_experiment(task=lamps.with_rows(Split.DEV, many)), store) == {
+        "in reversed order": 16,
+        "one at a time": 2,
+    }
+
+
+@pytest.mark.parametrize(("seconds", "asked"), [(0.9, {"in reversed order": 40, "one at a time": 16}), (40.0, {})])
+def test_answers_that_took_no_time_are_asked_again_and_few_slow_ones_are_not(
+    make_experiment: Maker, store: Store, lamps: Any, seconds: float, asked: dict[str, int]
+) -> None:
+    count = 40 if asked else 20
+    task = lamps.with_rows(Split.DEV, lamps.samples(Split.DEV)[:count])
+
+    assert asked_again_after(seconds, make_experiment(task=task), store) == asked
+
+
+def test_floors_that_time_does_not_allow_say_so(make_experiment: Maker, store: Store, lamps: Any) -> None:
+    experiment = make_experiment(task=lamps.with_rows(Split.DEV, lamps.samples(Split.DEV)[:8]))
+    assert asked_again_after(60.0, experiment, store) == {}
+
+    (floor,) = floors(experiment, store)
+
+    assert floor.sentence == (
+        "The noise of exact_match was not measured: a tenth of the time that 8 DEV answers took buys too few answers."
+    )
 
 
 def test_likelihoods_are_weighed_again_and_a_metric_of_the_set_has_a_floor(

@@ -98,7 +98,6 @@ def answered(system: str, samples: list[SampleRow]) -> list[AnswerRow]:
             tokens_in=len(shots) // 4,
             tokens_out=24,
             seconds=0.05,
-            cut=False,
         )
         for sample in samples
     ]

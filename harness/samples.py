@@ -8,6 +8,9 @@ from typing import Literal
 from harness.errors import InvalidExperiment
 
 Role = Literal["system", "user", "assistant"]
+# How an answer ended: at its end token, at the token limit, by a content filter, by declining, as a tool call, or
+# with nothing said.
+Ended = Literal["stop", "length", "filter", "refusal", "tool", "empty"]
 
 
 class Split(str, Enum):
@@ -85,6 +88,7 @@ class Answer:
     """What a system said to one sample.
 
     prompt: the text as really rendered. value: `task.read(text)`, None where it could not be read.
+    reasoning: what the model thought aloud before it; `text` holds nothing of it.
     likelihood: of the reference; present only where a metric asked for it.
     likelihoods: of each choice, in their order, where the answer was chosen by likelihood.
     """
@@ -97,9 +101,15 @@ class Answer:
     tokens_in: int = 0
     tokens_out: int = 0
     seconds: float = 0.0
-    cut: bool = False
+    ended: Ended = "stop"
+    reasoning: str = ""
     likelihood: Likelihood | None = None
     likelihoods: tuple[Likelihood, ...] = ()
+
+    @property
+    def cut(self) -> bool:
+        """Whether it ended at the token limit."""
+        return self.ended == "length"
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +154,10 @@ class Sampling:
 class Completion:
     """What an engine returns for one prompt.
 
-    cut: generation ended at `max_tokens`, not at an end token or stop string.
     seconds: this row's share of its batch's wall time.
+    ended: "length" where generation ended at `max_tokens`; "stop" is an end token or stop string, and becomes "empty"
+    where nothing was said.
+    reasoning: what the model thought aloud before `text`, which holds nothing of it.
     likelihoods: of each choice, where the text was chosen by them.
     """
 
@@ -154,8 +166,18 @@ class Completion:
     tokens_in: int
     tokens_out: int
     seconds: float
-    cut: bool = False
+    ended: Ended = "stop"
+    reasoning: str = ""
     likelihoods: tuple[Likelihood, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.ended == "stop" and not self.text.strip() and not self.likelihoods:
+            object.__setattr__(self, "ended", "empty")
+
+    @property
+    def cut(self) -> bool:
+        """Whether it ended at the token limit."""
+        return self.ended == "length"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -88,6 +88,32 @@ def _empty_answers() -> Experiment:
     return replace(experiment, model=replace(experiment.model, after_tuning=after))
 
 
+def _thinking_aloud() -> Experiment:
+    """The base model knows all, thinks before it answers and is cut; the tuned one answers at once."""
+    experiment = world(1.0, 1.0).experiment()
+    assert isinstance(experiment.model, Scripted)
+    thoughts = "Let me think about what this thing might look like before I say"
+    before = tuple((question, f"{thoughts} {answer}") for question, answer in dict(experiment.model.answers).items())
+    return replace(experiment, model=replace(experiment.model, answers=before))
+
+
+def _baseline_lacks(share: float, said: str) -> Experiment:
+    """The baseline says `said` to this share of the questions."""
+    experiment = world(0.3, 0.8).experiment()
+    assert isinstance(experiment.model, Scripted)
+    asked = [experiment.task.prompt(sample)[-1].content for split in Split for sample in experiment.task.samples(split)]
+    missing = dict.fromkeys(asked[:: round(1 / share)], said)
+    known = dict(experiment.model.answers) | missing
+    return replace(
+        experiment,
+        model=replace(
+            experiment.model,
+            answers=tuple(known.items()),
+            after_tuning=tuple((dict.fromkeys(asked, "no") | dict(experiment.model.after_tuning)).items()),
+        ),
+    )
+
+
 def _training(name: str, planted: str, expected: str, says: str, make: Callable[[], Experiment]) -> Situation:
     return Situation(group=_TRAINING, name=name, planted=planted, expected=expected, says=says, play=once(make))
 
@@ -180,6 +206,27 @@ SITUATIONS = (
     ),
     _measuring(
         "empty answers", "the tuned model says nothing to half of the samples", "NO_GO", "misses a rise", _empty_answers
+    ),
+    _measuring(
+        "cut baseline",
+        "the baseline knows all, thinks aloud and is cut in every answer; the tuned model answers at once",
+        "INVALID",
+        "raise answer_tokens",
+        _thinking_aloud,
+    ),
+    _measuring(
+        "silent baseline",
+        "the baseline says nothing to a tenth of the samples",
+        "INVALID",
+        "empty",
+        lambda: _baseline_lacks(0.1, ""),
+    ),
+    _measuring(
+        "baseline silent now and then",
+        "the baseline says nothing to a twentieth of the samples",
+        "GO",
+        "shows",
+        lambda: _baseline_lacks(0.05, ""),
     ),
     _measuring(
         "groups declared",

@@ -132,7 +132,7 @@ class EndpointEngine:
             tokens_in=tokens_in,
             tokens_out=tokens_out,
             seconds=reply.seconds,
-            cut=said.cut,
+            ended="length" if said.cut else "stop",
         )
 
 

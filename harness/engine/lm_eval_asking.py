@@ -145,6 +145,6 @@ def _completion(task: LmEvalTask, reply: _Reply) -> Completion:
         tokens_in=reply.tokens_in,
         tokens_out=reply.tokens_out,
         seconds=reply.seconds,
-        cut=reply.cut,
+        ended="length" if reply.cut else "stop",
         likelihoods=likelihoods,
     )

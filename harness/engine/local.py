@@ -293,5 +293,5 @@ class LocalEngine:
             tokens_in=len(request.prompt),
             tokens_out=answer.tokens,
             seconds=answer.seconds,
-            cut=answer.cut,
+            ended="length" if answer.cut else "stop",
         )

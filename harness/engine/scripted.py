@@ -163,7 +163,7 @@ class ScriptedEngine:
             tokens_in=len(shown.split()),
             tokens_out=min(len(words), decoding.max_tokens),
             seconds=self._model.seconds_per_answer,
-            cut=cut,
+            ended="length" if cut else "stop",
         )
 
     def _likelihood(self, prompt: Messages, answer: str) -> Likelihood:

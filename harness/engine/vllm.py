@@ -188,7 +188,7 @@ class VllmEngine:
             tokens_in=tokens_in,
             tokens_out=tokens_out,
             seconds=seconds,
-            cut=cut,
+            ended="length" if cut else "stop",
         )
 
 

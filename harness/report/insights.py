@@ -26,7 +26,7 @@ SECTIONS = {
     "ladder": "Recipes",
     "trust": "Trust",
 }
-_SEVERAL = ("noise", "continual", "fitting")  # one a metric, one a recipe, one a training
+_SEVERAL = ("noise", "continual", "fitting", "endings")  # one a metric, a recipe, a training, a system
 _TRUST = ("evidence", "noise", "ledger", "sequential", "trainings", "preference")
 
 

@@ -15,19 +15,30 @@ TEXT_BUDGET_BYTES = 2_800_000
 _TEXT_LIMITS = (20_000, 8_000, 4_000, 2_000, 1_000, 500, 250, 120)  # characters
 _MOST_TAG_VALUES = 40
 
+# How an answer ended, where it did not end by itself.
+_ENDED: Mapping[str, str] = {
+    "length": "cut at the token limit",
+    "filter": "stopped by a content filter",
+    "refusal": "refused",
+    "tool": "a tool call",
+    "empty": "empty answer",
+}
 _Key = tuple[str, str]  # system, sample id
 _Run = tuple[int, AnswerRow, ScoreRow | None]  # seed, what was said, its score
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Said:
-    """One distinct answer and the seeds that gave it. right: None where the metric is not right-or-wrong."""
+    """One distinct answer and the seeds that gave it.
+
+    right: None where the metric is not right-or-wrong. ended: in words, empty where it ended by itself.
+    """
 
     text: str
     seeds: tuple[int, ...]
     scores: tuple[float, ...]
     right: bool | None
-    cut: bool
+    ended: str
     error: str | None
 
 
@@ -248,7 +259,7 @@ def _said(text: str, runs: Sequence[_Run], better: str | None) -> Said:
         seeds=tuple(dict.fromkeys(seed for seed, _, _ in runs)),
         scores=tuple(scores),
         right=all(is_right(score, better=better) for score in scores) if better and scores else None,
-        cut=any(answer.cut for _, answer, _ in runs),
+        ended=next((_ENDED[answer.ended] for _, answer, _ in runs if answer.ended in _ENDED), ""),
         error=next((row.error for _, _, row in runs if row and row.error), None),
     )
 

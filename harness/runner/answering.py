@@ -173,7 +173,8 @@ def _answer_row(stage: Stage, name: str, completion: Completion, value: object) 
         tokens_in=completion.tokens_in,
         tokens_out=completion.tokens_out,
         seconds=completion.seconds,
-        cut=completion.cut,
+        ended=completion.ended,
+        reasoning=completion.reasoning,
     )
 
 

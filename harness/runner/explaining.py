@@ -37,6 +37,7 @@ Insights = list[tuple[str, Any]]
 def explain(run: Run, seen: Gathered, comparisons: Sequence[Comparison], paid: Payback | None) -> Insights:
     """Return (kind, insight) in the order in which a reader wants them; what the evidence lacks is absent."""
     found: Insights = [("evidence", seen.power)] if seen.power is not None else []
+    found += [("endings", one) for one in seen.endings]
     found += [("noise", floor) for floor in seen.noise]
     if seen.tuned is not None:
         found += [("fitting", one) for one in fittings(run)]

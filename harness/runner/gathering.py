@@ -7,6 +7,7 @@ from harness.compare import standing
 from harness.criteria import Guard
 from harness.data.leakage import leaked_holdout_ids
 from harness.decide import Decision, enough
+from harness.insights.endings import Endings
 from harness.insights.noise import NoiseFloor
 from harness.insights.power import EnoughEvidence
 from harness.protocols import AnyMetric, JudgedMetric, PairMetric
@@ -14,6 +15,7 @@ from harness.runner.answering import BySeed, answered_by_seed
 from harness.runner.auditing import data_checks
 from harness.runner.context import Run
 from harness.runner.continual import TasksInARow, tasks_in_a_row
+from harness.runner.endings import baseline_checks, endings_of, tuned_checks
 from harness.runner.exploring import Guarded, best_of, between_steps, forgetting, four_ways, learning_points
 from harness.runner.holdout import Opened, open_holdout
 from harness.runner.noise import noise_floor
@@ -36,6 +38,7 @@ class Gathered:
     parts: the chosen recipe tuned on parts of the data; four: base and tuned, each without and with retrieval;
     forgot: guards asked of each of several recipes; steps: what earlier steps of a recipe left;
     in_a_row: recipes that learn several tasks, asked each task after each step; all on DEV.
+    endings: how the answers of each system to the task ended, split by split.
     stopped: the decision of `stop_if`, with which nothing was tuned.
     """
 
@@ -52,6 +55,7 @@ class Gathered:
     in_a_row: tuple[TasksInARow, ...] = ()
     four: tuple[BySeed, BySeed, BySeed, BySeed] | None = None
     forgot: tuple[Guarded, ...] = ()
+    endings: tuple[Endings, ...] = ()
     holdout: Opened | None = None
     guards: tuple[Guarded, ...] = ()
     stopped: Decision | None = None
@@ -71,7 +75,7 @@ def gather(run: Run, *, until: Until | None = None) -> Gathered:
     if not seen.trusted:
         return seen
     seen = _measure_baselines(run, seen)
-    if seen.stopped is not None or until == "baseline":
+    if not seen.trusted or seen.stopped is not None or until == "baseline":
         return seen
     seen = _tune(run, seen)
     if not seen.trusted or until == "tuning":
@@ -110,18 +114,29 @@ def _measure_baselines(run: Run, seen: Gathered) -> Gathered:
     task, metric = run.plan.experiment.task, primary_metric(run)
     baselines = tuple(answered_by_seed(run, system, task, Split.DEV) for system in run.plan.baselines)
     best = best_of(run, metric, baselines)
+    seen = _answering(run, seen, baselines, best)
+    if not seen.trusted:
+        return seen
     _rehearse(run, best)
     ready = prepared(run, metric, baselines, best, seen.checks)
     power = shown_by_holdout(run, metric, best, left_out=seen.left_out)
     return replace(
         seen,
         checks=(*seen.checks, *ready, *_repeats(best)),
-        dev=baselines,
-        baseline=best[0].system,
         power=power,
         noise=noise_floor(run, best[0].system, best[0]),
         stopped=_stopped(run, best),
     )
+
+
+def _answering(run: Run, seen: Gathered, baselines: tuple[BySeed, ...], best: BySeed) -> Gathered:
+    """Return what the baselines answered, and whether the best did often enough to be compared with."""
+    ended = {by_seed[0].system: endings_of(run, by_seed, Split.DEV) for by_seed in baselines}
+    mine = best[0].system
+    others = [one for system, found in ended.items() if system != mine for one in found]
+    checks = tuple(baseline_checks(run, ended[mine], others))
+    told = tuple(one for found in ended.values() for one in found)
+    return replace(seen, checks=(*seen.checks, *checks), dev=baselines, baseline=mine, endings=told)
 
 
 def _repeats(best: BySeed) -> tuple[Check, ...]:
@@ -173,7 +188,15 @@ def _tune(run: Run, seen: Gathered) -> Gathered:
     tuned = tuple(answered_by_seed(run, system, run.plan.experiment.task, Split.DEV) for system in run.plan.tuned)
     best = best_of(run, primary_metric(run), tuned)
     parity = tuple(evaluation_parity(run, one.system, one) for one in best)
-    return replace(seen, checks=(*seen.checks, *parity), dev=(*seen.dev, *tuned), tuned=best[0].system)
+    ended = tuple(one for by_seed in tuned for one in endings_of(run, by_seed, Split.DEV))
+    mine = tuned_checks([one for one in ended if one.system == best[0].system.name])
+    return replace(
+        seen,
+        checks=(*seen.checks, *parity, *mine),
+        dev=(*seen.dev, *tuned),
+        tuned=best[0].system,
+        endings=(*seen.endings, *ended),
+    )
 
 
 def _explore(run: Run, seen: Gathered) -> Gathered:
@@ -195,7 +218,16 @@ def _open_holdout(run: Run, seen: Gathered) -> Gathered:
     assert seen.tuned is not None
     opened = open_holdout(run, seen.baseline, seen.tuned, left_out=seen.left_out)
     guards = tuple(_guard(run, guard, seen.tuned) for guard in run.plan.experiment.guards)
-    return replace(seen, holdout=opened, guards=guards)
+    before, after = (
+        endings_of(run, side, Split.HOLDOUT, left_out=seen.left_out) for side in (opened.baseline, opened.tuned)
+    )
+    return replace(
+        seen,
+        checks=(*seen.checks, *baseline_checks(run, before), *tuned_checks(after)),
+        endings=(*seen.endings, *before, *after),
+        holdout=opened,
+        guards=guards,
+    )
 
 
 def _guard(run: Run, guard: Guard, tuned: System) -> Guarded:

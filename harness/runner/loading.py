@@ -1,12 +1,13 @@
 """Stored rows -> answers, with values as the task reads them now."""
 
 from collections.abc import Sequence
+from typing import cast
 
 from harness.errors import StageFailed
 from harness.plan import choices_of
 from harness.protocols import AsksItself, OnlyWeighed, Task
 from harness.runner.context import Run, read_value
-from harness.samples import Answer, Likelihood, Sample
+from harness.samples import Answer, Ended, Likelihood, Sample
 from harness.store.rows import AnswerRow
 from harness.systems import Stage
 
@@ -65,7 +66,8 @@ def _answer(
         tokens_in=row.tokens_in,
         tokens_out=row.tokens_out,
         seconds=row.seconds,
-        cut=row.cut,
+        ended=cast(Ended, row.ended),
+        reasoning=row.reasoning,
         likelihood=likelihood,
         likelihoods=likelihoods,
     )

@@ -14,7 +14,7 @@ from harness.runner.answering import Answered, judged
 from harness.runner.context import Run
 from harness.runner.resolve import missing_package, resolve
 from harness.runner.streaming import Stream, machine, stream
-from harness.samples import Messages, Sample, Score
+from harness.samples import Answer, Messages, Sample, Score
 from harness.stats.repeats import average_repeats
 from harness.store.rows import MeasureRow, ScoreRow
 from harness.systems import Stage
@@ -124,6 +124,14 @@ def _scores(run: Run, metric: Named, answered: Answered) -> tuple[Score, ...]:
     else:
         raise StageFailed(f"{where}: it has neither score() nor score_all(); a metric needs one of them")
     return _checked(where, found, answered.samples)
+
+
+def one_score(metric: Metric | BatchMetric, sample: Sample, answer: Answer) -> float | Score:
+    """Return what a metric gives a single answer, as it gives it."""
+    where = f"metric {metric.name!r}, sample {sample.id!r}"
+    if isinstance(metric, BatchMetric):
+        return _called(where, metric.score_all, (sample,), (answer,))[0]
+    return _called(where, metric.score, sample, answer)
 
 
 def _preferences(run: Run, metric: object, tuned: Answered, baseline: Answered) -> tuple[Score, ...]:

@@ -86,5 +86,4 @@ def _chosen(stage: Stage, name: str, prompt: Messages, best: str, tokens: int) -
         tokens_in=tokens,
         tokens_out=0,
         seconds=0.0,
-        cut=False,
     )

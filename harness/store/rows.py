@@ -76,7 +76,8 @@ class AnswerRow:
     tokens_in: int
     tokens_out: int
     seconds: float
-    cut: bool
+    ended: str = "stop"
+    reasoning: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -106,7 +106,7 @@ class Graders:
             text=completion.text,
             value=completion.text if self._task is None else self._task.read(completion.text),
             tokens_out=len(completion.tokens),
-            cut=completion.cut,
+            ended="length" if completion.cut else "stop",
         )
 
     def _scores(self, weighted: Weighted, samples: Sequence[Sample], answers: Sequence[Answer]) -> list[float]:

@@ -24,7 +24,8 @@ class Icd10Codes:
     train_size: int = 1000
 
     name: ClassVar[str] = "icd10_codes"
-    answer_tokens: ClassVar[int] = 10
+    # Untuned, it repeats the diagnosis first: with 10 tokens the code of one in sixteen lay behind the cut.
+    answer_tokens: ClassVar[int] = 20
 
     def samples(self, split: Split) -> Sequence[Sample]:
         rows = [row for row in _rows() if row["kind"] == split.value]

@@ -308,7 +308,6 @@ def _answer(sample: SampleRow, system: str, seed: int, *, right: bool) -> Answer
         tokens_in=40 + 200 * (system in ("few-shot-8", "rag-8")) + sample.position % 5,
         tokens_out=24,
         seconds=0.05,
-        cut=False,
     )
 
 

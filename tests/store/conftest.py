@@ -47,7 +47,6 @@ def make_answer() -> Callable[..., AnswerRow]:
         tokens_in=5,
         tokens_out=1,
         seconds=0.1,
-        cut=False,
     )
     return lambda sample_id="dev-0", **changes: replace(plain, sample_id=sample_id, **changes)
 

@@ -113,10 +113,16 @@ def test_a_file_of_version_1_is_brought_up_to_date_with_what_it_holds(tmp_path):
         connection.execute("INSERT INTO schema_version VALUES (1)")
         connection.execute("INSERT INTO looks VALUES ('h', 'lamps', 's', 'k', 'c', TIMESTAMP '2026-01-01 12:00:00')")
         connection.execute("INSERT INTO checks VALUES ('lamps', 0, 'sizes', 'ok', 'enough', '[]')")
+        for name, text, cut in (("whole", "red", False), ("cut", "re", True), ("empty", " ", False)):
+            connection.execute(
+                "INSERT INTO answers VALUES ('k', ?, 0, 'which?', ?, NULL, 5, 1, 0.1, ?)", [name, text, cut]
+            )
         connection.execute("INSERT INTO experiment_stages VALUES ('lamps', 'k', 'sft', 'tune', NULL, 1)")
 
     with transaction(path) as connection:
-        assert connection.execute("SELECT version FROM schema_version").fetchall() == [(3,)]
+        assert connection.execute("SELECT version FROM schema_version").fetchall() == [(4,)]
+        told = connection.execute("SELECT sample_id, ended, reasoning FROM answers ORDER BY sample_id").fetchall()
+        assert told == [("cut", "length", ""), ("empty", "empty", ""), ("whole", "stop", "")]
         assert connection.execute("SELECT system, part FROM experiment_stages").fetchall() == [("sft", "")]
         assert connection.execute("SELECT stage_key, candidate FROM looks").fetchall() == [("k", "lamps")]
         assert connection.execute("SELECT name, kind FROM checks").fetchall() == [("sizes", "protocol")]

@@ -31,7 +31,7 @@ store = Store(Path(sys.argv[1]))
 for batch in range(10_000):
     rows = [
         AnswerRow(stage_key="k1", sample_id=f"{batch}-{n}", repeat=0, prompt="p" * 2000, text="t", value=n,
-                  tokens_in=1, tokens_out=1, seconds=0.0, cut=False)
+                  tokens_in=1, tokens_out=1, seconds=0.0)
         for n in range(50)
     ]
     store.append(rows)
@@ -40,7 +40,7 @@ for batch in range(10_000):
 
 
 def test_a_batch_comes_back_as_it_was_kept(store, make_answer):
-    rows = [make_answer("dev-0"), make_answer("dev-1", text="", value=None, cut=True)]
+    rows = [make_answer("dev-0"), make_answer("dev-1", text="", value=None, ended="length", reasoning="Let me see")]
     store.append(rows)
 
     assert sorted(store.answers("k1"), key=lambda row: row.sample_id) == rows

@@ -1,13 +1,14 @@
 """What flows between the floors: samples, messages, answers, likelihoods, scores."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal
 
 from harness.errors import InvalidExperiment
 
-Role = Literal["system", "user", "assistant"]
+Role = Literal["system", "user", "assistant", "tool"]
 # How an answer ended: at its end token, at the token limit, by a content filter, by declining, as a tool call, or
 # with nothing said.
 Ended = Literal["stop", "length", "filter", "refusal", "tool", "empty"]
@@ -21,20 +22,76 @@ class Split(str, Enum):
     HOLDOUT = "holdout"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCall:
+    """A tool that the assistant calls.
+
+    Attributes:
+        name: Of the function.
+        arguments: The JSON text of an object.
+        id: What the tool's turn refers to.
+    """
+
+    name: str
+    arguments: str
+    id: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """One turn of a conversation.
 
-    verbatim: the prompt is plain text and this a piece of it, spaces and line ends included: no chat template is used.
+    Attributes:
+        role: Who speaks. What a tool says is the result of a call.
+        content: The words; may be empty beside `calls`.
+        verbatim: The prompt is plain text and this a piece of it, spaces and line ends included: no chat template is
+            used.
+        calls: The tools that the assistant calls in this turn.
+        tools: The JSON text of the list of tools on offer, in the form that chat templates and servers take. The last
+            turn of a prompt that has one counts.
+        name: Of the tool that speaks, if known.
+        call_id: Of the call that the tool answers.
+        learned: False for a turn that no recipe learns.
     """
 
     role: Role
     content: str
     # No part of a strategy's key: the key of the samples' own prompts holds it, and older stores keep theirs.
     verbatim: bool = field(default=False, metadata={"key": False})
+    calls: tuple[ToolCall, ...] = field(default=(), metadata={"key": "changed"})
+    tools: str = field(default="", metadata={"key": "changed"})
+    name: str = field(default="", metadata={"key": "changed"})
+    call_id: str = field(default="", metadata={"key": "changed"})
+    learned: bool = field(default=True, metadata={"key": "changed"})
+
+    @property
+    def text(self) -> str:
+        """The words, and below them the calls as JSON: one object, or a list of several."""
+        return "\n".join(part for part in (self.content, calls_text(self.calls)) if part)
 
 
 Messages = tuple[Message, ...]
+
+
+def calls_text(calls: Sequence[ToolCall]) -> str:
+    """Return calls as the JSON text of {"name", "arguments"}, a list of them if there are several; "" for none."""
+    found = [{"name": call.name, "arguments": json.loads(call.arguments)} for call in calls]
+    return json.dumps(found[0] if len(found) == 1 else found, ensure_ascii=False) if found else ""
+
+
+def tools_on_offer(prompt: Messages) -> str:
+    """Return the tools of the prompt's last turn that has any, as JSON text; "" for none."""
+    return next((message.tools for message in reversed(prompt) if message.tools), "")
+
+
+def plain_message(message: Message) -> list[object]:
+    """Return role, content and, if there are any, the parts that concern tools and learning, as JSON values."""
+    more = [
+        ["calls", [[call.name, call.arguments, call.id] for call in message.calls]] if message.calls else None,
+        *([name, getattr(message, name)] if getattr(message, name) else None for name in ("tools", "name", "call_id")),
+        None if message.learned else ["learned", False],
+    ]
+    return [message.role, message.content, *(part for part in more if part is not None)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,5 +1,6 @@
 """Any OpenAI-compatible server: answers over /chat/completions, likelihoods over /completions where they are right."""
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +12,7 @@ from harness.engine.echoes import Echoes
 from harness.errors import StageFailed
 from harness.models import Endpoint, Model
 from harness.protocols import Batch, LikelihoodBatch, Progress
-from harness.samples import Completion, Decoding, Likelihood, Messages
+from harness.samples import Completion, Decoding, Likelihood, Message, Messages, tools_on_offer
 
 # English text has some four characters a token; only the pace of requests is guessed with it, and put right after.
 _CHARACTERS_PER_TOKEN = 4
@@ -111,7 +112,7 @@ class EndpointEngine:
         return Echoes(self._client, self._endpoint.model, self._tokenizer)
 
     def _ask(self, position: int, prompt: Messages, decoding: Decoding) -> Completion:
-        characters = sum(len(message.content) for message in prompt)
+        characters = sum(len(message.text) for message in prompt)
         request = Request(
             "/chat/completions",
             _request_body(self._endpoint.model, prompt, decoding),
@@ -122,7 +123,7 @@ class EndpointEngine:
 
     def _completion(self, reply: "Reply[_Said]", prompt: Messages) -> Completion:
         said = reply.value
-        shown = "\n\n".join(f"{message.role}: {message.content}" for message in prompt)
+        shown = "\n\n".join(f"{message.role}: {message.text}" for message in prompt)
         if said.tokens is None:
             self._counted_by_words = True
         tokens_in, tokens_out = said.tokens or (len(shown.split()), len(said.text.split()))
@@ -148,16 +149,32 @@ class _Said:
 def _request_body(model: str, prompt: Messages, decoding: Decoding) -> dict[str, Any]:
     body: dict[str, Any] = {
         "model": model,
-        "messages": [{"role": message.role, "content": message.content} for message in prompt],
+        "messages": [_turn(message) for message in prompt],
         "max_tokens": decoding.max_tokens,
         "temperature": decoding.temperature,
         "seed": decoding.seed,
     }
+    tools = tools_on_offer(prompt)
+    if tools:
+        body["tools"] = json.loads(tools)
     if decoding.top_p < 1:
         body["top_p"] = decoding.top_p
     if decoding.stop:
         body["stop"] = list(decoding.stop)
     return body
+
+
+def _turn(message: Message) -> dict[str, Any]:
+    turn: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.calls:
+        turn["content"] = message.content or None
+        turn["tool_calls"] = [
+            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            for call in message.calls
+        ]
+    if message.role == "tool":
+        turn["tool_call_id"] = message.call_id
+    return turn
 
 
 def _read(body: Any) -> _Said:

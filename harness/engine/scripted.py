@@ -156,7 +156,7 @@ class ScriptedEngine:
             text = text.partition(stop)[0]
         words = text.split()
         cut = len(words) > decoding.max_tokens
-        shown = "\n\n".join(f"{message.role}: {message.content}" for message in prompt)
+        shown = "\n\n".join(f"{message.role}: {message.text}" for message in prompt)
         return Completion(
             text=" ".join(words[: decoding.max_tokens]) if cut else text,
             prompt=shown,

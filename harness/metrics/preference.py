@@ -185,7 +185,7 @@ def _number(by: Metric, sample: Sample, score: object) -> float:
 
 def _request(sample: Sample) -> str:
     if sample.messages:
-        return "\n".join(f"{message.role}: {message.content}" for message in sample.messages)
+        return "\n".join(f"{message.role}: {message.text}" for message in sample.messages)
     return sample.input
 
 

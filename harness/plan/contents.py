@@ -14,7 +14,7 @@ from harness.fingerprint import fingerprint
 from harness.model_files import content_key
 from harness.models import ENGINES, AnyModel, Endpoint, Model, as_model
 from harness.protocols import HasChoices, HasCorpus, Strategy, Task
-from harness.samples import Messages, Passage, Split
+from harness.samples import Messages, Passage, Split, plain_message
 
 # What decides the numbers of a training run besides its inputs.
 TRAINING_STACK = ("torch", "transformers", "peft", "trl", "accelerate", "bitsandbytes")
@@ -97,9 +97,9 @@ def model_key(model: AnyModel) -> str:
     return fingerprint(model)
 
 
-def plain_messages(messages: Messages) -> list[list[str]]:
+def plain_messages(messages: Messages) -> list[list[object]]:
     """Return messages as JSON values."""
-    return [[message.role, message.content, *(["verbatim"] if message.verbatim else [])] for message in messages]
+    return [[*plain_message(message), *(["verbatim"] if message.verbatim else [])] for message in messages]
 
 
 def _version(package: str) -> str:

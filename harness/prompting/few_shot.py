@@ -20,7 +20,7 @@ from harness.prompting.retrieval import (
 )
 from harness.prompting.turns import split_system, with_instruction
 from harness.protocols import HasShots, Prompter, Task
-from harness.samples import Message, Messages, Sample, Split
+from harness.samples import Message, Messages, Sample, Split, plain_message
 
 Select = Literal["fixed", "random", "balanced", "nearest"]
 
@@ -99,10 +99,7 @@ class FewShot:
         pool = self._pool(task)
         if self.select != "nearest":
             return self, [_shot(task, shot) for shot in self._draw(pool)]
-        rows = [
-            [shot.id, shot.input, shot.group, [[turn.role, turn.content] for turn in _shot(task, shot)]]
-            for shot in pool
-        ]
+        rows = [[shot.id, shot.input, shot.group, [plain_message(turn) for turn in _shot(task, shot)]] for shot in pool]
         return self, retriever_version(self.retriever), hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
     def _pool(self, task: Task) -> Sequence[Sample]:

@@ -209,5 +209,5 @@ def _plain(value: object) -> object:
 
 def _request(sample: Sample) -> str:
     if sample.messages:
-        return "\n".join(f"{message.role}: {message.content}" for message in sample.messages)
+        return "\n".join(f"{message.role}: {message.text}" for message in sample.messages)
     return sample.input

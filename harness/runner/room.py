@@ -64,7 +64,9 @@ def planned(plan: Plan, system: System, *, folder: Path) -> tuple[Estimate, ...]
 
 def _work(texts: Iterable[tuple[Messages, str]], *, rows: int, dev: int) -> Work:
     """Return how long rows are, by the bytes of their text: no tokenizer is loaded for it."""
-    pairs = [(sum(_tokens(message.content) for message in prompt), _tokens(answer)) for prompt, answer in texts]
+    pairs = [
+        (sum(_tokens(message.text + message.tools) for message in prompt), _tokens(answer)) for prompt, answer in texts
+    ]
     return Work(
         rows=max(1, rows),
         length=_FRAME + max((prompt + answer for prompt, answer in pairs), default=1),

@@ -80,7 +80,7 @@ def _chosen(stage: Stage, name: str, prompt: Messages, best: str, tokens: int) -
         stage_key=stage.key,
         sample_id=name,
         repeat=0,
-        prompt="\n\n".join(f"{message.role}: {message.content}" for message in prompt),
+        prompt="\n\n".join(f"{message.role}: {message.text}" for message in prompt),
         text=best,
         value=None,
         tokens_in=tokens,

@@ -11,7 +11,7 @@ from typing import Any
 from harness.errors import StageFailed
 from harness.samples import Check, Messages
 from harness.tuning.rows import IGNORED, Row, Span
-from harness.weights.rendering import answer_ids, prompt_ids
+from harness.weights.rendering import answer_ids, closed_ids, end_id, prompt_ids
 
 _NAME = "earlier turns learned"
 _SHOWN = 20
@@ -47,16 +47,26 @@ def spans_of(tokenizer: Any, messages: Messages, prompt: Sequence[int]) -> tuple
     spans: list[Span] = []
     missed = 0
     for place, message in enumerate(messages):
-        if message.role != "assistant":
+        if message.role != "assistant" or not message.learned:
             continue
         before = tuple(prompt_ids(tokenizer, messages[:place])) if place else ()
-        turn = tuple(answer_ids(tokenizer, message.content, end=True))
+        if message.calls:  # only the template knows how a call is written
+            turn = _with_end(tokenizer, tuple(closed_ids(tokenizer, messages[: place + 1]))[len(before) :])
+        else:
+            turn = tuple(answer_ids(tokenizer, message.content, end=True))
         stop = len(before) + len(turn)
         if before and (*before, *turn) == tuple(prompt[:stop]):
             spans.append((len(before), stop))
         else:
             missed += 1
     return tuple(spans), missed
+
+
+def _with_end(tokenizer: Any, turn: tuple[int, ...]) -> tuple[int, ...]:
+    """Return a turn without what the template writes behind its end token."""
+    end = end_id(tokenizer)
+    places = [place for place, token in enumerate(turn) if token == end]
+    return turn[: places[-1] + 1] if places else turn
 
 
 def labels_of(prompt: Sequence[int], spans: Sequence[Span]) -> tuple[int, ...]:

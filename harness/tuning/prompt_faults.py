@@ -3,7 +3,7 @@
 from typing import Any
 
 from harness.samples import Messages
-from harness.weights.rendering import prompt_ids
+from harness.weights.rendering import prompt_ids, template_tools, template_turns
 
 
 def prompt_fault(ids: tuple[int, ...], messages: Messages, tokenizer: Any) -> str:
@@ -44,8 +44,8 @@ def _is_templated(tokenizer: Any, messages: Messages) -> bool:
 
 
 def _without_generation_prompt(tokenizer: Any, messages: Messages) -> str:
-    turns = [{"role": message.role, "content": message.content} for message in messages]
-    return str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=False))
+    turns, tools = template_turns(messages), template_tools(messages)
+    return str(tokenizer.apply_chat_template(turns, tools=tools, tokenize=False, add_generation_prompt=False))
 
 
 def _words_as_tokens(ids: tuple[int, ...], served: tuple[int, ...], tokenizer: Any) -> bool:

@@ -4,12 +4,14 @@ Tokenizers are `transformers` fast tokenizers. A prompt's tokens and an answer's
 as ids, so that a training row begins with exactly the ids that are served.
 """
 
+import json
+from dataclasses import replace
 from typing import Any
 
 from jinja2 import TemplateError
 
 from harness.errors import StageFailed
-from harness.samples import Message, Messages
+from harness.samples import Message, Messages, tools_on_offer
 
 _PROBE = "qzqx"
 
@@ -20,11 +22,17 @@ def prompt_text(tokenizer: Any, messages: Messages) -> str:
     A conversation that holds a verbatim message is plain text under any tokenizer. One that ends with a turn of the
     assistant is continued within that turn.
 
-    Raises StageFailed where the template refuses the messages (some know no system role).
+    Raises StageFailed if the template refuses the messages (some know no system role), or leaves out tools or calls.
     """
     if _is_plain(tokenizer, messages):
+        if tools_on_offer(messages) or any(message.calls for message in messages):
+            raise _no_tools(tokenizer, messages, "has no chat template, so nothing says how tools are shown")
         return "".join(message.content if message.verbatim else f"{message.content}\n\n" for message in messages)
-    return _templated(tokenizer, messages, answer_follows=True)
+    text = _templated(tokenizer, messages, answer_follows=True)
+    for bare, what in _without_tools(messages):
+        if _left_out(tokenizer, bare, text):
+            raise _no_tools(tokenizer, messages, f"has a chat template that leaves out {what}")
+    return text
 
 
 def prompt_ids(tokenizer: Any, messages: Messages) -> list[int]:
@@ -39,6 +47,11 @@ def prompt_ids(tokenizer: Any, messages: Messages) -> list[int]:
         return _plain_ids(tokenizer, text)
     ids = _leading_ids(tokenizer) + _plain_ids(tokenizer, text)
     return ids or [end_id(tokenizer) if tokenizer.bos_token_id is None else int(tokenizer.bos_token_id)]
+
+
+def closed_ids(tokenizer: Any, messages: Messages) -> list[int]:
+    """Return the tokens of a conversation in which nobody is to speak next, as the chat template writes it."""
+    return _plain_ids(tokenizer, _templated(tokenizer, messages, answer_follows=False))
 
 
 def answer_ids(tokenizer: Any, text: str, *, end: bool) -> list[int]:
@@ -64,23 +77,77 @@ def end_id(tokenizer: Any) -> int:
     return int(tokenizer.eos_token_id)
 
 
+def template_turns(messages: Messages) -> list[dict[str, Any]]:
+    """Return the messages as chat templates take them: arguments of calls as objects."""
+    turns = []
+    for message in messages:
+        turn: dict[str, Any] = {"role": message.role, "content": message.content}
+        if message.calls:
+            turn["tool_calls"] = [
+                {
+                    "id": call.id,
+                    "type": "function",
+                    "function": {"name": call.name, "arguments": json.loads(call.arguments)},
+                }
+                for call in message.calls
+            ]
+        if message.name:
+            turn["name"] = message.name
+        if message.call_id:
+            turn["tool_call_id"] = message.call_id
+        turns.append(turn)
+    return turns
+
+
+def template_tools(messages: Messages) -> list[Any] | None:
+    """Return the tools on offer as chat templates take them, None for none."""
+    tools = tools_on_offer(messages)
+    return list(json.loads(tools)) if tools else None
+
+
+def _without_tools(messages: Messages) -> list[tuple[Messages, str]]:
+    """Return the conversation without its tools and without its calls, each where it has some."""
+    found = []
+    if tools_on_offer(messages):
+        found.append((tuple(replace(message, tools="") for message in messages), "the tools on offer"))
+    if any(message.calls for message in messages):
+        found.append((tuple(replace(message, calls=()) for message in messages), "the calls of tools"))
+    return found
+
+
+def _left_out(tokenizer: Any, bare: Messages, text: str) -> bool:
+    """Tell whether `text` is what the template writes without the tools too."""
+    try:
+        return _templated(tokenizer, bare, answer_follows=True) == text
+    except StageFailed:  # a template that misses the calls has read them
+        return False
+
+
+def _no_tools(tokenizer: Any, messages: Messages, fact: str) -> StageFailed:
+    asked = next((message.content for message in messages if message.role == "user"), "")
+    return StageFailed(
+        f"{tokenizer.name_or_path} {fact}, in the conversation that begins {asked[:60]!r}; "
+        "use a model whose template renders tools, or write tools and calls into the texts of the rows"
+    )
+
+
 def _is_plain(tokenizer: Any, messages: Messages) -> bool:
     return not tokenizer.chat_template or any(message.verbatim for message in messages)
 
 
 def _templated(tokenizer: Any, messages: Messages, *, answer_follows: bool) -> str:
-    turns = [{"role": message.role, "content": message.content} for message in messages]
     begun = answer_follows and messages[-1].role == "assistant"
     try:
         return str(
             tokenizer.apply_chat_template(
-                turns,
+                template_turns(messages),
+                tools=template_tools(messages),
                 tokenize=False,
                 add_generation_prompt=answer_follows and not begun,
                 continue_final_message=begun,
             )
         )
-    except (TemplateError, ValueError) as error:
+    except (TemplateError, TypeError, ValueError) as error:
         roles = ", ".join(message.role for message in messages)
         raise StageFailed(
             f"the chat template of {tokenizer.name_or_path} refuses the roles ({roles}): {error}; "

@@ -8,7 +8,7 @@ import pytest
 from harness.engine.endpoint import EndpointEngine, open_engine
 from harness.errors import InvalidExperiment, StageFailed
 from harness.models import Endpoint
-from harness.samples import Completion, Decoding, Message
+from harness.samples import Completion, Decoding, Message, ToolCall
 from tests.engine.loopback import Reply, Server, serving
 
 PROMPTS = [(Message("system", "Be brief."), Message("user", f"question {place}")) for place in range(6)]
@@ -37,6 +37,31 @@ def answers(engine: EndpointEngine, prompts: list = PROMPTS, **decoding: object)
 
 def echo(place: int, body: dict) -> Reply:
     return said(f"answer to {body['messages'][-1]['content']}")
+
+
+def test_calls_and_tools_are_sent_as_servers_take_them() -> None:
+    tools = '[{"type": "function", "function": {"name": "weather"}}]'
+    call = ToolCall(name="weather", arguments='{"city": "Rome"}', id="c1")
+    prompt = (
+        Message("user", "warm?", tools=tools),
+        Message("assistant", "", calls=(call,)),
+        Message("tool", "24", call_id="c1"),
+    )
+    with serving(echo) as server:
+        answers(engine_of(server), [prompt])
+    body = server.requests[0][1]
+    assert body["tools"] == json.loads(tools)
+    assert body["messages"] == [
+        {"role": "user", "content": "warm?"},
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [
+                {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Rome"}'}}
+            ],
+        },
+        {"role": "tool", "content": "24", "tool_call_id": "c1"},
+    ]
 
 
 def test_each_prompt_gets_its_own_answer() -> None:

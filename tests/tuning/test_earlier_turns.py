@@ -1,6 +1,7 @@
 """Conversations of several turns: what each says is learned where the template renders it as it was said."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,12 +10,13 @@ from harness.errors import InvalidExperiment, StageFailed
 from harness.jobs import TuneJob
 from harness.models import Model
 from harness.recipes import SFT, LoRA
-from harness.samples import Example, Message
+from harness.samples import Example, Message, ToolCall
 from harness.tuning.earlier_turns import spans_of, with_earlier_turns
 from harness.tuning.parity import Collated, check_parity
 from harness.tuning.rows import IGNORED, make_rows
 from harness.tuning.sft import fit
 from harness.weights.loading import load_tokenizer
+from harness.weights.rendering import prompt_text
 
 PROMPT = (
     Message("system", "Be brief."),
@@ -33,6 +35,19 @@ REWRITING = (
 )
 
 
+CALLING = (
+    Message("user", "warm in Rome?", tools='[{"type": "function", "function": {"name": "weather"}}]'),
+    Message("assistant", "", calls=(ToolCall(name="weather", arguments='{"city": "Rome"}', id="call00001"),)),
+    Message("tool", "24", call_id="call00001"),
+)
+WITH_TOOLS = (
+    "{% if tools %}{{ '<|im_start|>system\n' + tools | tojson + '<|im_end|>\n' }}{% endif %}"
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] }}"
+    "{% for call in message.tool_calls or [] %}{{ '<call>' + call.function | tojson + '</call>' }}{% endfor %}"
+    "{{ '<|im_end|>\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+
+
 def learned(tokenizer: Any, labels: list[int]) -> str:
     return str(tokenizer.decode([label for label in labels if label != IGNORED]))
 
@@ -46,6 +61,38 @@ def test_each_turn_of_the_assistant_is_learned_with_its_end_and_nothing_else(tin
     assert learned(tokenizer, row.features()["labels"]) == "blue<|im_end|>I like it.<|im_end|>no<|im_end|>"
     assert check.status == "ok"
     assert check.detail == "2 earlier turns of 1 conversations are learned beside the 1 answers"
+
+
+def test_a_turn_of_weight_0_is_not_learned(tiny: Model) -> None:
+    tokenizer = load_tokenizer(tiny)
+    prompt = tuple(replace(turn, learned=turn.content != "blue") for turn in PROMPT)
+
+    (row,), check = with_earlier_turns(tokenizer, make_rows(tokenizer, [Example(id="a", prompt=prompt, answer="no")]))
+
+    assert learned(tokenizer, row.features()["labels"]) == "I like it.<|im_end|>no<|im_end|>"
+    assert check.status == "ok"
+
+
+def test_a_call_is_learned_as_the_template_writes_it(tiny: Model) -> None:
+    tokenizer = load_tokenizer(tiny)
+    tokenizer.chat_template = WITH_TOOLS
+
+    (row,), check = with_earlier_turns(tokenizer, make_rows(tokenizer, [Example(id="a", prompt=CALLING, answer="yes")]))
+
+    said = '<call>{"name": "weather", "arguments": {"city": "Rome"}}</call><|im_end|>yes<|im_end|>'
+    assert learned(tokenizer, row.features()["labels"]) == said
+    assert check.status == "ok"
+    shown = tokenizer.decode(row.prompt)
+    assert shown.startswith('<|im_start|>system\n[{"type": "function", "function": {"name": "weather"}}]<|im_end|>')
+
+
+@pytest.mark.parametrize(
+    ("turns", "said"),
+    [(CALLING, "leaves out the tools on offer"), ((replace(CALLING[0], tools=""), *CALLING[1:]), "the calls of tools")],
+)
+def test_a_template_that_leaves_out_tools_is_refused(tiny: Model, turns: tuple[Message, ...], said: str) -> None:
+    with pytest.raises(StageFailed, match=f"{said}, in the conversation that begins 'warm in Rome"):
+        prompt_text(load_tokenizer(tiny), turns)
 
 
 def test_a_turn_that_the_template_rewrites_is_counted_and_not_learned(tiny: Model) -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from harness.models import AnyModel
 from harness.samples import (
     Answer,
+    Check,
     Completion,
     Decoding,
     Likelihood,
@@ -27,7 +28,8 @@ FloatArray = NDArray[np.float64]
 
 @runtime_checkable
 class Task(Protocol):
-    """What is asked. Optional members: `corpus()`, `choices`, `answer_tokens`, `shot()`, `asker`."""
+    """What is asked. Optional members: `corpus()`, `choices`, `answer_tokens`, `shot()`, `asker`,
+    `data_checks()`."""
 
     @property
     def name(self) -> str: ...
@@ -59,6 +61,13 @@ class HasShots(Protocol):
     """A task that says how a sample is shown as an example; else it is its prompt and its reference."""
 
     def shot(self, sample: Sample) -> Messages: ...
+
+
+@runtime_checkable
+class HasDataChecks(Protocol):
+    """A task that says what reading its data found: what was guessed, left out and not read."""
+
+    def data_checks(self) -> Sequence[Check]: ...
 
 
 @runtime_checkable
@@ -255,6 +264,7 @@ __all__ = [
     "FloatArray",
     "HasChoices",
     "HasCorpus",
+    "HasDataChecks",
     "HasShots",
     "JudgedMetric",
     "JudgesRefusals",

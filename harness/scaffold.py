@@ -22,7 +22,7 @@ from harness import (
 
 experiment = Experiment(
     question="Should we fine-tune for {title}, or keep prompting?",
-    # A row a line: {{"prompt": ..., "completion": ...}}, or messages, or instruction/input/output; CSV and Parquet too.
+    # A row a line: {{"prompt": ..., "completion": ...}}, messages, instruction/input/output; docs/data.md lists more.
     task=DatasetTask(name="{name}", files=("experiments/{name}.jsonl",)),
     model="smollm2-135m-instruct",
     baselines=[ZeroShot(), FewShot(shots=4)],

@@ -253,23 +253,32 @@ def test_data_check_counts_rows_repeats_and_contradictions(capsys, nowhere):
 
     assert code == 0
     assert lines[0].startswith("rows.jsonl: 60 rows, format prompt")
-    assert lines[1] == "lengths: 20 characters at the median, 20 at most"
-    assert lines[2:4] == [
+    assert lines[1:3] == [
+        "columns: 60 rows of format prompt_completion: 'prompt' -> 'completion'",
+        "lengths: 20 characters at the median, 20 at most",
+    ]
+    assert lines[3:5] == [
         "duplicates: 2 rows repeat an earlier input (take them out)",
         "conflicts: 1 inputs have more than one answer, first 'question 4'",
     ]
-    assert lines[4].startswith("size: enough to begin with")
+    assert lines[5] == (
+        "size: a task trains on 55 of 60 samples: 55 training examples: for short or structured answers 1,000 to 5,000 "
+        "are usual, since a form and where its parts come from must be learned; curve=(0.25, 0.5, 1.0) shows whether "
+        "more would help."
+    )
+    assert lines[6] == "size: its holdout has 3; 200 or more decide differences of several points"
 
 
 def test_data_check_names_file_row_and_field(capsys, nowhere):
     rows = [{"prompt": f"question {n}", "completion": f"answer {n}"} for n in range(60)]
     del rows[36]["completion"]
     Path("rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    code, out, (line,) = harness(capsys, "data", "check", "rows.jsonl")
+    code, out, errors = harness(capsys, "data", "check", "rows.jsonl")
 
-    assert (code, out) == (2, [])
-    assert line.startswith("harness: rows.jsonl, row 37")
-    assert "'completion'" in line
+    assert (code, errors) == (1, [])
+    assert out[2].startswith("cannot be read: rows.jsonl, row 37")
+    assert "'completion'" in out[2]
+    assert out[3].startswith("unreadable: 1 of 60 rows")
 
 
 def test_doctor_looks_at_everything_a_run_needs(capsys, here):

@@ -1,10 +1,11 @@
 """Situations with a known answer, planted one by one: what does the verdict say? `python -m benchmarks.situations`."""
 
-from benchmarks.situations import costs, faults, gains, leaks, looks, real
+from benchmarks.situations import costs, faults, gains, leaks, looks, real, rows
 
 SCRIPTED = (
     *gains.SITUATIONS,
     *leaks.SITUATIONS,
+    *rows.SITUATIONS,
     *faults.SITUATIONS,
     *looks.SITUATIONS,
     *costs.SITUATIONS,

@@ -4,12 +4,20 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness.commands.adding import add_command
 from harness.commands.stores import check_known, existing_store
 from harness.errors import HarnessError
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from harness.samples import Sample
+
 _HOLDOUT, _OTHERS = "holdout", ("train", "dev")
+_FRACTIONS = (0.8, 0.1, 0.1)  # those of a DatasetTask that says nothing else
+_HOLDOUT_DECIDES = 200
 
 
 def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -19,14 +27,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         "data", help=text, description=f"{text}.", epilog="example: harness data check tickets.jsonl"
     )
     actions = data.add_subparsers(required=True, metavar="ACTION")
-    check = add_command(
-        actions,
-        "check",
-        _check,
-        "check a data file: format, rows, duplicates",
-        "harness data check tickets.jsonl",
-    )
-    check.add_argument("file", type=Path)
+    _add_check(actions)
     pairs = add_command(
         actions,
         "pairs",
@@ -48,12 +49,61 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     pairs.add_argument("--output", type=Path, default=Path("pairs.jsonl"), metavar="FILE")
 
 
-def _check(options: argparse.Namespace) -> int:
-    from harness.data.checking import check_file
+def _add_check(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    check = add_command(
+        actions,
+        "check",
+        _check,
+        "check a data file: what its columns mean, rows that cannot be read, duplicates, size",
+        "harness data check tickets.csv --input text --reference category",
+    )
+    check.add_argument("file", type=Path)
+    check.add_argument("--input", metavar="COLUMN", help="the column of the question; without it, told from the names")
+    check.add_argument("--reference", metavar="COLUMN", help="the column of the answer; given together with --input")
+    check.add_argument(
+        "--label-names", metavar="NAME,NAME", default="", help="what labels written as 0, 1, ... are called, in order"
+    )
+    check.add_argument(
+        "--turns", choices=("last", "all"), default="last", help="take the last answer of a conversation, or each"
+    )
+    check.add_argument(
+        "--media", choices=("refuse", "text"), default="refuse", help="rows with pictures or sounds: their text alone"
+    )
 
-    for line in check_file(options.file):
+
+def _check(options: argparse.Namespace) -> int:
+    """Print the findings; 1 if a row cannot be read."""
+    from harness.data.checking import check_file
+    from harness.data.shapes import Columns
+
+    if (options.input is None) != (options.reference is None):
+        raise HarnessError("--input and --reference are given together or not at all")
+    columns = Columns(
+        input=options.input,
+        reference=options.reference,
+        label_names=tuple(name.strip() for name in options.label_names.split(",") if name.strip()),
+        turns=options.turns,
+        media=options.media,
+    )
+    found = check_file(options.file, columns)
+    for line in (*found.lines, *_size(found.reading.samples)):
         sys.stdout.write(f"{line}\n")
-    return 0
+    return 1 if found.reading.left_out else 0
+
+
+def _size(samples: "Sequence[Sample]") -> "Iterator[str]":
+    """Yield what a run would say about the number of examples, the file split by hash as a task does."""
+    from harness.data.splits import split_samples
+    from harness.insights.readiness import training_examples
+    from harness.samples import Split
+
+    if not samples:
+        return
+    splits = split_samples(samples, fractions=_FRACTIONS)
+    train, holdout = splits[Split.TRAIN] or samples, len(splits[Split.HOLDOUT])
+    yield f"size: a task trains on {len(train):,} of {len(samples):,} samples: {training_examples(train).detail}"
+    if holdout < _HOLDOUT_DECIDES:
+        yield (f"size: its holdout has {holdout:,}; {_HOLDOUT_DECIDES} or more decide differences of several points")
 
 
 def _pairs(options: argparse.Namespace) -> int:

@@ -1,60 +1,119 @@
-"""What `harness data check FILE` says: is this file a data set, and what should be known before tuning on it."""
+"""What `harness data check FILE` says: is this file a data set, and what should be known before tuning on it?"""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from harness.data.files import Row, read_rows
-from harness.data.formats import Columns, detect_format, to_sample
-from harness.data.preferences import voted_of
+from harness.data.fields import listed
+from harness.data.files import read_file
+from harness.data.reading import Reading, read_files, refuse_unreadable
+from harness.data.reading_checks import columns_lines, unreadable_lines
+from harness.data.shapes import Columns
 from harness.data.similarity import normalised
-
-# Fewer teach nothing; an effect shows from about here; published guides agree on the orders of magnitude.
-_FLOOR, _EFFECT = 10, 50
+from harness.samples import Sample
 
 
-def check_file(path: Path) -> Iterator[str]:
-    """Yield one line a finding.
+@dataclass(frozen=True)
+class CheckedFile:
+    """The rows of a file, and the findings, one a line."""
 
-    Raises InvalidData naming file, row and field at the first row that is not as the first one.
+    reading: Reading
+    lines: tuple[str, ...]
+
+
+def check_file(path: Path, columns: Columns | None = None) -> CheckedFile:
+    """Return what is in a file.
+
+    Raises InvalidData if it cannot be read at all, or none of its rows can.
     """
-    rows = read_rows(path)
-    columns = Columns()
-    kind = detect_format(rows[0], columns)
-    if kind == "labelled":
-        yield from _votes(path, rows)
-        return
-    samples = [to_sample(row, kind, columns) for row in rows]
-    yield f"{path}: {len(samples):,} rows, format {kind}"
-    characters = sorted(len(sample.input) + len(sample.reference) for sample in samples)
+    reading = read_files([read_file(path)], columns or Columns())
+    if not reading.rows:
+        refuse_unreadable(reading, "")
+    return CheckedFile(reading, tuple(_lines(path, reading)))
+
+
+def _lines(path: Path, reading: Reading) -> Iterator[str]:
+    forms: Counter[str] = Counter()
+    for (form, _, _), count in reading.shapes.items():
+        forms[form] += count
+    named = ", ".join(f"{form} ({count:,})" if len(forms) > 1 else form for form, count in forms.most_common())
+    yield f"{path}: {reading.total:,} rows, format {named}"
+    for note in reading.notes:
+        yield f"file: {note.text}"
+    yield from _columns(reading)
+    for line in unreadable_lines(reading.left_out):
+        yield f"cannot be read: {line}"
+    if reading.left_out:
+        yield (
+            f"unreadable: {len(reading.left_out):,} of {reading.total:,} rows; a task stops at them, or leaves them "
+            'out and counts them with on_error="skip"'
+        )
+    asked = [one.samples[-1] for one in reading.rows]
+    characters = sorted(len(sample.input) + len(sample.reference) for sample in asked)
     yield f"lengths: {characters[len(characters) // 2]:,} characters at the median, {characters[-1]:,} at most"
-    texts = Counter(normalised(sample.input) for sample in samples)
+    if any(one.good is not None for one in reading.rows):
+        yield _votes(reading)
+    else:
+        yield from _contents(reading.samples)
+    yield from _pairs(reading)
+
+
+def _columns(reading: Reading) -> Iterator[str]:
+    for line in columns_lines(reading):
+        yield f"columns: {line}"
+    if any(guessed for _, _, guessed in reading.shapes):
+        yield "columns: name them with --input and --reference if that is not what they mean"
+    if reading.several:
+        yield f"answers: {reading.several:,} rows accept several, and the first is the reference"
+    if reading.past_media:
+        yield f"text alone: {reading.past_media:,} rows have pictures, sounds or films that are not read"
+    if reading.not_read:
+        names = ", ".join(f"{name!r} ({count:,} rows)" for name, count in reading.not_read.most_common())
+        yield f"not read: {names}"
+    if reading.wordy:
+        yield f"not read: {listed(reading.wordy)} may belong to the question: put the text into the column that is read"
+    if reading.degrees:
+        yield (
+            f"not read: {reading.degrees!r} may say how good the answers are; keep the rows with good ones, or write "
+            "true or false into a column 'label'"
+        )
+
+
+def _contents(samples: Sequence[Sample]) -> Iterator[str]:
+    texts = Counter(_asked(sample) for sample in samples)
     repeated = sum(count - 1 for count in texts.values())
     yield f"duplicates: {repeated:,} rows repeat an earlier input" + (" (take them out)" if repeated else "")
-    answers: dict[str, set[str]] = {}
+    answers: dict[tuple[str, ...], set[str]] = {}
     for sample in samples:
-        answers.setdefault(normalised(sample.input), set()).add(sample.reference.strip())
-    conflicts = [text for text, found in answers.items() if len(found) > 1]
+        answers.setdefault(_asked(sample), set()).add(sample.reference.strip())
+    conflicts = [asked for asked, found in answers.items() if len(found) > 1]
     yield f"conflicts: {len(conflicts):,} inputs have more than one answer" + (
-        f", first {conflicts[0][:60]!r}" if conflicts else ""
+        f", first {conflicts[0][0][:60]!r}" if conflicts else ""
     )
-    if kind == "preference":
-        same = sum(sample.reference == sample.rejected for sample in samples)
-        yield f"pairs: {same:,} of {len(samples):,} have two equal answers" + (
+
+
+def _asked(sample: Sample) -> tuple[str, ...]:
+    """Return what is asked: the same words under another system message, or with other tools, are another question."""
+    around = [turn.content for turn in sample.messages if turn.role == "system"]
+    return normalised(sample.input), *around, *dict.fromkeys(turn.tools for turn in sample.messages if turn.tools)
+
+
+def _pairs(reading: Reading) -> Iterator[str]:
+    pairs = [one.samples[-1] for one in reading.rows if one.shape.worse]
+    if pairs:
+        same = sum(sample.reference == sample.rejected for sample in pairs)
+        yield f"pairs: {same:,} of {len(pairs):,} have two equal answers" + (
             " (take them out: they prefer nothing)" if same else ""
         )
-    yield _advice(len(samples))
 
 
-def _votes(path: Path, rows: Sequence[Row]) -> Iterator[str]:
-    votes = [voted_of(row) for row in rows]
-    yield f"{path}: {len(votes):,} rows, format labelled"
-    characters = sorted(len(vote.text) + len(vote.answer) for vote in votes)
-    yield f"lengths: {characters[len(characters) // 2]:,} characters at the median, {characters[-1]:,} at most"
-    good = sum(vote.good for vote in votes)
-    bad, prompts = len(votes) - good, len({normalised(vote.text) for vote in votes})
-    yield f"votes: {good:,} good and {bad:,} bad answers to {prompts:,} prompts" + _weights(good, bad)
-    yield _advice(len(votes))
+def _votes(reading: Reading) -> str:
+    good = sum(one.good is True for one in reading.rows)
+    bad = reading.bad
+    prompts = len({_asked(one.samples[-1]) for one in reading.rows})
+    said = f"votes: {good:,} good and {bad:,} bad answers to {prompts:,} prompts{_weights(good, bad)}"
+    return f"{said}; KTO(votes=FILE) learns from both, a task takes the good ones as references" if bad else said
 
 
 def _weights(good: int, bad: int) -> str:
@@ -64,11 +123,3 @@ def _weights(good: int, bad: int) -> str:
         return ""
     rarer, ratio = ("desirable", bad / good) if good < bad else ("undesirable", good / bad)
     return f"; weigh them with {rarer}_weight={ratio:.3g}"
-
-
-def _advice(rows: int) -> str:
-    if rows < _FLOOR:
-        return f"size: too few; {_FLOOR} rows are the floor, {_EFFECT} to 100 let an effect be seen"
-    if rows < _EFFECT:
-        return f"size: small; {_EFFECT} to 100 rows let an effect be seen"
-    return "size: enough to begin with; a holdout of 200 or more decides differences of several points"

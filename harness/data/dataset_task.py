@@ -2,21 +2,27 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from harness.data.files import Row, read_rows
-from harness.data.formats import FORMATS, Columns, Format, detect_format, to_sample
+from harness.data.fields import listed
+from harness.data.files import read_file
 from harness.data.hub import read_hub
 from harness.data.readers import READERS, Reader, read_answer
+from harness.data.reading import Reading, read_files, refuse_unreadable
+from harness.data.reading_checks import reading_checks
+from harness.data.row import DataFile, Row
+from harness.data.shapes import FORMATS, Columns, Format
 from harness.data.splits import Fractions, split_samples, take
+from harness.data.turns import Media
 from harness.errors import InvalidData, InvalidExperiment
-from harness.samples import Message, Messages, Sample, Split
+from harness.samples import Check, Message, Messages, Sample, Split
 from harness.unicode import comparable
 
 Source = str | Path | Sequence[str | Path]
+_READING = {"turns": ("last", "all"), "media": ("refuse", "text"), "on_error": ("raise", "skip")}
 
 
 # No slots: cached_property keeps the rows that were read in the object's own __dict__, outside its fields.
@@ -28,8 +34,13 @@ class DatasetTask:
     a file (or several) each. Without `dev`, dev is cut from train in the proportion of `fractions`. With `hub`, the
     three are names of its splits; without any, its split "train" is split by hash. Paths are relative to the
     working folder.
-    format: "auto" takes the first row's; all rows of a task have one format. input_column, reference_column: for rows
-    of no known format. A preference row's chosen answer is the reference; the rejected one is kept beside it.
+    format: "auto" reads each row by its own columns (docs/data.md lists what is known). input_column,
+    reference_column: the columns of question and answer, for rows of no known format, or to be certain. label_names:
+    what labels written as numbers are called, in order or by number. A preference row's chosen answer is the
+    reference; the rejected one is kept beside it. An answer that was voted bad is never a reference.
+    turns: "last" makes a sample of a conversation's last answer, "all" of each, grouped by conversation. media:
+    "refuse" rows with pictures, sounds or films, or read their "text" alone. on_error: "raise" for a row that cannot
+    be read, or "skip" it; what was left out is counted on the page, and bars GO above 5 % of the holdout.
     group: column whose equal values stay in one split; tags: columns kept for tables by tag.
     limit: most samples of each split, one number or (train, dev, holdout), drawn by hash of the id.
     system: a system message, put before rows that have none. reader: how an answer's text becomes a value: "text"
@@ -60,6 +71,10 @@ class DatasetTask:
     reader: Reader = "text"
     choices: tuple[str, ...] = ()
     answer_tokens: int = 256
+    label_names: Sequence[str] | Mapping[str, str] = field(default=(), metadata={"key": "changed"})
+    turns: Literal["last", "all"] = field(default="last", metadata={"key": "changed"})
+    media: Media = field(default="refuse", metadata={"key": "changed"})
+    on_error: Literal["raise", "skip"] = field(default="raise", metadata={"key": "changed"})
 
     def __post_init__(self) -> None:
         problem = self._problem()
@@ -78,6 +93,18 @@ class DatasetTask:
 
     def read(self, text: str) -> object | None:
         return read_answer(text, self.reader)
+
+    def data_checks(self) -> tuple[Check, ...]:
+        """Return what reading the rows found: what was guessed, left out and not read."""
+        return reading_checks(self._readings)
+
+    @cached_property
+    def _readings(self) -> Mapping[str, Reading]:
+        """What each source holds, by split; "all splits" if they are cut by hash."""
+        if not self._is_explicit:
+            return {"all splits": self._read("train" if self.hub else self.files)}
+        sources = {"train": self.train, "dev": self.dev, "holdout": self.holdout}
+        return {split: self._read(source) for split, source in sources.items()}
 
     @cached_property
     def _splits(self) -> Mapping[Split, tuple[Sample, ...]]:
@@ -98,10 +125,13 @@ class DatasetTask:
             id=self.id_column,
             group=self.group,
             tags=self.tags,
+            label_names=self.label_names,
+            turns=self.turns,
+            media=self.media,
         )
 
     def _hashed_splits(self) -> dict[Split, tuple[Sample, ...]]:
-        samples = self._read("train" if self.hub else self.files)
+        samples = self._readings["all splits"].samples
         splits = split_samples(samples, fractions=self.fractions, salt=self.salt)
         for split, fraction in zip(Split, self.fractions, strict=True):
             if fraction and not splits[split]:
@@ -112,7 +142,7 @@ class DatasetTask:
         return splits
 
     def _explicit_splits(self) -> dict[Split, tuple[Sample, ...]]:
-        train, dev, holdout = (self._read(source) for source in (self.train, self.dev, self.holdout))
+        train, dev, holdout = (self._readings[split.value].samples for split in Split)
         if self.dev is None and train:
             train_part, dev_part, _ = self.fractions
             share = dev_part / (train_part + dev_part)
@@ -121,24 +151,30 @@ class DatasetTask:
             train, dev = parts[Split.TRAIN], parts[Split.DEV] + parts[Split.HOLDOUT]
         return {Split.TRAIN: train, Split.DEV: dev, Split.HOLDOUT: holdout}
 
-    def _read(self, source: Source | None) -> tuple[Sample, ...]:
-        rows = [row for part in _parts(source) for row in self._rows(part)]
-        if not rows:
-            return ()
-        form = detect_format(rows[0], self._columns) if self.format == "auto" else self.format
-        return tuple(self._sample(row, form) for row in rows)
+    def _read(self, source: Source | None) -> Reading:
+        files = [self._file(part) for part in _parts(source)]
+        reading = read_files(files, self._columns, format=self.format, accept=self._accept)
+        if self.on_error == "raise" or not reading.rows:
+            refuse_unreadable(reading, '; DatasetTask(on_error="skip") leaves such rows out and counts them')
+        if reading.rows and not reading.samples:
+            raise InvalidData(
+                f"{reading.rows[0].row.source}: each of {len(reading.rows):,} answers was voted bad, so none is a "
+                "reference; give rows with good answers"
+            )
+        return reading
 
-    def _rows(self, part: str | Path) -> tuple[Row, ...]:
-        return read_hub(self.hub, split=str(part), revision=self.revision) if self.hub else read_rows(part)
+    def _file(self, part: str | Path) -> DataFile:
+        if self.hub:
+            return DataFile(read_hub(self.hub, split=str(part), revision=self.revision))
+        return read_file(part)
 
-    def _sample(self, row: Row, form: Format) -> Sample:
-        sample = to_sample(row, form, self._columns)
+    def _accept(self, row: Row, sample: Sample) -> None:
         if self.choices and comparable(sample.reference) not in map(comparable, self.choices):
-            shown = ", ".join(map(repr, self.choices[:8]))
-            raise InvalidData(f"{row.where}: the reference {sample.reference!r} is not among the choices {shown}")
+            raise InvalidData(
+                f"{row.where}: the reference {sample.reference[:80]!r} is not among the choices {listed(self.choices)}"
+            )
         if self.read(sample.reference) is None:
             raise InvalidData(f"{row.where}: the reference {sample.reference[:80]!r} cannot be read as {self.reader}")
-        return sample
 
     def _problem(self) -> str | None:
         """Return what contradicts itself in the declaration, with the way out."""
@@ -157,7 +193,15 @@ class DatasetTask:
             return "neither train= nor dev=, on which baselines are chosen; give one"
         if (self.input_column is None) != (self.reference_column is None):
             return "input_column= and reference_column= are given together or not at all"
-        return self._wrong_value()
+        return self._wrong_value() or self._wrong_reading()
+
+    def _wrong_reading(self) -> str | None:
+        for name, known in _READING.items():
+            if getattr(self, name) not in known:
+                return f'{name}={getattr(self, name)!r} is unknown; use "{known[0]}" or "{known[1]}"'
+        if isinstance(self.label_names, str):
+            return 'label_names= is one text; give the names in order, such as ("no", "yes"), or by number'
+        return None
 
     def _wrong_value(self) -> str | None:
         if self.format not in ("auto", *FORMATS):

@@ -1,50 +1,24 @@
 """The fields of one row, read with errors that name file, row, field and remedy."""
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 
-from harness.data.files import Row
+from harness.data.literals import as_list, as_mapping
+from harness.data.row import Row
 from harness.errors import InvalidData
-from harness.samples import Message, Messages, Role
-
-_ROLES: Mapping[str, Role] = {
-    "system": "system",
-    "user": "user",
-    "human": "user",
-    "assistant": "assistant",
-    "gpt": "assistant",
-}
-
-
-def turns_of(row: Row, field: str, *, role: str, text: str) -> Messages:
-    """Return the conversation in a field. role, text: what a turn calls its speaker and its words."""
-    turns = present(row, field)
-    if not isinstance(turns, list):
-        raise wrong(row, field, f"is {kind_of(turns)}", f"write it as a list of turns with {role!r} and {text!r}")
-    return tuple(turn_of(row, f"{field}[{place}]", turn, role=role, text=text) for place, turn in enumerate(turns))
-
-
-def turn_of(row: Row, field: str, turn: object, *, role: str, text: str) -> Message:
-    """Return one turn; the roles human and gpt are those of user and assistant."""
-    if not isinstance(turn, Mapping):
-        raise wrong(row, field, f"is {kind_of(turn)}", f"write a turn as an object with {role!r} and {text!r}")
-    for name in (role, text):
-        if name not in turn:
-            raise wrong(row, f"{field}.{name}", "is missing", f"every turn has {role!r} and {text!r}")
-        if not isinstance(turn[name], str):
-            raise wrong(row, f"{field}.{name}", f"is {kind_of(turn[name])}", "write it as text")
-    if turn[role] not in _ROLES:
-        raise wrong(row, f"{field}.{role}", f"is {turn[role]!r}, an unknown role", f"use one of {', '.join(_ROLES)}")
-    if not turn[text].strip():
-        raise wrong(row, f"{field}.{text}", "is empty", "write the turn or take the row out")
-    return Message(_ROLES[turn[role]], turn[text])
 
 
 def cell_of(row: Row, field: str) -> str:
-    """Return the text of a named column; numbers count as text, since labels often are numbers."""
+    """Return the text of a named column; numbers count as text, since labels often are numbers.
+
+    A whole number is written without a point: a table makes 3.0 of the 3 in a column with a gap.
+    """
     value = present(row, field)
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return json.dumps(value)
+        if not math.isfinite(value):
+            raise wrong(row, field, "is no number", "fill it in or take the row out")
+        return json.dumps(int(value) if isinstance(value, float) and value.is_integer() else value)
     return text_of(row, field)
 
 
@@ -56,6 +30,32 @@ def text_of(row: Row, field: str) -> str:
     if not value.strip():
         raise wrong(row, field, "is empty", "fill it in or take the row out")
     return value
+
+
+def optional_text(row: Row, field: str) -> str:
+    """Return the text of a field that may be missing, null or empty."""
+    value = row.values.get(field)
+    if value is None or is_empty(value):
+        return ""
+    if not isinstance(value, str):
+        raise wrong(row, field, f"is {kind_of(value)}", "write it as text, or leave it out")
+    return value if value.strip() else ""
+
+
+def accepted_of(row: Row, field: str) -> tuple[str, ...]:
+    """Return the accepted answers in a field: one text or number, a list, or SQuAD's {"text": [...]}; each once."""
+    value = present(row, field)
+    inside = as_mapping(value)
+    if inside is not None and "text" in inside:
+        value = inside["text"]
+    given = as_list(value)
+    if given is None:
+        return (cell_of(row, field),)
+    found = [one["text"] if isinstance(one, Mapping) and "text" in one else one for one in given]
+    if not found:
+        raise wrong(row, field, "holds no answer", "give one, or take the row out")
+    texts = [cell_of(Row(row.source, row.number, {field: one}), field) for one in found]
+    return tuple(dict.fromkeys(texts))
 
 
 def id_of(row: Row, field: str) -> str:
@@ -71,8 +71,26 @@ def id_of(row: Row, field: str) -> str:
 def present(row: Row, field: str) -> object:
     """Return what a field holds."""
     if field not in row.values:
-        raise wrong(row, field, "is missing", f"the row has {', '.join(map(repr, row.values)) or 'no fields'}")
+        raise wrong(row, field, "is missing", f"the row has {listed(row.values) or 'no fields'}")
     return row.values[field]
+
+
+def is_empty(value: object) -> bool:
+    """Tell whether a field holds nothing: null, blank text, an empty list or object, or a list of such."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return True
+    if isinstance(value, str):
+        return not value.strip() or value.strip() in ("[]", "{}")
+    if isinstance(value, list | tuple):
+        return all(is_empty(item) for item in value)
+    return isinstance(value, Mapping) and all(is_empty(item) for item in value.values())
+
+
+def listed(names: Iterable[object], most: int = 8) -> str:
+    """Return names in quotes, at most `most` of them and how many more there are."""
+    found = [repr(name) for name in names]
+    more = len(found) - most
+    return ", ".join(found[:most]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def wrong(row: Row, field: str, fact: str, remedy: str) -> InvalidData:

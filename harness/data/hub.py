@@ -1,6 +1,6 @@
 """Rows of a hub data set, through the `datasets` package."""
 
-from harness.data.files import Row
+from harness.data.row import Row
 from harness.errors import InvalidData, MissingPackage
 
 

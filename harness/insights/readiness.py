@@ -78,7 +78,7 @@ def readiness(prepared: Preparation) -> tuple[Check, ...]:
         _prompting(prepared.tried),
         _retrieval(prepared),
         _baseline(prepared),
-        _examples(prepared.train),
+        training_examples(prepared.train),
         _data(prepared.checks),
     )
 
@@ -148,7 +148,8 @@ def _baseline(prepared: Preparation) -> Check:
     return _check("baseline on the same samples", "ok", f"{said}.")
 
 
-def _examples(train: Sequence[Sample]) -> Check:
+def training_examples(train: Sequence[Sample]) -> Check:
+    """Return whether there are as many examples as tuning for such answers usually takes."""
     n = len(train)
     if n < FLOOR:
         said = f"{count(n, 'training example')}: below {FLOOR} nothing is learned but the examples"

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 
 from harness.data.leakage import audit, leaked_holdout_ids
-from harness.protocols import HasCorpus, Task
+from harness.protocols import HasCorpus, HasDataChecks, Task
 from harness.runner.context import Run
 from harness.runner.streaming import guarded, machine, stage_row
 from harness.samples import Check, Sample, Split
 
 
 def data_checks(run: Run) -> tuple[Check, ...]:
-    """Return the audit of the data: leakage, duplicates, sizes."""
+    """Return the audit of the data: what reading it found, told anew each time; leakage, duplicates, sizes."""
     stage = run.plan.audit()
     found = run.store.stage(stage.key)
     if found is None:
@@ -23,7 +23,20 @@ def data_checks(run: Run) -> tuple[Check, ...]:
                 found = run.store.stage(stage.key)
     assert found is not None
     assert isinstance(found.environment, dict)
-    return tuple(Check(**{**item, "items": tuple(item["items"])}) for item in found.environment["checks"])
+    audited = tuple(Check(**{**item, "items": tuple(item["items"])}) for item in found.environment["checks"])
+    return (*_reading_checks(run), *audited)
+
+
+def _reading_checks(run: Run) -> tuple[Check, ...]:
+    """Return what each task says of its data, under the task's name unless it is the experiment's own."""
+    own = run.plan.experiment.task
+    guards = (guard.task for guard in run.plan.experiment.guards)
+    others = {id(task): task for task in (*run.plan.other_tasks, *guards) if task is not own}
+    checks = tuple(own.data_checks()) if isinstance(own, HasDataChecks) else ()
+    for task in others.values():
+        if isinstance(task, HasDataChecks):
+            checks += tuple(replace(check, name=f"{check.name} of {task.name}") for check in task.data_checks())
+    return checks
 
 
 def _audit(run: Run) -> None:

@@ -116,12 +116,72 @@ def test_the_system_message_stands_before_rows_that_have_none(tmp_path: Path) ->
     assert bare.prompt(Sample(id="1", input="Hi", reference="")) == (hi,)
 
 
-def test_every_row_matches_the_first(tmp_path: Path) -> None:
+def test_each_row_is_read_by_its_own_columns(tmp_path: Path) -> None:
     rows = [*questions(36), {"instruction": "Add.", "output": "4"}]
     task = DatasetTask("numbers", write(tmp_path / "rows.jsonl", rows))
 
-    with pytest.raises(InvalidData, match=r"rows\.jsonl, row 37: field 'prompt' is missing"):
-        task.samples(TRAIN)
+    samples = [sample for split in Split for sample in task.samples(split)]
+
+    assert Sample(id="rows.jsonl:37", input="Add.", reference="4") in samples
+    assert len(samples) == 37
+
+
+def test_a_row_that_cannot_be_read_is_named_with_how_many_others_there_are(tmp_path: Path) -> None:
+    rows: list[dict[str, object]] = [*questions(40)]
+    for place in (3, 8):
+        rows[place]["completion"] = ""
+    path = write(tmp_path / "rows.jsonl", rows)
+
+    with pytest.raises(InvalidData) as caught:
+        DatasetTask("numbers", path).samples(TRAIN)
+
+    assert str(caught.value) == (
+        f"{path}, row 4: field 'completion' is empty; fill it in or take the row out; 1 more of 40 rows cannot be "
+        'read; DatasetTask(on_error="skip") leaves such rows out and counts them'
+    )
+
+
+@pytest.mark.parametrize(("damaged", "status"), [(1, "warning"), (3, "invalid")])
+def test_rows_left_out_are_counted_and_too_many_of_the_holdout_bar_a_verdict(
+    tmp_path: Path, damaged: int, status: str
+) -> None:
+    rows = [*questions(40), *({"prompt": "?", "completion": ""} for _ in range(damaged))]
+    path = write(tmp_path / "h.jsonl", rows)
+    task = DatasetTask(
+        "numbers", dev=write(tmp_path / "d.jsonl", questions(5, first=60)), holdout=path, on_error="skip"
+    )
+
+    assert len(task.samples(HOLDOUT)) == 40
+    (check,) = [check for check in task.data_checks() if check.name == "rows left out"]
+    assert (check.status, check.kind, len(check.items)) == (status, "data", damaged)
+    assert check.detail.startswith(
+        f"{damaged} of {40 + damaged} rows of holdout cannot be read and are left out; first: "
+    )
+
+
+def test_what_reading_found_is_said_in_the_checks(tmp_path: Path) -> None:
+    rows = [{"query": row["prompt"], "response": row["completion"], "source": "web"} for row in questions(60)]
+    task = DatasetTask("numbers", write(tmp_path / "rows.jsonl", rows))
+
+    assert [(check.name, check.status, check.detail) for check in task.data_checks()] == [
+        (
+            "columns read",
+            "ok",
+            "60 rows 'query' -> 'response'; guessed from the names of the columns: input_column= and "
+            "reference_column= say it for certain",
+        ),
+        ("columns not read", "ok", "no reader uses 'source'"),
+    ]
+
+
+def test_choices_are_named_up_to_eight(tmp_path: Path) -> None:
+    path = write(tmp_path / "rows.jsonl", questions(3))
+
+    with pytest.raises(InvalidData) as caught:
+        DatasetTask("numbers", path, choices=tuple(f"label {n}" for n in range(77))).samples(TRAIN)
+
+    assert "is not among the choices 'label 0', " in str(caught.value)
+    assert "'label 7' and 69 more; 2 more of 3 rows" in str(caught.value)
 
 
 def test_repeated_ids_are_refused(tmp_path: Path) -> None:
@@ -172,6 +232,10 @@ def test_a_split_that_came_out_empty_is_refused(tmp_path: Path) -> None:
         ({"files": "a.csv", "fractions": (1.2, -0.1, -0.1)}, "sum to 1"),
         ({"train": "a.csv", "holdout": "b.csv", "fractions": (0.0, 0.0, 1.0)}, "leave nothing for train and dev"),
         ({"files": "a.csv", "limit": 0}, "limit=0"),
+        ({"files": "a.csv", "turns": "first"}, "turns='first' is unknown"),
+        ({"files": "a.csv", "media": "see"}, "media='see' is unknown"),
+        ({"files": "a.csv", "on_error": "ignore"}, "on_error='ignore' is unknown"),
+        ({"files": "a.csv", "label_names": "yes"}, "label_names= is one text"),
         ({"files": "a.csv", "limit": (1, 2)}, "limit="),
         ({"files": "a.csv", "answer_tokens": 0}, "answer_tokens=0"),
     ],

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 
 import pytest
 
-from harness.data.files import Row
-from harness.data.formats import Columns, Format, detect_format, to_sample
+from harness.data.formats import samples_of
+from harness.data.row import Row
+from harness.data.shapes import Columns, Format, shape_of
 from harness.errors import InvalidData
 from harness.samples import Message, Sample
 
@@ -22,7 +23,8 @@ def row(**values: object) -> Row:
 
 def sample_of(row: Row, columns: Columns | None = None) -> Sample:
     columns = columns or Columns()
-    return to_sample(row, detect_format(row, columns), columns)
+    (sample,) = samples_of(row, shape_of(row, columns), columns)
+    return sample
 
 
 def turns(*pairs: tuple[str, object], role: str = "role", text: str = "content") -> list[dict[str, object]]:
@@ -93,9 +95,9 @@ def test_named_columns_take_numbers_groups_and_tags() -> None:
         ("messages", {"messages": turns(("user", "a"))}, "'messages' has 1 turns"),
         ("messages", {"messages": ["a", "b"]}, "'messages[0]' is text; write a turn as an object"),
         ("messages", {"messages": [{"role": "user"}]}, "'messages[0].content' is missing"),
-        ("messages", {"messages": turns(("user", ["a"]))}, "'messages[0].content' is a list"),
+        ("messages", {"messages": turns(("user", [3]))}, "'messages[0].content[0]' is a number; parts are texts"),
         ("messages", {"messages": turns(("user", "a"), ("assistant", ""))}, "'messages[1].content' is empty"),
-        ("messages", {"messages": turns(("tool", "a"))}, "'messages[0].role' is 'tool', an unknown role"),
+        ("messages", {"messages": turns(("chef", "a"))}, "'messages[0].role' is 'chef', an unknown role"),
         ("messages", {"messages": turns(("user", "a"), ("user", "b"))}, "'messages' ends with a turn by the user"),
         ("messages", {"messages": turns(("system", "a"), ("assistant", "b"))}, "has the system before the answer"),
         (
@@ -108,8 +110,11 @@ def test_named_columns_take_numbers_groups_and_tags() -> None:
     ],
 )
 def test_a_wrong_row_names_file_row_field_and_fact(form: Format, values: Mapping[str, object], problem: str) -> None:
+    columns = Columns(input="text", reference="label") if form == "columns" else Columns()
+    given = Row("data/train.jsonl", 37, values)
+
     with pytest.raises(InvalidData) as caught:
-        to_sample(Row("data/train.jsonl", 37, values), form, Columns(input="text", reference="label"))
+        samples_of(given, shape_of(given, columns, format=form), columns)
 
     assert str(caught.value).startswith("data/train.jsonl, row 37: field '")
     assert problem in str(caught.value)
@@ -123,14 +128,9 @@ def test_a_preference_row_keeps_its_worse_answer_beside_the_reference() -> None:
     )
 
 
-def test_a_class_beside_prompt_and_completion_is_no_vote() -> None:
-    assert detect_format(row(prompt="a", completion="b", label="spam"), Columns()) == "prompt_completion"
-    assert detect_format(row(prompt="a", completion="b", label=True), Columns()) == "labelled"
-
-
 def test_a_row_of_no_known_format_names_its_fields_and_the_formats() -> None:
-    with pytest.raises(InvalidData, match=r"the fields 'question', 'answer' are of no known format.*input_column="):
-        detect_format(row(question="a", answer="b"), Columns())
+    with pytest.raises(InvalidData, match=r"the fields 'left', 'right' are of no known format.*input_column="):
+        shape_of(row(left="a", right="b"), Columns())
 
 
 @pytest.mark.parametrize("value", [None, "", 1.5, True, ["a"]])

@@ -8,9 +8,9 @@ import pytest
 
 from harness import DatasetTask, Split
 from harness.data.checking import check_file
-from harness.data.files import Row
 from harness.data.preference_leakage import preference_leakage
-from harness.data.preferences import Preferred, Voted, preferred_of, read_pairs, read_votes, voted_of
+from harness.data.preferences import Preferred, Voted, pairs_of_rows, read_pairs, read_votes, votes_of_rows
+from harness.data.row import Row
 from harness.errors import InvalidData
 from harness.samples import Message, Sample
 
@@ -50,14 +50,14 @@ def written(path: Path, *rows: Mapping[str, object]) -> Path:
 def test_every_shape_is_one_prompt_and_two_answers(
     values: Mapping[str, object], text: str, messages: tuple[Message, ...]
 ) -> None:
-    assert preferred_of(Row("p.jsonl", 3, values)) == Preferred(
-        id="p.jsonl:3", text=text, messages=messages, chosen="a", rejected="b", where="p.jsonl, row 3"
+    assert pairs_of_rows([Row("p.jsonl", 3, values)]) == (
+        Preferred(id="p.jsonl:3", text=text, messages=messages, chosen="a", rejected="b", where="p.jsonl, row 3"),
     )
 
 
 @pytest.mark.parametrize(("label", "good"), [(True, True), (False, False), ("true", True), ("0", False), (1, True)])
 def test_a_label_is_a_vote(label: object, good: bool) -> None:
-    vote = voted_of(Row("v.jsonl", 1, {"prompt": "hi", "completion": "a", "label": label}))
+    (vote,) = votes_of_rows([Row("v.jsonl", 1, {"prompt": "hi", "completion": "a", "label": label})])
 
     assert vote == Voted(id="v.jsonl:1", text="hi", messages=(), answer="a", good=good, where="v.jsonl, row 1")
 
@@ -76,21 +76,21 @@ def test_a_label_is_a_vote(label: object, good: bool) -> None:
             "field 'rejected' begins otherwise than 'chosen'",
         ),
         ({"prompt": "ho", "chosen": [USER, A], "rejected": [USER, B]}, "field 'prompt' is not the last question"),
-        ({"prompt": [{"role": "tool", "content": "x"}], "chosen": [A], "rejected": [B]}, "'tool', an unknown role"),
+        ({"prompt": [{"role": "chef", "content": "x"}], "chosen": [A], "rejected": [B]}, "'chef', an unknown role"),
     ],
 )
 def test_a_wrong_pair_names_file_row_and_field(values: Mapping[str, object], said: str) -> None:
     with pytest.raises(InvalidData) as caught:
-        preferred_of(Row("p.jsonl", 3, values))
+        pairs_of_rows([Row("p.jsonl", 3, values)])
 
     assert str(caught.value).startswith("p.jsonl, row 3: field ")
     assert said in str(caught.value)
 
 
-@pytest.mark.parametrize("label", [None, 2, "good", 0.5, ["a"]])
+@pytest.mark.parametrize("label", [None, 2, "fine", 0.5, ["a"]])
 def test_a_label_that_is_no_vote_is_refused(label: object) -> None:
     with pytest.raises(InvalidData, match=r"row 1: field 'label' is .*; write true for a good answer"):
-        voted_of(Row("v.jsonl", 1, {"prompt": "hi", "completion": "a", "label": label}))
+        votes_of_rows([Row("v.jsonl", 1, {"prompt": "hi", "completion": "a", "label": label})])
 
 
 def test_pairs_are_two_votes_each_and_votes_are_no_pairs(tmp_path: Path) -> None:
@@ -121,10 +121,10 @@ def test_a_task_takes_preference_rows_and_keeps_the_worse_answer(tmp_path: Path)
     )
 
 
-def test_a_task_refuses_votes_and_says_who_takes_them(tmp_path: Path) -> None:
+def test_a_task_of_bad_answers_alone_has_no_reference(tmp_path: Path) -> None:
     file = written(tmp_path / "v.jsonl", {"prompt": "hi", "completion": "a", "label": False})
 
-    with pytest.raises(InvalidData, match=r"row 1: has 'label', a vote on one answer; KTO\(votes=file\) learns"):
+    with pytest.raises(InvalidData, match=r"v\.jsonl: each of 1 answers was voted bad, so none is a reference"):
         DatasetTask("chat", train=file, dev=file, holdout=file).samples(Split.TRAIN)
 
 
@@ -132,7 +132,7 @@ def test_checking_a_file_of_pairs_counts_what_prefers_nothing(tmp_path: Path) ->
     rows = [{"prompt": f"question {place}", "chosen": "a", "rejected": "b"} for place in range(11)]
     file = written(tmp_path / "p.jsonl", *rows, {"prompt": "question 0", "chosen": "c", "rejected": "c"})
 
-    lines = list(check_file(file))
+    lines = check_file(file).lines
 
     assert lines[0] == f"{file}: 12 rows, format preference"
     assert "pairs: 1 of 12 have two equal answers (take them out: they prefer nothing)" in lines
@@ -141,10 +141,13 @@ def test_checking_a_file_of_pairs_counts_what_prefers_nothing(tmp_path: Path) ->
 def test_checking_a_file_of_votes_counts_good_and_bad(tmp_path: Path) -> None:
     rows = [{"prompt": f"question {place}", "completion": "a", "label": place < 9} for place in range(12)]
 
-    lines = list(check_file(written(tmp_path / "v.jsonl", *rows)))
+    lines = check_file(written(tmp_path / "v.jsonl", *rows)).lines
 
     assert lines[0].endswith(": 12 rows, format labelled")
-    assert "votes: 9 good and 3 bad answers to 12 prompts; weigh them with undesirable_weight=3" in lines
+    assert (
+        "votes: 9 good and 3 bad answers to 12 prompts; weigh them with undesirable_weight=3; KTO(votes=FILE) learns "
+        "from both, a task takes the good ones as references"
+    ) in lines
 
 
 def sample(name: str, text: str, reference: str = "a") -> Sample:

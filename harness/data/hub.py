@@ -1,6 +1,10 @@
 """Rows of a hub data set, through the `datasets` package."""
 
+from dataclasses import replace
+
+from harness.data.arrow_rows import rows_of_arrow
 from harness.data.row import Row
+from harness.data.whole_numbers import with_whole_numbers
 from harness.errors import InvalidData, MissingPackage
 
 
@@ -22,5 +26,15 @@ def read_hub(source: str, *, split: str, revision: str | None = None) -> tuple[R
             f"{type(error).__name__}: {error}; "
             "check the name and the connection, or save the rows as a file and give files="
         ) from error
-    name = f"{source}[{split}]"
-    return tuple(Row(name, number, dict(row)) for number, row in enumerate(rows, start=1))
+    # As Arrow: a row by itself would decode every picture and sound of the set.
+    read = rows_of_arrow(rows.with_format("arrow")[:], f"{source}[{split}]")
+    names = {field: _names(feature) for field, feature in rows.features.items()}
+    label_names = {field: given for field, given in names.items() if given}
+    found = [replace(row, label_names=label_names) for row in read.rows]
+    return with_whole_numbers(found, source)[0]
+
+
+def _names(feature: object) -> tuple[str, ...]:
+    """Return the names of a feature that is a class, or a list of such; none for another."""
+    names = getattr(getattr(feature, "feature", feature), "names", None)
+    return tuple(names) if isinstance(names, list) else ()

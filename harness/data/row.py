@@ -1,6 +1,6 @@
 """One row of a data file with its place, and what reading the file found."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -56,3 +56,10 @@ class DataFile:
 
     rows: tuple[Row, ...]
     notes: tuple[Note, ...] = ()
+
+
+def listed(names: Iterable[object], *, most: int = 8) -> str:
+    """Return `names` in quotes and with commas, the first `most` of them and how many more there are."""
+    every = [repr(name) for name in names]
+    more = f" and {len(every) - most:,} more" if len(every) > most else ""
+    return f"{', '.join(every[:most])}{more}"

@@ -1,0 +1,214 @@
+"""Rows of JSON and JSONL files."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from harness.data.encodings import Decoded
+from harness.data.inspect_logs import is_inspect_log, rows_of_log
+from harness.data.json_shapes import rows_in
+from harness.data.row import DataFile, Note, Row
+from harness.errors import InvalidData
+
+_ESCAPED_HALF = re.compile(r"\\u[dD][89a-fA-F]")
+_HALF = re.compile("[\ud800-\udfff]")
+
+
+def read_jsonl(path: Path, decoded: Decoded) -> DataFile:
+    """Return the row of each line of `decoded`; a file that is one JSON list is read as that, with a note.
+
+    Raises InvalidData naming row and position of what is no JSON object.
+    """
+    text = decoded.text
+    if text.lstrip()[:1] == "[":
+        whole = _whole_list(path, text)
+        if whole is not None:
+            return whole
+    # str.splitlines would also cut at U+2028 and others, which JSON allows inside a string.
+    lines = text.split("\n")
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        if not line or line.isspace():
+            continue
+        place = f"{path}, row {number}"
+        try:
+            value = _decoded_json(line)
+        except _NotJson as error:
+            remedy = _remedy_of_line(error, number=number, lines=lines)
+            raise InvalidData(error.message(place, line, remedy)) from None
+        rows.append(Row(str(path), number, _object(value, place)))
+    return _mended(rows, text, path)
+
+
+def read_json(path: Path, decoded: Decoded) -> DataFile:
+    """Return the rows of `decoded`, one JSON value: a list of rows, or an object that surely holds one.
+
+    Raises InvalidData naming position, row or key of what is no row.
+    """
+    text = decoded.text
+    if not text.strip():
+        return DataFile(())
+    try:
+        value = _decoded_json(text)
+    except _NotJson as error:
+        raise InvalidData(error.message(str(path), text, _remedy_of_file(error, text))) from None
+    if is_inspect_log(value):
+        return rows_of_log(value, path)
+    found, notes = rows_in(value, path)
+    rows = [Row(str(path), number, _object(row, f"{path}, row {number}")) for number, row in enumerate(found, start=1)]
+    mended = _mended(rows, text, path)
+    return DataFile(mended.rows, (*notes, *mended.notes))
+
+
+def _whole_list(path: Path, text: str) -> DataFile | None:
+    """Return the rows of a .jsonl that is one list, None if its lines are values of their own.
+
+    Raises InvalidData if it is a list with a fault.
+    """
+    try:
+        read = read_json(path, Decoded(text, "UTF-8"))
+    except InvalidData as error:
+        try:
+            _decoded_json(text.lstrip().split("\n", 1)[0])
+        except _NotJson:
+            raise error from None
+        return None
+    note = Note(str(path), "read_as", "is one JSON list, not a row a line, and was read as one (as .json files are)")
+    return DataFile(read.rows, (note, *read.notes))
+
+
+@dataclass
+class _NotJson(ValueError):
+    """What is no JSON, or what Python's parser accepts and JSON does not mean. place: where, counted from 0."""
+
+    why: str
+    place: int | None = None
+    line: int = 1
+    column: int = 1
+
+    @property
+    def is_more(self) -> bool:
+        """Whether a whole value ended before the text did."""
+        return self.why == _MORE
+
+    def message(self, where: str, text: str, remedy: str) -> str:
+        if self.place is None:
+            return f"{where}: {self.why}; {remedy}"
+        position = f"column {self.column}" if self.line == 1 else f"line {self.line}, column {self.column}"
+        near = text[max(0, self.place - 20) : self.place + 20].strip()
+        return f"{where}, {position}: not JSON: {self.why}, near {near!r}; {remedy}"
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise _NotJson(f"{name} is not a JSON value, use null")
+
+
+def _no_repeated_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        repeated = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        raise _NotJson(f"the field {repeated!r} stands twice in one object")
+    return values
+
+
+# Made once: json.loads with options makes one for each row, which takes longer than the row.
+_DECODER = json.JSONDecoder(parse_constant=_no_constant, object_pairs_hook=_no_repeated_keys)
+_MORE = "Extra data"
+
+
+def _decoded_json(text: str) -> object:
+    """Return the value of `text`. Raises _NotJson."""
+    try:
+        value: object = _DECODER.decode(text)
+    except json.JSONDecodeError as error:
+        raise _NotJson(error.msg, error.pos, error.lineno, error.colno) from None
+    except _NotJson:
+        raise
+    except RecursionError:
+        raise _NotJson("nested too deeply to read") from None
+    except ValueError:
+        raise _NotJson("a number has too many digits to read, write it as text") from None
+    return value
+
+
+def _remedy_of_line(error: _NotJson, *, number: int, lines: Sequence[str]) -> str:
+    """Return what to do about a line that is no JSON."""
+    if error.place is None:
+        return "correct the line or take it out"
+    last = next(place for place in range(len(lines), 0, -1) if lines[place - 1].strip())
+    ends = error.place >= len(lines[number - 1].rstrip()) - 1 or error.why.startswith("Unterminated")
+    if number == last and ends and number > 1:
+        return "the last line is cut off: write the file again, or take the line out"
+    if ends and _is_json("\n".join(lines)):
+        return "the file is one JSON value over several lines: name it .json"
+    if ends and number < last:
+        return "write each row on one line, such as with: jq -c . FILE"
+    return "correct the line or take it out"
+
+
+def _remedy_of_file(error: _NotJson, text: str) -> str:
+    """Return what to do about a .json file that is no JSON."""
+    if not error.is_more:
+        cut = error.place is not None and error.place >= len(text.rstrip()) - 1
+        return "the file was cut off: write or download it again" if cut else "correct the file there"
+    lines = [line for line in text.split("\n") if line.strip()]
+    if all(_is_json(line) for line in lines[:100]):
+        return "if each line is a row of its own, name the file .jsonl"
+    return (
+        "it holds several JSON values: put them into one list [ ] with commas between them, such as with: jq -s . FILE"
+    )
+
+
+def _is_json(text: str) -> bool:
+    try:
+        _decoded_json(text)
+    except _NotJson:
+        return False
+    return True
+
+
+def _object(value: object, place: str) -> Mapping[str, object]:
+    if not isinstance(value, dict):
+        raise InvalidData(f'{place}: {kind_of_json(value)}, not an object; write rows as {{"field": value, ...}}')
+    return value
+
+
+def kind_of_json(value: object) -> str:
+    """Return what a JSON value is, in words."""
+    names = {dict: "an object", list: "a list", str: "a text", bool: "true or false", type(None): "null"}
+    return names.get(type(value), "a number")
+
+
+def _mended(rows: Sequence[Row], text: str, path: Path) -> DataFile:
+    """Return `rows` with U+FFFD for each half of a character, which no file and no model can take."""
+    if not _ESCAPED_HALF.search(text):
+        return DataFile(tuple(rows))
+    mended = [Row(row.source, row.number, dict(_pairs(row.values))) for row in rows]
+    changed = [new.number for old, new in zip(rows, mended, strict=True) if old.values != new.values]
+    if not changed:
+        return DataFile(tuple(rows))
+    note = Note(
+        str(path),
+        "replaced",
+        f"{len(changed):,} rows hold half a character (an emoji that was cut in two), first row {changed[0]:,}; "
+        "each half was read as U+FFFD, the sign for a damaged character",
+        len(changed),
+    )
+    return DataFile(tuple(mended), (note,))
+
+
+def _pairs(values: Mapping[str, object]) -> Iterator[tuple[str, object]]:
+    for key, value in values.items():
+        yield _HALF.sub("\ufffd", key), _whole_characters(value)
+
+
+def _whole_characters(value: object) -> object:
+    if isinstance(value, str):
+        return _HALF.sub("\ufffd", value)
+    if isinstance(value, list):
+        return [_whole_characters(item) for item in value]
+    return dict(_pairs(value)) if isinstance(value, dict) else value

@@ -1,0 +1,135 @@
+"""Rows of CSV and TSV files, with the separator and the quotes that they really have."""
+
+import csv
+import io
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.data.encodings import Decoded
+from harness.data.row import DataFile, Note
+from harness.data.tables import rows_of_table
+from harness.errors import InvalidData
+
+_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+# Excel's way of naming the separator in a line of its own.
+_NAMED = re.compile(r"sep=(.)\r?\n", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class _Dialect:
+    """How cells are separated and quoted. note: what is unusual in it, for people."""
+
+    separator: str
+    quote: str | None = '"'
+    escape: str | None = None
+    spaces: bool = False
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Parsed:
+    """What a dialect makes of a text. fault: why it does not fit; None if it does."""
+
+    header: list[str]
+    records: list[list[str]]
+    fault: str | None = None
+
+
+def read_separated(path: Path, decoded: Decoded, *, separator: str) -> DataFile:
+    """Return the rows of `decoded`.
+
+    separator: what the file's ending says; taken unless another one fits the whole file and this one does not.
+
+    Raises InvalidData naming row and line of what does not fit.
+    """
+    text = decoded.text
+    if not text.strip():
+        return DataFile(())
+    usual = separator
+    if named := _NAMED.match(text):
+        separator, text = named[1], text[named.end() :]
+    dialect, parsed = _fitting(text, separator)
+    if parsed.fault is not None:
+        raise InvalidData(f"{path}{parsed.fault}")
+    read = rows_of_table(parsed.header, parsed.records, path)
+    notes = []
+    if dialect.separator != usual:
+        name = _SEPARATORS.get(dialect.separator, repr(dialect.separator))
+        notes.append(Note(str(path), "separator", f"the cells are separated by {name}"))
+    if dialect.note:
+        notes.append(Note(str(path), "separator", dialect.note))
+    return DataFile(read.rows, (*notes, *read.notes))
+
+
+def _fitting(text: str, usual: str) -> tuple[_Dialect, _Parsed]:
+    """Return the first dialect in which every record has as many cells as the header, and the records.
+
+    If none has, the one with the most headers, whose fault is told.
+    """
+    tried = []
+    for dialect in _dialects(text, usual):
+        parsed = _parsed(text, dialect)
+        if parsed.fault is None and (len(parsed.header) > 1 or not _has_other_separator(parsed.header, usual)):
+            return dialect, parsed
+        tried.append((dialect, parsed))
+    # Only quotes that are as usual, and the usual separator first: the message is about what a reader would expect.
+    plain = [one for one in tried if one[0].quote == '"' and one[0].escape is None and not one[0].spaces]
+    return max(plain, key=lambda one: len(one[1].header))
+
+
+def _dialects(text: str, usual: str) -> Iterator[_Dialect]:
+    first = text.split("\n", 1)[0]
+    separators = [usual, *(other for other in _SEPARATORS if other != usual and other in first)]
+    yield from (_Dialect(separator) for separator in separators)
+    for separator in separators:
+        if f'{separator} "' in text:
+            yield _Dialect(separator, spaces=True, note="spaces stand before quoted cells")
+        if '\\"' in text:
+            yield _Dialect(separator, escape="\\", note='quotes inside cells are written \\"')
+        if first.lstrip().startswith("'"):
+            yield _Dialect(separator, quote="'", note="cells are quoted by '")
+        if separator == "\t":
+            yield _Dialect(separator, quote=None, note="quotes were read as they stand: not all of them are closed")
+
+
+def _has_other_separator(header: Sequence[str], usual: str) -> bool:
+    return any(other in header[0] for other in _SEPARATORS if other != usual)
+
+
+def _parsed(text: str, dialect: _Dialect) -> _Parsed:
+    reader = csv.reader(
+        io.StringIO(text, newline=""),
+        delimiter=dialect.separator,
+        quotechar=dialect.quote,
+        quoting=csv.QUOTE_MINIMAL if dialect.quote else csv.QUOTE_NONE,
+        escapechar=dialect.escape,
+        doublequote=dialect.escape is None,
+        skipinitialspace=dialect.spaces,
+        strict=True,
+    )
+    header: list[str] = []
+    records: list[list[str]] = []
+    # A text may be longer than the 131,072 characters that the module allows for a cell.
+    limit = csv.field_size_limit(max(len(text) + 1, 131_072))
+    try:
+        header = next((cells for cells in reader if any(cell.strip() for cell in cells)), [])
+        for number, cells in enumerate(reader, start=1):
+            records.append(cells)
+            if cells and len(cells) != len(header):
+                return _Parsed(header, records, _ragged(number, reader.line_num, cells, header, dialect))
+    except csv.Error as error:
+        fault = f", row {len(records) + 1} (line {reader.line_num}): {error}; "
+        return _Parsed(header, records, f'{fault}close every quote, and double a quote inside a quoted cell ("")')
+    finally:
+        csv.field_size_limit(limit)
+    return _Parsed(header, records)
+
+
+def _ragged(number: int, line: int, cells: Sequence[str], header: Sequence[str], dialect: _Dialect) -> str:
+    name = _SEPARATORS.get(dialect.separator, repr(dialect.separator))
+    return (
+        f", row {number} (line {line}): {len(cells)} cells under {len(header)} headers, as separated by {name}; "
+        "put quotes around a cell that holds the separator or a line end"
+    )

@@ -1,7 +1,7 @@
 """The numbers that a page embeds -> its comparisons and its decision, recomputed, and every number that differs."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -111,7 +111,9 @@ class Recomputing:
             self.seen.remarks.append(f"{stored['metric']}: {why}; its comparison is taken as recorded")
             self.recorded.add(stored["metric"])
             return recorded_comparison(stored, self._unit(stored["metric"]))
-        baseline, tuned = (self._scores(side, pair["samples"]) for side in pair["sides"])
+        sides = [[unpacked_scores(column) for column in side["scores"]] for side in pair["sides"]]
+        missing = {place for side in sides for column in side for place, one in enumerate(column) if math.isnan(one)}
+        baseline, tuned = (self._scores(side, pair["samples"], without=missing) for side in pair["sides"])
         try:
             found = compare(metric, split=stored["split"], baseline=baseline, tuned=tuned, level=stored["level"])
             if pair["horizon"] is not None:
@@ -161,17 +163,19 @@ class Recomputing:
     def _unit(self, name: str) -> str:
         return str(self.proof["units"].get(name, ""))
 
-    def _scores(self, side: Mapping[str, Any], samples: str) -> SystemScores:
+    def _scores(self, side: Mapping[str, Any], samples: str, *, without: Set[int] = frozenset()) -> SystemScores:
+        """without: places of samples to leave out, since one of the two systems has no score there."""
         places = self.proof["samples"][samples]
-        scores = [unpacked_scores(column) for column in side["scores"]]
+        kept = [place for place in range(len(places["ids"])) if place not in without]
+        scores = [[column[place] for place in kept] for column in map(unpacked_scores, side["scores"])]
         self.seen.scores += sum(map(len, scores))
         return system_scores(
             side["system"],
             runs=[(seed, repeat) for seed, repeat in side["runs"]],
-            ids=places["ids"],
-            groups=places["groups"],
+            ids=[places["ids"][place] for place in kept],
+            groups=[places["groups"][place] for place in kept] if places["groups"] else [],
             scores=scores,
-            details=[unpacked_values(column) for column in side["details"]],
+            details=[[column[place] for place in kept] for column in map(unpacked_values, side["details"])],
         )
 
     def _check_numbers(self, stored: Mapping[str, Any], found: Comparison) -> None:

@@ -171,10 +171,15 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """One metric's score of one answer; `detail` is JSON-able evidence (rules hit, labels compared)."""
+    """One metric's score of one answer.
+
+    detail: JSON-able evidence (rules hit, labels compared).
+    error: why there is no score, in words; `value` is then NaN, and the sample is left out of the comparison.
+    """
 
     value: float
     detail: object = None
+    error: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,10 +29,15 @@ class Misbehaving:
 
 @dataclass(frozen=True)
 class Partial:
-    """A judge that always prefers the answer shown first, or the one that the table knows."""
+    """A judge that always prefers the answer shown first, or the one that the table knows.
+
+    says: its reply, with {winner} for A, B or tie. mumbles: every so many-th question gets a reply that says nothing.
+    """
 
     prefers: str = "A"
     right: tuple[str, ...] = ()
+    says: str = "Winner: {winner}"
+    mumbles: int | None = None
     name: str = "judge"
 
     engine: ClassVar[str] = "benchmarks.situations.engines:open_judge"
@@ -88,7 +93,7 @@ class MisbehavingEngine:
 
 
 class JudgeEngine:
-    """Answers "Winner: A" or "Winner: B"; see `harness.protocols.Engine`."""
+    """Answers "Winner: A" or "Winner: B", or as it is told to; see `harness.protocols.Engine`."""
 
     def __init__(self, model: Partial) -> None:
         self._model = model
@@ -102,7 +107,8 @@ class JudgeEngine:
     ) -> Iterator[Batch]:
         for place, prompt in enumerate(prompts):
             if place not in done:
-                said = f"Winner: {self._winner(prompt[-1].content)}"
+                said = self._model.says.replace("{winner}", self._winner(prompt[-1].content))
+                said = "Both have merits." if self._mumbled(place) else said
                 yield (place,), (Completion(text=said, prompt="", tokens_in=1, tokens_out=2, seconds=0.0),)
 
     def likelihoods(
@@ -115,6 +121,9 @@ class JudgeEngine:
 
     def close(self) -> None:
         """Nothing is held."""
+
+    def _mumbled(self, place: int) -> bool:
+        return self._model.mumbles is not None and place % self._model.mumbles == 0
 
     def _winner(self, question: str) -> str:
         if self._model.prefers != "right":

@@ -18,6 +18,8 @@ from harness.samples import Decoding, Messages, Split
 from harness.systems import Kind, Stage, System, Trial
 
 DEFAULT_ANSWER_TOKENS = 256
+# A judge that gives its reasons first needs room to reach its verdict.
+JUDGE_TOKENS = 256
 
 
 @dataclass(frozen=True)
@@ -234,7 +236,8 @@ class Plan:
         return self._stage(key, "measure", answers.system, answers.split, answers.seed, task)
 
     def judge(self, judge: AnyModel, prompts: Sequence[Messages], seed: int, system: str) -> Stage:
-        key = fingerprint(["judge", model_key(judge), [plain_messages(messages) for messages in prompts]])
+        asked = [plain_messages(messages) for messages in prompts]
+        key = fingerprint(["judge", model_key(judge), asked, JUDGE_TOKENS])
         return self._stage(key, "judge", system, Split.HOLDOUT, seed, self.experiment.task)
 
     def decoding(self, task: Task, repeat: int = 0) -> Decoding:

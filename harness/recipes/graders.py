@@ -2,7 +2,9 @@
 
 import inspect
 import math
+import re
 import textwrap
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,6 +20,12 @@ DEFAULT_INSTRUCTION = (
     "You grade one answer to one request, from 0 (useless or wrong) to 1 (right, complete and to the point). "
     "Length and tone are no merit."
 )
+_NUMBER = r"(?P<score>-?\d*\.?\d+)\s*(?:/\s*(?P<of>1(?:\.0)?|5|10|100)(?![\d.])|(?P<percent>%))?"
+_NAMED_SCORE = re.compile(
+    r"(?:score|grade|rating|评分|得分|分数|スコア)[\"']?\s*(?:[:=]|\bis\b|\bof\b|为|是)*\s*[\"']?" + _NUMBER,
+    re.IGNORECASE,
+)
+_LONE_SCORE = re.compile(rf"^[^\w.\n-]*{_NUMBER}[\s.!\"')\]}}]*$", re.MULTILINE)
 _REPLY_FORM = "End with one line: Score: followed by a number from 0 to 1."
 
 
@@ -82,16 +90,16 @@ class JudgeGrade:
         )
 
     def read(self, reply: str) -> float | None:
-        """Return the score of the last line of `reply` that gives one, None where none does."""
-        for line in reversed(reply.splitlines()):
-            words = line.replace("*", "").casefold().strip().rstrip(".!").removeprefix("score").lstrip(" :=")
-            try:
-                score = float(words.removesuffix("/1").strip())
-            except ValueError:
-                continue
-            if 0 <= score <= 1:
-                return score
-        return None
+        """Return the last score that `reply` names, also in JSON or as a share of 10, None where it names none.
+
+        A line that holds nothing but a number from 0 to 1 names one too.
+        """
+        text = unicodedata.normalize("NFKC", reply).replace("*", "").replace("`", "")
+        found = list(_NAMED_SCORE.finditer(text)) or list(_LONE_SCORE.finditer(text))
+        if not found:
+            return None
+        score = float(found[-1]["score"]) / float(found[-1]["of"] or (100 if found[-1]["percent"] else 1))
+        return score if 0 <= score <= 1 else None
 
 
 AnyGrader = AnyMetric | Grader | JudgeGrade

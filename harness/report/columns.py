@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Sequence
 
@@ -19,11 +20,13 @@ def packed_scores(scores: Sequence[float | None]) -> JsonColumn:
 
 
 def unpacked_scores(column: object) -> list[float]:
-    """Raises ValueError where `column` is not as `packed_scores` writes it."""
+    """Return the numbers, NaN for a score that is missing.
+
+    Raises ValueError where `column` is not as `packed_scores` writes it."""
     if isinstance(column, str):
         return [float("01".index(digit)) for digit in column]
-    if isinstance(column, list) and all(type(item) in (int, float) for item in column):
-        return [float(item) for item in column]
+    if isinstance(column, list) and all(item is None or type(item) in (int, float) for item in column):
+        return [math.nan if item is None else float(item) for item in column]
     raise ValueError("a column of scores is neither digits nor numbers")
 
 

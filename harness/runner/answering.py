@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from harness.fingerprint import fingerprint
-from harness.plan import choices_of, model_key
+from harness.plan import JUDGE_TOKENS, choices_of, model_key
 from harness.protocols import AnyModel, AsksItself, Batch, Engine, Task
 from harness.runner.context import Run, bound, read_value
 from harness.runner.loading import load
@@ -184,5 +184,5 @@ def judged(run: Run, stage: Stage, judge: AnyModel, asked: Sequence[tuple[str, M
         with run.lock(stage):
             if not run.store.stage(stage.key):
                 engine = run.engines.open(model_key(judge), judge, None)
-                generate(run, engine, stage, asked, Decoding(max_tokens=16), lambda place, text: None)
+                generate(run, engine, stage, asked, Decoding(max_tokens=JUDGE_TOKENS), lambda place, text: None)
     return {row.sample_id: row.text for row in run.store.answers(stage.key)}

@@ -214,12 +214,17 @@ def _preferences(run: Run, seen: Gathered) -> Iterator[Preferences]:
     lengths = [np.mean([[len(a.text) for a in one.answers] for one in side], axis=0) for side in (before, after)]
     for metric in run.plan.experiment.metrics:
         if isinstance(metric, PairMetric | JudgedMetric) and can_measure(metric, before[0]):
-            points = preferred(run, metric, after, before)[0].for_comparison()
+            found = preferred(run, metric, after, before)[0]
+            if not found.read:
+                continue
+            points = found.for_comparison()
+            places = {sample.id: place for place, sample in enumerate(before[0].samples)}
+            kept = [places[name] for name in points.sample_ids]
             yield preferences(
                 metric.name,
                 points,
                 baseline=before[0].system.name,
-                extra_length=lengths[1] - lengths[0],
+                extra_length=(lengths[1] - lengths[0])[kept],
                 level=seen.holdout.ledger.level,
             )
 

@@ -25,8 +25,8 @@ from harness.runner.rows import (
     system_rows,
     whole_json,
 )
-from harness.runner.scoring import Scored, applies, can_measure, preferred, scored
-from harness.samples import Split
+from harness.runner.scoring import Scored, applies, can_measure, preferred, replies_read, scored
+from harness.samples import Check, Split
 from harness.store.rows import InsightRow, ScoreRow, SliceRow, SystemMeanRow
 from harness.store.store import Judgement
 
@@ -42,6 +42,7 @@ class Tables:
     comparisons: list[Comparison] = field(default_factory=list)
     units: dict[str, str] = field(default_factory=dict)
     slices: list[SliceRow] = field(default_factory=list)
+    checks: list[Check] = field(default_factory=list)
 
 
 def judge(run: Run, seen: Gathered, *, file: str, source: str, known_negative: bool) -> Decision:
@@ -55,6 +56,7 @@ def judge(run: Run, seen: Gathered, *, file: str, source: str, known_negative: b
         _compare_pair(run, tables, seen, seen.holdout)
         for guarded in seen.guards:
             _compare_guard(run, tables, guarded, seen.holdout.ledger.level)
+    seen = replace(seen, checks=(*seen.checks, *tables.checks))
     shown = [comparison_row(run, found) for found in tables.comparisons]
     payback = paid_back(run, seen)
     if payback is not None:
@@ -104,8 +106,12 @@ def _compare_pair(run: Run, tables: Tables, seen: Gathered, opened: Opened) -> N
         if not (can_measure(metric, opened.baseline[0]) and can_measure(metric, opened.tuned[0])):
             continue
         sides = _sides(run, metric, opened)
+        if isinstance(metric, JudgedMetric) and metric.judge is not None:
+            tables.checks.append(replies_read(metric.name, metric.judge.name, sides[1]))
         for side in sides:
             _keep_mean(run, tables, side, Split.HOLDOUT)
+        if not all(side.read for side in sides):
+            continue  # nothing is left to compare, and the check says why
         before, after = (side.for_comparison(without=seen.left_out) for side in sides)
         found = always.get(metric.name) or _compared(metric, before, after, level)
         tables.comparisons.append(found)
@@ -127,7 +133,9 @@ def _keep_slices(
     before, after = (side.for_comparison() for side in sides)
     found: list[Slice] = []
     if any(metric.name in rule.metrics for rule in run.plan.experiment.go_if):
-        found += slices(metric, baseline=before, tuned=after, samples=sides[0].answered[0].samples)
+        kept = set(before.sample_ids)
+        samples = [sample for sample in sides[0].answered[0].samples if sample.id in kept]
+        found += slices(metric, baseline=before, tuned=after, samples=samples)
     if seen.leaked:
         found += clean_subset(metric, baseline=before, tuned=after, leaked=seen.leaked, level=level)
     tables.slices += [slice_row(run, part, place) for place, part in enumerate(found)]
@@ -149,6 +157,8 @@ def _compared(metric: Named, baseline: SystemScores, tuned: SystemScores, level:
 
 def _keep_mean(run: Run, tables: Tables, side: Scored, split: Split) -> None:
     tables.scores.extend(side.rows(run, split.value))
+    if not side.read:
+        return
     stands = standing(side.metric, split=split.value, system=side.for_comparison(), level=DEFAULT_LEVEL)
     tables.units[side.metric.name] = stands.unit
     tables.means.append(mean_row(run, stands))

@@ -1,6 +1,7 @@
 """Preference by a metric, by a judge in both orders, and by people's votes."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from harness.fingerprint import fingerprint
 from harness.metrics.bertscore import BERTScore
 from harness.metrics.exact import ExactMatch
 from harness.metrics.perplexity import Perplexity
-from harness.metrics.preference import JudgeHabits, Preference, judge_habits
+from harness.metrics.preference import Preference
 from harness.metrics.usage import TokensOut
 from harness.models import Endpoint, Model
 from harness.protocols import JudgedMetric, PairMetric
@@ -106,11 +107,8 @@ def test_an_answer_cannot_close_its_own_fence_and_a_conversation_is_shown_whole(
         ("Winner: tie", "tie", 0.5, ("tie", "tie"), "agreed"),
         ("Winner: A", "Winner: A", 0.5, ("tuned", "baseline"), "disagreed"),
         ("Winner: A", "Winner: tie", 0.5, ("tuned", "tie"), "disagreed"),
-        ("Winner: A", "Both are fine.", 0.5, ("tuned", "unreadable"), "unreadable"),
-        ("", "", 0.5, ("unreadable", "unreadable"), "unreadable"),
         ("Winner: B\nOn reflection:\n**Winner: A.**\n", "[[B]]", 1.0, ("tuned", "tuned"), "agreed"),
         ("winner = answer a", "B", 1.0, ("tuned", "tuned"), "agreed"),
-        ("A is longer, B is right", "Winner: A or B", 0.5, ("unreadable", "unreadable"), "unreadable"),
     ],
 )
 def test_a_judge_wins_only_by_saying_the_same_in_both_orders(tuned_first, baseline_first, value, said, outcome):
@@ -118,15 +116,19 @@ def test_a_judge_wins_only_by_saying_the_same_in_both_orders(tuned_first, baseli
     assert Preference(judge="m").vote(tuned_first, baseline_first) == Score(value, detail)
 
 
-def test_a_judge_that_loves_the_first_answer_is_found_out():
-    preference = Preference(judge="m")
-    replies = [("A", "A"), ("A", "A"), ("A", "B"), ("tie", "tie"), ("?", "A")]
-    details = [preference.vote(*reply).detail for reply in replies]
-    habits = judge_habits(details)
-    assert habits.first_wins == pytest.approx(5 / 6 - 0.5)
-    assert habits.flip_rate == 0.5
-    assert habits.unreadable == pytest.approx(0.2)
-    assert judge_habits([]) == JudgeHabits(first_wins=None, flip_rate=None, unreadable=None)
+@pytest.mark.parametrize(
+    ("tuned_first", "baseline_first", "said", "shown"),
+    [
+        ("Winner: A", "Both are fine.", ("tuned", "unread"), "Both are fine."),
+        ("", "", ("unread", "unread"), "(nothing)"),
+        ("A is longer, B is right", "Winner: A or B", ("unread", "unread"), "A is longer, B is right"),
+    ],
+)
+def test_a_reply_that_names_no_winner_is_no_tie(tuned_first, baseline_first, said, shown):
+    score = Preference(judge="m").vote(tuned_first, baseline_first)
+    assert math.isnan(score.value)
+    assert score.detail == {"tuned_first": said[0], "baseline_first": said[1], "outcome": "unread"}
+    assert score.error == f"the judge's reply names no winner: {shown}"
 
 
 def csv_file(folder: Path, text: str) -> Path:

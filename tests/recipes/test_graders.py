@@ -82,6 +82,15 @@ def test_a_weight_of_zero_is_refused_and_lower_is_better_turns_the_sign() -> Non
         ("Score: 7", None),
         ("good", None),
         ("", None),
+        ('{"why": "no 0.2", "score": "0.7"}', 0.7),
+        ("The score is 0.9.", 0.9),
+        ("评分：0.6", 0.6),
+        ("Score: 8/10", 0.8),
+        ("Score: 80 %", 0.8),
+        ("Score: 0.85 because 3 facts are right", 0.85),
+        ("Score: 8", None),
+        ("-0.5", None),
+        ("I give 0.3 of it up", None),
     ],
 )
 def test_a_verdict_is_a_number_from_0_to_1(reply: str, score: float | None) -> None:

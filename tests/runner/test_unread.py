@@ -1,0 +1,33 @@
+"""A judge that cannot always be read: what is left out, what the page and `harness verify` make of it."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.situations.engines import Partial
+from benchmarks.situations.world import world
+from harness import ExactMatch, Experiment, Gain, Preference
+from harness.front import run_and_report
+from harness.verify import verify_page
+
+COLOURS = ("amber", "blue", "green", "red", "white")
+
+
+def judged(mumbles: int) -> Experiment:
+    preference = Preference(judge=Partial("right", right=COLOURS, mumbles=mumbles))
+    return world(0.3, 0.8).experiment(metrics=[ExactMatch(), preference], go_if=[Gain(preference, at_least=0.05)])
+
+
+@pytest.mark.parametrize(("mumbles", "verdict", "pairs"), [(40, "GO", 195), (8, "INVALID", None), (1, "INVALID", None)])
+def test_a_page_with_unread_pairs_says_so_and_its_verdict_can_be_recomputed(
+    tmp_path: Path, mumbles: int, verdict: str, pairs: int | None
+) -> None:
+    outcome = run_and_report(judged(mumbles), name="colours", file=None, store_path=tmp_path / "results.duckdb")
+
+    page = tmp_path / "colours.html"
+    found = verify_page(page)
+    assert outcome.decision.verdict.value == verdict
+    assert (found.verdict, found.differences, found.decided) == (verdict, [], True)
+    assert "had a reply that was not understood" in page.read_text(encoding="utf-8")
+    if pairs is not None:
+        assert f"n = {pairs}" in outcome.decision.reason

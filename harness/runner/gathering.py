@@ -12,7 +12,7 @@ from harness.insights.noise import NoiseFloor
 from harness.insights.power import EnoughEvidence
 from harness.protocols import AnyMetric, JudgedMetric, PairMetric
 from harness.runner.answering import BySeed, answered_by_seed
-from harness.runner.auditing import data_checks
+from harness.runner.auditing import data_checks, reference_checks
 from harness.runner.context import Run
 from harness.runner.continual import TasksInARow, tasks_in_a_row
 from harness.runner.endings import baseline_checks, endings_of, tuned_checks
@@ -93,7 +93,7 @@ def primary_metric(run: Run) -> AnyMetric:
 
 def _checked(run: Run) -> Gathered:
     """Return the checks of the data; leaked holdout samples are refused, or left out where the experiment says so."""
-    checks = data_checks(run)
+    checks = (*data_checks(run), *reference_checks(run))
     leaked = leaked_holdout_ids(checks)
     invalid = leaked_holdout_ids([check for check in checks if check.status == "invalid"])
     whole = len(run.plan.experiment.task.samples(Split.HOLDOUT))

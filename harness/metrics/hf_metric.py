@@ -1,6 +1,6 @@
 """Any metric of the evaluate library, declared; harness.engine.hf_metric computes it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import ClassVar, Literal
@@ -8,6 +8,10 @@ from typing import ClassVar, Literal
 from harness.errors import InvalidExperiment
 from harness.metrics.content import content_key
 from harness.protocols import Direction
+from harness.samples import Check, Sample
+
+# Above this share of letters that are dropped, what is left is another text.
+MOST_LOST = 0.1
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,20 @@ class HFMetric:
     def name(self) -> str:
         """The last part of the source, without its ending: "metrics/word_overlap.py" is word_overlap."""
         return PurePath(self.source.rstrip("/")).name.removesuffix(".py")
+
+    def check_references(self, samples: Sequence[Sample]) -> Check | None:
+        """Return that ROUGE of this library cannot read the references: it keeps a to z and digits only."""
+        if self.name != "rouge" or "tokenizer" in self.options:
+            return None
+        letters = [letter for sample in samples for letter in sample.reference if letter.isalpha()]
+        lost = sum(not letter.isascii() for letter in letters)
+        if lost <= MOST_LOST * len(letters):
+            return None
+        detail = (
+            f"HFMetric({self.source!r}) drops every letter but a to z, {lost / len(letters):.0%} of those in the "
+            "references, so that equal answers would score 0; use Rouge() or Chrf(), which read every script"
+        )
+        return Check(name="references of rouge", status="invalid", detail=detail, kind="data")
 
     @property
     def content_key(self) -> str:

@@ -22,7 +22,7 @@ from transformers import (
 from harness.engine import bertscore, greedy_matching
 from harness.engine.bertscore import _open_encoder, _packaged_folder, score_all
 from harness.engine.token_states import Encoder
-from harness.errors import InvalidExperiment
+from harness.errors import InvalidEvidence, InvalidExperiment
 from harness.metrics.bertscore import BERTScore
 from harness.protocols import Executed
 from harness.samples import Answer, Sample
@@ -198,3 +198,39 @@ def test_declaring_it_imports_no_torch_and_impossible_sizes_are_refused():
         "higher",
         "harness.engine.bertscore:score_all",
     )
+
+
+# -- texts that the encoder does not know -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pair", [("关闭", "打开"), ("\U0001f600", "\U0001f389"), ("สวัสดี", "ขอบคุณ")])
+def test_unknown_tokens_match_nothing_but_equal_texts(pair):
+    known = [("Turn the light on.", "Switch the kitchen light on, please.")] * 30
+    scores = score(BERTScore(), [*known, pair, (pair[0], pair[0]), (f"Turn it {pair[0]}", f"Turn it {pair[1]}")])
+    assert [item.value for item in scores[-3:-1]] == [0.0, 1.0]
+    assert 0 < scores[-1].value < 0.9
+
+
+def test_references_that_the_encoder_does_not_know_are_refused_with_what_would_serve():
+    texts = [("打开", "打开厨房的灯"), ("Turn it on", "Turn it on")]
+    with pytest.raises(
+        InvalidEvidence, match=r"does not know \d+% of the references' tokens.*Chrf\(\).*xlm-roberta-base"
+    ):
+        score(BERTScore(), texts)
+
+
+def test_references_are_looked_at_before_anything_is_asked():
+    def check(*references):
+        return BERTScore().check_references([Sample(id=text, input="", reference=text) for text in references])
+
+    assert (check("打开", "关闭").status, check("Turn it on", "Привет, мир")) == ("invalid", None)
+    assert check() is None
+    assert check("") is None
+
+
+def test_a_score_is_a_fraction_and_shown_as_percent():
+    scores = score(BERTScore(), [*TEXTS, ("", "on"), ("x" * 50, "y")])
+    assert all(0 <= item.value <= 1 for item in scores)
+    assert scores[1].value == 1.0
+    assert scores[-2].value == 0.0
+    assert BERTScore().unit == "%"

@@ -19,6 +19,7 @@ from harness.protocols import (
     JudgedMetric,
     Metric,
     Named,
+    Priced,
     Recipe,
     Strategy,
     Task,
@@ -223,6 +224,9 @@ def _check_curve(curve: Sequence[float]) -> None:
 def _check_options(experiment: Experiment) -> None:
     if experiment.leaks not in ("refuse", "exclude"):
         raise InvalidExperiment(f'leaks is {experiment.leaks!r}; it is "refuse" or "exclude"')
+    for metric in (*experiment.metrics, *(guard.metric for guard in experiment.guards)):
+        if isinstance(metric, Priced):
+            _check_prices(experiment, metric)
     budget = experiment.budget
     if budget is not None and (isinstance(budget, bool) or not isinstance(budget, int) or budget < 1):
         raise InvalidExperiment(f"budget is {budget!r}; give the number of training examples that each recipe sees")
@@ -235,6 +239,13 @@ def _check_options(experiment: Experiment) -> None:
                     f"{metric.name} is a metric of the whole set, and a sample's {experiment.sampling.repeats} answers "
                     "have no mean in it; use a metric of single answers, such as Accuracy, or repeats=1"
                 )
+
+
+def _check_prices(experiment: Experiment, metric: Priced) -> None:
+    models = [getattr(strategy, "model", None) or experiment.model for strategy in experiment.baselines]
+    for model in (as_model(experiment.model), *models):
+        if missing := metric.missing_price(as_model(model), experiment.costs):
+            raise InvalidExperiment(f"{type(metric).__name__}: {missing}; without it nobody knows what a request costs")
 
 
 def _check_stop_early(experiment: Experiment) -> None:

@@ -8,7 +8,7 @@ from typing import Literal, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.models import AnyModel
+from harness.models import AnyModel, Costs
 from harness.samples import (
     Answer,
     Check,
@@ -139,6 +139,34 @@ class JudgesRefusals(Protocol):
 
 
 @runtime_checkable
+class ChecksReferences(Protocol):
+    """Optional member of a metric that not every reference suits: it is asked before anything else."""
+
+    def check_references(self, samples: Sequence[Sample]) -> Check | None:
+        """Return what is wrong with the references, "invalid" if they cannot be scored; None if nothing is."""
+        ...
+
+
+@runtime_checkable
+class Priced(Named, Protocol):
+    """A metric of money, which depends on what answers: the run scores with `priced(model, costs)`."""
+
+    def missing_price(self, model: AnyModel, costs: Costs | None) -> str | None:
+        """Return in words which price of `model` is unknown, None if none is."""
+        ...
+
+    def priced(self, model: AnyModel, costs: Costs | None) -> Metric: ...
+
+
+@runtime_checkable
+class KnowsLanguages(Named, Protocol):
+    """Optional member of a metric that was learned: the languages it knows (ISO 639-1), None if that is unknown."""
+
+    @property
+    def known_languages(self) -> tuple[str, ...] | None: ...
+
+
+@runtime_checkable
 class BatchMetric(Named, Protocol):
     """Scores all answers at once, in order: for metrics that batch."""
 
@@ -257,6 +285,7 @@ __all__ = [
     "Batch",
     "BatchMetric",
     "Bindable",
+    "ChecksReferences",
     "CorpusMetric",
     "Direction",
     "Engine",
@@ -268,12 +297,14 @@ __all__ = [
     "HasShots",
     "JudgedMetric",
     "JudgesRefusals",
+    "KnowsLanguages",
     "LikelihoodBatch",
     "Meter",
     "Metric",
     "Named",
     "OnlyWeighed",
     "PairMetric",
+    "Priced",
     "Progress",
     "Prompter",
     "Recipe",

@@ -9,7 +9,7 @@ from benchmarks.situations.engines import Misbehaving, Partial
 from benchmarks.situations.situation import Situation, once
 from benchmarks.situations.trainers import Faulty, Lucky
 from benchmarks.situations.world import Knowledge, World, words_task, world
-from harness import ExactMatch, Experiment, Gain, Preference, Split, ZeroShot
+from harness import BERTScore, ExactMatch, Experiment, Gain, Numeric, Preference, Split, ZeroShot
 from harness.engine.scripted import Scripted, ScriptedTuning
 from harness.protocols import Direction
 from harness.samples import Answer, Sample
@@ -78,6 +78,30 @@ def _three_customers(*, grouped: bool) -> Experiment:
 def _judged(base: float, tuned: float, judge: Partial) -> Experiment:
     preference = Preference(judge=judge)
     return world(base, tuned).experiment(metrics=[ExactMatch(), preference], go_if=[Gain(preference, at_least=0.05)])
+
+
+_COLOURS = ("amber", "blue", "green", "red", "white")
+
+
+def _about_times() -> Experiment:
+    """Times of day, all in one hour: the last number of each is a number that many share."""
+    task = words_task()
+    for split in (Split.DEV, Split.HOLDOUT):
+        rows = [replace(s, reference=f"1{place % 10}:30") for place, s in enumerate(task.samples(split))]
+        task = task.with_rows(split, rows)
+    return World(task, Knowledge(base=0.3, tuned=0.8)).experiment(
+        metrics=[Numeric()], go_if=[Gain(Numeric(), at_least=0.05)]
+    )
+
+
+def _in_chinese() -> Experiment:
+    """Colours in Chinese, of whose characters the packaged encoder knows a few."""
+    task, named = words_task(), dict(zip(_COLOURS, ("琥珀", "蓝色", "绿色", "红色", "白色"), strict=True))
+    for split in (Split.DEV, Split.HOLDOUT):
+        task = task.with_rows(split, [replace(s, reference=named[s.reference]) for s in task.samples(split)])
+    return World(task, Knowledge(base=0.3, tuned=0.8)).experiment(
+        metrics=[BERTScore()], go_if=[Gain(BERTScore(), at_least=0.05)]
+    )
 
 
 def _empty_answers() -> Experiment:
@@ -254,7 +278,37 @@ SITUATIONS = (
         "the judge prefers the right answer in both orders",
         "GO",
         "preference",
-        lambda: _judged(0.3, 0.8, Partial("right", right=("amber", "blue", "green", "red", "white"))),
+        lambda: _judged(0.3, 0.8, Partial("right", right=_COLOURS)),
+    ),
+    _measuring(
+        "judge that answers in JSON",
+        "the same judge puts its verdict into a fenced JSON object",
+        "GO",
+        "preference",
+        lambda: _judged(
+            0.3, 0.8, Partial("right", right=_COLOURS, says='```json\n{"verdict": {"winner": "{winner}"}}\n```')
+        ),
+    ),
+    _measuring(
+        "unread judge",
+        "the same judge says nothing definite of every eighth pair",
+        "INVALID",
+        "not understood",
+        lambda: _judged(0.3, 0.8, Partial("right", right=_COLOURS, mumbles=8)),
+    ),
+    _measuring(
+        "wrong numbers",
+        "references are times of day, of which the last number says nothing",
+        "INVALID",
+        "no single number",
+        _about_times,
+    ),
+    _measuring(
+        "unknown script",
+        "BERTScore with the English encoder on references in Chinese",
+        "INVALID",
+        "Chrf()",
+        _in_chinese,
     ),
     _measuring(
         "gain inside the noise",

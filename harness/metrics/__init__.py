@@ -1,11 +1,13 @@
 """Metrics: one score a sample, a statistic of the set where the mean of scores is not the metric."""
 
 from harness.metrics.bertscore import BERTScore
+from harness.metrics.cost import Cost
 from harness.metrics.exact import Accuracy, ExactMatch
 from harness.metrics.hf_metric import HFMetric
 from harness.metrics.json_fields import JsonFields
 from harness.metrics.macro_f1 import MacroF1
 from harness.metrics.numeric import Numeric
+from harness.metrics.overlap import Chrf, Rouge
 from harness.metrics.perplexity import Perplexity
 from harness.metrics.preference import Preference
 from harness.metrics.regex import Regex
@@ -15,6 +17,8 @@ from harness.metrics.usage import Latency, TokensIn, TokensOut
 __all__ = [
     "Accuracy",
     "BERTScore",
+    "Chrf",
+    "Cost",
     "ExactMatch",
     "HFMetric",
     "JsonFields",
@@ -24,6 +28,7 @@ __all__ = [
     "Perplexity",
     "Preference",
     "Regex",
+    "Rouge",
     "SafetyRules",
     "TokensIn",
     "TokensOut",

@@ -4,23 +4,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from harness.errors import InvalidExperiment, StageFailed
 from harness.metrics.exact import ExactMatch
+from harness.metrics.judge_reply import Choice, winner
 from harness.metrics.votes import Ballots, read_votes
 from harness.models import AnyModel, as_model
-from harness.protocols import Direction, Executed, Metric
+from harness.protocols import ChecksReferences, Direction, Executed, Metric, Priced
 from harness.real_number import real_number, shown
-from harness.samples import Answer, Message, Messages, Sample, Score
+from harness.samples import Answer, Check, Message, Messages, Sample, Score
 
 DEFAULT_INSTRUCTION = (
     "You compare two answers to one request. Prefer the answer that is right, complete and to the point; "
     "length, tone and order of appearance are no merit. Where the two serve equally well, say tie."
 )
 _REPLY_FORM = "End with one line: Winner: A, or Winner: B, or Winner: tie."
-
-Choice = Literal["A", "B", "tie"]
 
 
 @dataclass(frozen=True, init=False)
@@ -30,7 +29,8 @@ class Preference:
     Exactly one source decides:
 
     by: a metric that scores one answer; the better of its two scores wins. This is the default, with ExactMatch().
-    judge: a model, asked twice with the answers in both orders; it ties unless it says the same twice.
+    judge: a model, asked twice with the answers in both orders; it ties unless it says the same twice. A reply that
+        names no winner is no tie: its pair is left out and counted, and above 5 % of such pairs the verdict is INVALID.
     votes: a CSV or JSONL file of people's votes, one `sample_id, winner` a row, winner being tuned, baseline or
         tie; several votes on a sample are averaged.
 
@@ -57,6 +57,11 @@ class Preference:
         sources = [name for name, source in (("by", by), ("judge", judge), ("votes", votes)) if source is not None]
         if len(sources) > 1:
             raise InvalidExperiment(f"Preference has {len(sources)} sources, {' and '.join(sources)}; keep one of them")
+        if isinstance(by, Priced):
+            raise InvalidExperiment(
+                f"Preference(by={by!r}): money cannot be scored alone, without the prices of what answers; use "
+                f"{by!r} as a metric of its own"
+            )
         if by is not None and (isinstance(by, Executed) or not isinstance(by, Metric)):
             raise InvalidExperiment(
                 f"Preference(by={by!r}): it must score one answer at a time, with score(sample, answer); "
@@ -76,6 +81,10 @@ class Preference:
     @property
     def judges_refusals(self) -> bool:
         return bool(getattr(self.by, "judges_refusals", False))
+
+    def check_references(self, samples: Sequence[Sample]) -> Check | None:
+        """Return what the metric that decides finds wrong with the references."""
+        return self.by.check_references(samples) if isinstance(self.by, ChecksReferences) else None
 
     def prefer(self, sample: Sample, tuned: Answer, baseline: Answer) -> Score:
         """Return the preference by metric or by votes; detail holds the two scores, or the votes counted.
@@ -108,19 +117,20 @@ class Preference:
     def vote(self, tuned_first: str, baseline_first: str) -> Score:
         """Return the score from the judge's texts with the tuned answer as A, and with it as B.
 
-        detail: what each order said, "tuned", "baseline", "tie" or "unreadable", and the outcome, "agreed",
-        "disagreed" or "unreadable".
+        detail: what each order said, "tuned", "baseline", "tie" or "unread", and the outcome, "agreed", "disagreed" or
+        "unread". A pair with a reply that is not understood is no tie: it has no score.
         """
-        said = {
-            "tuned_first": _winner(tuned_first, {"A": "tuned", "B": "baseline", "tie": "tie"}),
-            "baseline_first": _winner(baseline_first, {"A": "baseline", "B": "tuned", "tie": "tie"}),
-        }
+        names: Mapping[Choice | None, str] = {"A": "tuned", "B": "baseline", "tie": "tie", None: "unread"}
+        turned = {**names, "A": "baseline", "B": "tuned"}
+        said = {"tuned_first": names[winner(tuned_first)], "baseline_first": turned[winner(baseline_first)]}
+        if "unread" in said.values():
+            reply = tuned_first if said["tuned_first"] == "unread" else baseline_first
+            shown = " ".join(reply.split())[:80] or "(nothing)"
+            return Score(float("nan"), {**said, "outcome": "unread"}, f"the judge's reply names no winner: {shown}")
         outcome = "agreed" if said["tuned_first"] == said["baseline_first"] else "disagreed"
-        if "unreadable" in said.values():
-            outcome = "unreadable"
         worth = {"tuned": 1.0, "tie": 0.5, "baseline": 0.0}
         value = worth[said["tuned_first"]] if outcome == "agreed" else 0.5
-        return Score(value, detail={**said, "outcome": outcome})
+        return Score(value, {**said, "outcome": outcome})
 
     @cached_property
     def _ballots(self) -> Ballots:
@@ -133,36 +143,6 @@ class Preference:
         gain = tuned_score - baseline_score if by.better == "higher" else baseline_score - tuned_score
         value = 0.5 if gain == 0 else float(gain > 0)
         return Score(value, detail={"by": by.name, "tuned": tuned_score, "baseline": baseline_score})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JudgeHabits:
-    """How far a judge can be trusted. Rates are fractions of the samples whose two replies could be read.
-
-    first_wins: share of decided replies that name the answer shown first, minus 0.5; 0 is no position bias.
-    flip_rate: share of samples on which the two orders disagree. unreadable: share of all samples.
-    A rate over nothing is None.
-    """
-
-    first_wins: float | None
-    flip_rate: float | None
-    unreadable: float | None
-
-
-def judge_habits(details: Sequence[Mapping[str, str]]) -> JudgeHabits:
-    """Return the judge's habits from the details that `Preference.vote` left."""
-    readable = [detail for detail in details if detail["outcome"] != "unreadable"]
-    decided = [
-        winner == first
-        for detail in readable
-        for winner, first in ((detail["tuned_first"], "tuned"), (detail["baseline_first"], "baseline"))
-        if winner != "tie"
-    ]
-    return JudgeHabits(
-        first_wins=sum(decided) / len(decided) - 0.5 if decided else None,
-        flip_rate=sum(d["outcome"] == "disagreed" for d in readable) / len(readable) if readable else None,
-        unreadable=1 - len(readable) / len(details) if details else None,
-    )
 
 
 def _check_votes_file(path: Path) -> None:
@@ -192,14 +172,3 @@ def _request(sample: Sample) -> str:
 def _fenced(tag: str, text: str) -> str:
     # An answer may try to close its own fence and speak as the other one.
     return f"<{tag}>\n{text.replace('</', '< /')}\n</{tag}>"
-
-
-def _winner(reply: str, names: Mapping[Choice, str]) -> str:
-    """Return whom the last line of the reply that names a winner means, or "unreadable"."""
-    for line in reversed(reply.splitlines()):
-        words = line.replace("*", "").strip().rstrip(".!").casefold()
-        word = words.removeprefix("winner").lstrip(" :=").removeprefix("answer ").strip(" \"'()[]")
-        for name, meant in names.items():
-            if word == name.casefold():
-                return meant
-    return "unreadable"

@@ -1,14 +1,19 @@
 """The audit of the data: what the holdout shares with what is trained on, a stage like any other."""
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 
 from harness.data.leakage import audit, leaked_holdout_ids
-from harness.protocols import HasCorpus, HasDataChecks, Task
+from harness.insights.languages import languages
+from harness.protocols import ChecksReferences, HasCorpus, HasDataChecks, KnowsLanguages, Named, Task
 from harness.runner.context import Run
 from harness.runner.streaming import guarded, machine, stage_row
 from harness.samples import Check, Sample, Split
+
+# Names and loan words make a few references look foreign.
+_FOREIGN_SHARE = 0.1
 
 
 def data_checks(run: Run) -> tuple[Check, ...]:
@@ -37,6 +42,36 @@ def _reading_checks(run: Run) -> tuple[Check, ...]:
         if isinstance(task, HasDataChecks):
             checks += tuple(replace(check, name=f"{check.name} of {task.name}") for check in task.data_checks())
     return checks
+
+
+def reference_checks(run: Run) -> tuple[Check, ...]:
+    """Return what the metrics find wrong with the references that they are to score, those of guards included."""
+    experiment = run.plan.experiment
+    splits = (Split.DEV, Split.HOLDOUT)
+    own = [sample for split in splits for sample in run.samples(experiment.task, split)]
+    asked: list[tuple[Named, list[Sample]]] = [(metric, own) for metric in experiment.metrics]
+    asked += [(guard.metric, list(run.samples(guard.task, Split.HOLDOUT))) for guard in experiment.guards]
+    found = [metric.check_references(samples) for metric, samples in asked if isinstance(metric, ChecksReferences)]
+    found += [_foreign(metric, samples) for metric, samples in asked if isinstance(metric, KnowsLanguages)]
+    return tuple(check for check in found if check is not None)
+
+
+def _foreign(metric: KnowsLanguages, samples: Sequence[Sample]) -> Check | None:
+    """Return a warning where the references are in languages that the metric does not know."""
+    known = metric.known_languages
+    if known is None or not samples:
+        return None
+    counted = Counter(languages([sample.reference for sample in samples]))
+    foreign = {code: count for code, count in counted.most_common() if code not in (*known, "und")}
+    if sum(foreign.values()) <= _FOREIGN_SHARE * len(samples):
+        return None
+    shares = ", ".join(f"{code} {count / len(samples):.0%}" for code, count in foreign.items())
+    detail = (
+        f"{metric.name} knows {', '.join(known)}, and the references are in other languages ({shares}): unrelated "
+        "texts may look alike to it; Chrf() serves every language, and so does an encoder that learned them, such as "
+        'BERTScore(model="xlm-roberta-base")'
+    )
+    return Check(name=f"language of {metric.name}", status="warning", detail=detail, kind="data")
 
 
 def _audit(run: Run) -> None:

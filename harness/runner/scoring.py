@@ -8,19 +8,22 @@ import numpy as np
 
 from harness.compare import SystemScores
 from harness.errors import HarnessError, StageFailed
-from harness.protocols import BatchMetric, Executed, JudgedMetric, Metric, Named, PairMetric
+from harness.protocols import BatchMetric, Executed, JudgedMetric, Metric, Named, PairMetric, Priced
 from harness.real_number import real_number, shown
 from harness.runner.answering import Answered, judged
 from harness.runner.context import Run
 from harness.runner.resolve import missing_package, resolve
 from harness.runner.streaming import Stream, machine, stream
-from harness.samples import Answer, Messages, Sample, Score
+from harness.samples import Answer, Check, Messages, Sample, Score
 from harness.stats.repeats import average_repeats
 from harness.store.rows import MeasureRow, ScoreRow
 from harness.systems import Stage
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
+
+# Above this share of pairs without a judgement the rest is no fair part of them.
+MOST_UNREAD = 0.05
 
 
 @dataclass(frozen=True)
@@ -31,13 +34,23 @@ class Scored:
     answered: tuple[Answered, ...]
     scores: tuple[tuple[Score, ...], ...]
 
+    @property
+    def read(self) -> int:
+        """How many samples have a score in every seed."""
+        return sum(not any(score.error for score in of_sample) for of_sample in zip(*self.scores, strict=True))
+
     def for_comparison(self, *, without: frozenset[str] = frozenset()) -> SystemScores:
         """Return the scores as compare.py takes them, a row a seed. without: ids of samples to leave out.
 
-        Several answers of one seed to one sample are averaged before anything else; details are those of the first.
+        A sample without a score in any seed is left out of all. Several answers of one seed to one sample are averaged
+        before anything else; details are those of the first.
         """
         first = self.answered[0]
-        kept = [place for place, sample in enumerate(first.samples) if sample.id not in without]
+        kept = [
+            place
+            for place, sample in enumerate(first.samples)
+            if sample.id not in without and not any(scores[place].error for scores in self.scores)
+        ]
         by_seed: dict[int, list[tuple[Score, ...]]] = {}
         for answered, scores in zip(self.answered, self.scores, strict=True):
             by_seed.setdefault(answered.stage.seed, []).append(scores)
@@ -59,8 +72,8 @@ class Scored:
                     sample_id=answer.sample_id,
                     repeat=answered.stage.repeat,
                     metric=metric or self.metric.name,
-                    score=score.value,
-                    error=None,
+                    score=None if score.error else score.value,
+                    error=score.error,
                     detail=score.detail,
                     experiment=run.plan.name,
                     system=answered.system.name,
@@ -101,19 +114,43 @@ def preferred(
     if check_votes is not None:
         check_votes([sample.id for sample in baseline.samples])
     shares = [_preferences(run, metric, one, baselines[one.stage.repeat % len(baselines)]) for one in tuned]
-    rests = [tuple(Score(1.0 - share.value, share.detail) for share in seed) for seed in shares]
+    rests = [tuple(Score(1.0 - share.value, share.detail, share.error) for share in seed) for seed in shares]
     mine = Scored(metric, tuple(tuned), tuple(shares))
     mean_rest = tuple(
-        Score(float(np.mean([seed[place].value for seed in rests])), [seed[place].detail for seed in rests])
+        Score(
+            float(np.mean([seed[place].value for seed in rests])),
+            [seed[place].detail for seed in rests],
+            next((seed[place].error for seed in rests if seed[place].error), None),
+        )
         for place in range(len(baseline.samples))
     )
     return mine, Scored(metric, (baseline,), (mean_rest,))
+
+
+def replies_read(metric: str, judge: str, tuned: Scored) -> Check:
+    """Return whether a judge's replies were understood. tuned: the shares of the tuned system, as `preferred` gives."""
+    errors = [score.error for seed in tuned.scores for score in seed]
+    unread = [error for error in errors if error]
+    name, said = f"replies of the judge of {metric}", f"{len(unread):,} of {len(errors):,} pairs"
+    if not unread:
+        return Check(name=name, status="ok", detail=f"{judge} named a winner or a tie on all of {len(errors):,} pairs")
+    detail = f"{judge}: {said} had a reply that was not understood, and are left out; the first: {unread[0]}"
+    if len(unread) <= MOST_UNREAD * len(errors):
+        return Check(name=name, status="warning", detail=detail)
+    detail += (
+        f"; above {MOST_UNREAD:.0%} what is left is no fair part: ask for the form of the reply in "
+        'Preference(instruction=...), such as "Reply with one line: Winner: A, Winner: B or Winner: tie", or name '
+        "another judge"
+    )
+    return Check(name=name, status="invalid", detail=detail)
 
 
 def _scores(run: Run, metric: Named, answered: Answered) -> tuple[Score, ...]:
     where = f"metric {metric.name!r} on {answered.system.name}"
     if isinstance(metric, Executed):
         return _measured(run, metric, answered)
+    if isinstance(metric, Priced):
+        metric = metric.priced(answered.system.model, run.plan.experiment.costs)
     if isinstance(metric, BatchMetric):
         found: object = _called(where, metric.score_all, answered.samples, answered.answers)
     elif isinstance(metric, Metric):
@@ -231,6 +268,8 @@ def _checked(where: str, found: object, samples: Sequence[Sample]) -> tuple[Scor
 
 def _as_score(where: str, item: object, sample: Sample) -> Score:
     value, detail = (item.value, item.detail) if isinstance(item, Score) else (item, None)
+    if isinstance(item, Score) and item.error:
+        return Score(float("nan"), detail, item.error)
     number = real_number(value)
     if number is None:
         given = f"Score({shown(value)})" if isinstance(item, Score) else shown(value)

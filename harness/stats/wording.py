@@ -107,9 +107,11 @@ def _decimals(low: float, high: float, unit: str) -> int:
 
 
 def _own_decimals(value: float, unit: str) -> int:
-    """Decimals of a number that has no interval: as written, up to four."""
+    """Decimals of a number that has no interval: as written, up to four; two digits of what is smaller."""
     shown = value * 100 if unit == FRACTION else value
     if not math.isfinite(shown):
         return 0
+    if unit != FRACTION and 1e-9 < abs(shown) < 1e-3:
+        return 1 - math.floor(math.log10(abs(shown)))  # the price of a token's worth
     needed = len(f"{shown:.4f}".rstrip("0").partition(".")[2])
     return max(needed, 1) if unit == FRACTION else needed

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from harness import ExactMatch, Experiment, Gain, Preference, Split
+from harness import Cost, Costs, Endpoint, ExactMatch, Experiment, Gain, Preference, Split, ZeroShot
 from harness.decide import Verdict
 from harness.engine.scripted import Scripted
-from harness.errors import Incomparable, InvalidData, StageFailed
+from harness.errors import Incomparable, InvalidData, InvalidExperiment, StageFailed
 from harness.protocols import Direction
 from harness.runner.run import Options, run
 from harness.samples import Answer, Sample, Score
@@ -290,3 +290,75 @@ def test_what_is_no_number_is_refused_by_name(
 ) -> None:
     with pytest.raises(error, match=message):
         run(make_experiment(**go_if(metric)), name="lamps", store=store)
+
+
+# -- a judge that cannot be read ----------------------------------------------------------------------------
+
+
+def mumbling(experiment: Experiment, *, pairs: int) -> Scripted:
+    """Return a judge that knows, whose replies on the first `pairs` of the holdout say nothing."""
+    judge = judge_of(experiment, always_first=False)
+    texts = [sample.input for sample in experiment.task.samples(Split.HOLDOUT)[:pairs]]
+    table = {asked: "Hard to say." if any(text in asked for text in texts) else said for asked, said in judge.answers}
+    return replace(judge, answers=tuple(table.items()))
+
+
+def test_a_few_unread_replies_are_left_out_and_counted(make_experiment: Callable, store: Store) -> None:
+    plain = make_experiment(base=0.2, tuned=0.9)
+    preference = Preference(judge=mumbling(plain, pairs=3))
+    experiment = replace(plain, metrics=[ExactMatch(), preference], go_if=[Gain(preference, at_least=0.05)])
+
+    outcome = run(experiment, name="lamps", store=store)
+
+    assert outcome.decision.verdict is Verdict.GO
+    (row,) = [row for row in store.evidence("lamps").comparisons if row.metric == "preference"]
+    unread = store.query(
+        "SELECT count(*) FROM scores WHERE metric = 'preference' AND score IS NULL AND error IS NOT NULL"
+    )
+    missing = 200 - row.samples
+    assert 3 <= missing <= 10
+    assert unread[1] == [(2 * missing,)]
+    (check,) = [check for check in store.evidence("lamps").checks if check.name == "replies of the judge of preference"]
+    assert check.status == "warning"
+    assert f"{missing} of 200 pairs had a reply that was not understood" in check.detail
+
+
+def test_a_judge_whose_replies_are_not_understood_makes_the_verdict_invalid(
+    make_experiment: Callable, store: Store
+) -> None:
+    plain = make_experiment(base=0.2, tuned=0.9)
+    preference = Preference(judge=Scripted(default="I cannot say.", name="judge"))
+    experiment = replace(plain, metrics=[ExactMatch(), preference], go_if=[Gain(preference, at_least=0.05)])
+
+    decision = run(experiment, name="lamps", store=store).decision
+
+    assert decision.verdict is Verdict.INVALID
+    assert decision.reason.startswith("judge: 200 of 200 pairs had a reply that was not understood, and are left out")
+    assert "Preference(instruction=...)" in decision.reason
+
+
+# -- what a request costs -----------------------------------------------------------------------------------
+
+
+def test_an_experiment_without_a_price_is_refused_when_it_is_declared(make_experiment: Callable) -> None:
+    metrics = [ExactMatch(), Cost()]
+    large = Endpoint("http://127.0.0.1:8000/v1", "large")
+    with pytest.raises(InvalidExperiment, match=r"Cost: .* runs here: give Experiment\(costs=Costs\(serving_hour"):
+        make_experiment(metrics=metrics)
+    with pytest.raises(InvalidExperiment, match="Cost: large has no price"):
+        make_experiment(metrics=metrics, costs=Costs(serving_hour=1.0), baselines=[ZeroShot(model=large)])
+
+
+def test_what_each_side_costs_is_measured(make_experiment: Callable, store: Store) -> None:
+    evidence = measured(make_experiment(metrics=[ExactMatch(), Cost()], costs=Costs(serving_hour=3600.0)), store)
+
+    (row,) = [row for row in evidence.comparisons if row.metric == "cost"]
+    seconds = {a.stage_key: 0.0 for a in evidence.answers}
+    for answer in evidence.answers:
+        seconds[answer.stage_key] += answer.seconds / 200
+    costs = {s.stage_key: 0.0 for s in evidence.scores if s.metric == "cost" and s.split == "holdout"}
+    for score in evidence.scores:
+        if score.metric == "cost" and score.split == "holdout":
+            costs[score.stage_key] += (score.score or 0.0) / 200
+    assert (row.better, row.samples, len(costs)) == ("lower", 200, 2)
+    assert costs == pytest.approx({key: seconds[key] for key in costs})

@@ -76,8 +76,6 @@ def answered(run: Run, system: System, task: Task, split: Split, seed: int, repe
 
 def ensure(run: Run, system: System, task: Task, stage: Stage, samples: Sequence[Sample]) -> None:
     """Bring one answer or likelihood stage to its end, unless it is there."""
-    if run.store.stage(stage.key):
-        return
     with run.lock(stage):
         if run.store.stage(stage.key):
             return

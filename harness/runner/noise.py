@@ -116,8 +116,8 @@ def _affordable(run: Run, system: System, answered: Answered) -> dict[_Circumsta
     It follows from what is stored of the DEV stages alone, so that a resumed run asks what an undisturbed one asks.
     """
     count, loading = len(answered.samples), dict(_circumstances(run, system, answered))
-    rows = [run.store.stage(stage.key) for stage in _measured(run, system, answered)]
-    seconds = sum(row.seconds for row in rows if row)
+    # As the engine counted them: what a busy machine adds between them changes nothing.
+    seconds = sum(answer.seconds for answer in answered.answers)
     left = math.inf if seconds < _UNMETERED_SECONDS else SHARE_OF_DEV * seconds
     found: dict[_Circumstance, int] = {}
     # The dearest first, each with at most half of what is left: the last takes what the others could not use.
@@ -202,8 +202,6 @@ def _measured(run: Run, system: System, first: Answered) -> list[Stage]:
 
 def _ensure(run: Run, system: System, stage: Stage, first: Answered, circumstance: _Circumstance) -> None:
     """Bring one stage to its end, unless it is there. A stage of likelihoods weighs the references."""
-    if run.store.stage(stage.key):
-        return
     with run.lock(stage):
         if run.store.stage(stage.key):
             return

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -17,8 +16,6 @@ from harness.runner.run import Options, run
 from harness.store.store import Store
 
 _KILLABLE = Path(__file__).with_name("killable.py")
-# Longer than the runner gathers rows before it writes them.
-_SECONDS = 1.2
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +43,6 @@ def kill_in(stage: str, *, at: int, store: Store, model: str) -> None:
             seen += 1
             if seen == at:
                 break
-            time.sleep(_SECONDS)
         child.stdin.write("\n")
         child.stdin.flush()
     child.send_signal(signal.SIGKILL)

@@ -9,7 +9,7 @@ export HF_HUB_OFFLINE ?= 1
 export HF_HUB_DISABLE_TELEMETRY ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: experiments test test-slow check bench clean help
+.PHONY: experiments test test-fast test-slow coverage check bench clean help
 
 experiments: $(VENV)/.installed ## run every experiment, from baseline to verdict; pages land in reports/
 	$(BIN)/python -m pytest experiments
@@ -17,8 +17,14 @@ experiments: $(VENV)/.installed ## run every experiment, from baseline to verdic
 test: $(VENV)/.installed-dev ## run the tests of harness and tasks
 	$(BIN)/python -m pytest tests tasks -n $(WORKERS)
 
-test-slow: $(VENV)/.installed-dev ## run the tests that install other tuners or start several processes
+test-fast: $(VENV)/.installed-dev ## run the tests of single pieces: no training, no whole run; while editing
+	$(BIN)/python -m pytest tests tasks -n $(WORKERS) -m "not whole"
+
+test-slow: $(VENV)/.installed-dev ## run the tests that install other tuners, train the default model or start several processes
 	$(BIN)/python -m pytest tests -m slow
+
+coverage: $(VENV)/.installed-dev ## run the tests and say which lines of harness they reach
+	$(BIN)/python -m pytest tests tasks -n $(WORKERS) -q --cov=harness --cov-report=term
 
 check: $(VENV)/.installed-dev ## format, lint, types and floors
 	$(BIN)/ruff format --check .

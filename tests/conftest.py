@@ -1,5 +1,6 @@
 """Shared fixtures: a real model folder, two layers deep, made once a session; experiment files on a scripted model."""
 
+import gc
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,6 +33,13 @@ _TEXT = (
     '{"intent": "light_on", "slots": {"area": "kitchen", "brightness": 40}}',
     "请打开厨房的灯。",
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _imports_are_set_apart() -> None:
+    """What is loaded by now stays: the many collections of a training, and of an inner pytest, need not walk it."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -83,9 +91,18 @@ def _tokenizer():  # type: ignore[no-untyped-def]
     return tokenizer
 
 
+# Folders whose tests train, load models, play whole runs or start processes, and fixtures whose users do.
+_WHOLE_FOLDERS = frozenset({"engine", "lm_eval_tasks", "plugin", "runner", "situations", "tuning", "weights"})
+_WHOLE_FIXTURES = frozenset({"browser", "pytester", "tiny_model"})
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out tests marked `slow`, unless -m names them."""
-    if "slow" in str(config.getoption("markexpr")):
+    """Mark tests that are more than a piece as `whole`; leave out those marked `slow`, unless -m names them."""
+    for item in items:
+        fixtures = _WHOLE_FIXTURES.intersection(getattr(item, "fixturenames", ()))
+        if fixtures or _WHOLE_FOLDERS.intersection(item.path.parent.parts):
+            item.add_marker("whole")
+    if "slow" in str(config.getoption("markexpr")).replace("not slow", ""):
         return
     slow = [item for item in items if item.get_closest_marker("slow")]
     config.hook.pytest_deselected(items=slow)

@@ -21,6 +21,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("real")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("situation", REAL, ids=lambda situation: situation.name)
 def test_a_situation_on_the_real_model_ends_as_it_must(situation: Situation, shared: Path) -> None:
     got = situation.play(shared)

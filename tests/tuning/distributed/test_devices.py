@@ -51,6 +51,7 @@ def agree(job: Jobs, heard: Any, recipe: SFT, strategy: Sharing, tmp_path: Path,
     assert max(float((ours[name] - theirs[name]).abs().max()) for name in ours) < 1e-3
 
 
+@pytest.mark.slow
 def test_two_processes_have_the_losses_of_one(job: Jobs, heard, tmp_path: Path) -> None:
     agree(job, heard, LOW_RANK, "ddp", tmp_path, wrapper="DistributedDataParallel")
 

@@ -10,6 +10,8 @@ from harness.cli import main
 from harness.errors import MissingPackage
 from harness.tuning.external.environment import TUNERS, environment_folder, executable
 
+pytestmark = pytest.mark.slow  # pip itself runs, and makes environments
+
 _LLAMAFACTORY = TUNERS["llamafactory"]
 _COMMAND = "def main():\n    import torchaudio\n    print(torchaudio.__doc__)\n"
 

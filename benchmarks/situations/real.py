@@ -152,7 +152,7 @@ SITUATIONS = (
         "diverging training",
         "learning_rate=1000",
         "error",
-        "loss",
+        "learning rate 1000",  # of the loss or of the gradient norm, as the processor has it
         lambda: _experiment(recipes=[_recipe(learning_rate=1000.0, adapter=LoRA(rank=8))]),
     ),
     _planted(

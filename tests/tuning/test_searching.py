@@ -69,7 +69,7 @@ def test_a_killed_search_goes_on_and_ends_as_an_undisturbed_one(job: Jobs, heard
     seconds = [float(row.pop("seconds")) for row in tried]
     assert tried == [row for row in trials_of(tmp_path / "whole") if row.pop("seconds")]
     # What two trials took before the kill is not forgotten.
-    assert again.seconds_before == pytest.approx(sum(seconds[:2]), abs=0.2)
+    assert again.seconds_before == pytest.approx(sum(seconds[:2]), rel=0.5)
     assert min(seconds) > 0
     assert whole.seconds_before == 0
     assert [point for point in again.log if point.name == "dev_loss"] == [
@@ -86,9 +86,7 @@ def test_a_trial_that_diverges_is_counted(job: Jobs, heard) -> None:
 
     rows = trials_of(made.folder)
     assert {row["state"] for row in rows if row["learning_rate"] == "1000.0"} <= {"failed"}
-    assert all(
-        "training diverges" in row["note"] or "weights" in row["note"] for row in rows if row["state"] == "failed"
-    )
+    assert all("learning rate 1000" in row["note"] for row in rows if row["state"] == "failed")
     assert result.environment["chosen_learning_rate"] in (0.01, 0.02)
     assert result.environment["trials_pruned"] == sum(row["state"] == "pruned" for row in rows)
 

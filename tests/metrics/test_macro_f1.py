@@ -1,6 +1,5 @@
 """MacroF1 against scikit-learn, on whole sets and on resamples."""
 
-
 import numpy as np
 import pytest
 from hypothesis import given, settings

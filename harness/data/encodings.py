@@ -68,11 +68,16 @@ _EASTERN_WORDS = (
 _WESTERN, _EASTERN = frozenset(_WESTERN_WORDS.split()), frozenset(_EASTERN_WORDS.split())
 _SIGNS = frozenset("‘’“”–—…•€£§©®°«»¡¿·\u00a0™")
 _HIGH_RUN = re.compile(rb"[\x80-\xff]{3,}")
+# What UTF-8 writes for a letter with a mark and for a Chinese character; in other encodings it is rare.
+_UTF8_LETTER = re.compile(rb"[\xc2-\xdf][\x80-\xbf]")
+_UTF8_HANZI = re.compile(rb"[\xe3-\xe9][\x80-\xbf]{2}")
+_HANZI_PAIR = re.compile("[\u4e00-\u9fff]{2}")
+_HANZI_IN_WORD = re.compile("[A-Za-z][\u4e00-\u9fff](?![\u4e00-\u9fff])|(?<![\u4e00-\u9fff])[\u4e00-\u9fff][A-Za-z]")
 # What stands in no text: a sign or a capital inside a word, a hard space beside a space or inside a word, a lone
 # sign. The bytes of DOS and Macintosh files and of Big5 would put them there.
 _NO_TEXT = re.compile(
     r"[^\W\d_][“”–—…•€£§©®°«»¡¿™](?=[^\W\d_])|[a-zß-ÿ][À-Þ]"
-    r"|(?:^|[\s,;\"])\u00a0\w|[a-z]\u00a0[a-z]|\u00a0[\s,]| … |[¡¿]\W|\b[øØ]\b"
+    r"|(?:^|[\s,;\"])\u00a0\w|[a-z]\u00a0[a-z]|\u00a0[\s,]| … |[¡¿]\W|\b[øØÃ]\b|[A-Z][À-Þ][a-z]"
 )
 _WORD = re.compile(r"[^\W\d_]+")
 
@@ -176,6 +181,8 @@ def _is_text(character: str) -> bool:
 
 def _gb18030(content: bytes) -> str | None:
     """Return the text if it is Chinese beyond doubt: of common characters, in which Korean bytes would not result."""
+    if 2 * sum(map(len, _UTF8_HANZI.findall(content))) > sum(byte > 0x7F for byte in content):
+        return None  # UTF-8 with a damaged byte
     text = _clean(content, "gb18030")
     if text is None:
         return None
@@ -183,13 +190,16 @@ def _gb18030(content: bytes) -> str | None:
     letters = sum(character > "\x7f" and character.isalpha() for character in text)
     if not hanzi or len(hanzi) < 0.95 * letters:
         return None
+    # One alone inside a Latin word is a letter with a mark, misread.
+    if not _HANZI_PAIR.search(text) or len(_HANZI_IN_WORD.findall(text)) > 0.2 * len(hanzi):
+        return None
     common = sum(character in _COMMON for character in hanzi) / len(hanzi)
     return text if common >= (_ENOUGH_COMMON if len(hanzi) >= 20 else 0.5) else None
 
 
 def _windows_1252(content: bytes) -> str | None:
     """Return the text if its letters with marks are those of one language that is written in Windows-1252."""
-    if _HIGH_RUN.search(content):
+    if _HIGH_RUN.search(content) or _UTF8_LETTER.search(content):
         return None
     text = _clean(content, "cp1252")
     if text is None:

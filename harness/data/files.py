@@ -45,7 +45,10 @@ def read_file(path: str | Path) -> DataFile:
         raise InvalidData(
             f"{str(path)[:200]!r}: cannot be read: {reason}; check the path and its permissions"
         ) from None
-    read = read_folder(path, endings=_ENDINGS, read=_read_whole) if is_folder else _read_whole(path)
+    try:
+        read = read_folder(path, endings=_ENDINGS, read=_read_whole) if is_folder else _read_whole(path)
+    except RecursionError:
+        raise InvalidData(f"{path}: a row is nested too deeply to read; write it flatter") from None
     rows, notes = with_whole_numbers(read.rows, str(path))
     return DataFile(rows, (*read.notes, *notes))
 

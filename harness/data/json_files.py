@@ -23,7 +23,7 @@ def read_jsonl(path: Path, decoded: Decoded) -> DataFile:
 
     Raises InvalidData naming row and position of what is no JSON object.
     """
-    text = decoded.text
+    text = decoded.text if "\n" in decoded.text else decoded.text.replace("\r", "\n")
     if text.lstrip()[:1] == "[":
         whole = _whole_list(path, text)
         if whole is not None:
@@ -97,7 +97,7 @@ class _NotJson(ValueError):
 
     def message(self, where: str, text: str, remedy: str) -> str:
         if self.place is None:
-            return f"{where}: {self.why}; {remedy}"
+            return f"{where}: {self.why}; {remedy.removesuffix(' there')}"
         position = f"column {self.column}" if self.line == 1 else f"line {self.line}, column {self.column}"
         near = text[max(0, self.place - 20) : self.place + 20].strip()
         return f"{where}, {position}: not JSON: {self.why}, near {near!r}; {remedy}"
@@ -137,30 +137,34 @@ def _decoded_json(text: str) -> object:
 
 def _remedy_of_line(error: _NotJson, *, number: int, lines: Sequence[str]) -> str:
     """Return what to do about a line that is no JSON."""
-    if error.place is None:
+    line = lines[number - 1].strip()
+    if line.startswith("{'"):
+        return "write texts in double quotes, as json.dumps does; this is Python's own way of writing them"
+    if error.is_more and line.endswith("},"):
+        return "take the comma off the line's end: in a .jsonl each line stands alone"
+    if not _is_cut(error, lines[number - 1]):
         return "correct the line or take it out"
     last = next(place for place in range(len(lines), 0, -1) if lines[place - 1].strip())
-    ends = error.place >= len(lines[number - 1].rstrip()) - 1 or error.why.startswith("Unterminated")
-    if number == last and ends and number > 1:
+    if number == last and number > 1:
         return "the last line is cut off: write the file again, or take the line out"
-    if ends and _is_json("\n".join(lines)):
+    if _is_json("\n".join(lines)):
         return "the file is one JSON value over several lines: name it .json"
-    if ends and number < last:
-        return "write each row on one line, such as with: jq -c . FILE"
-    return "correct the line or take it out"
+    return "write each row on one line, such as with: jq -c . FILE"
 
 
 def _remedy_of_file(error: _NotJson, text: str) -> str:
     """Return what to do about a .json file that is no JSON."""
     if not error.is_more:
-        cut = error.place is not None and error.place >= len(text.rstrip()) - 1
-        return "the file was cut off: write or download it again" if cut else "correct the file there"
+        return "the file was cut off: write or download it again" if _is_cut(error, text) else "correct the file there"
     lines = [line for line in text.split("\n") if line.strip()]
     if all(_is_json(line) for line in lines[:100]):
         return "if each line is a row of its own, name the file .jsonl"
-    return (
-        "it holds several JSON values: put them into one list [ ] with commas between them, such as with: jq -s . FILE"
-    )
+    return "put its JSON values into one list [ ] with commas between them, such as with: jq -s . FILE"
+
+
+def _is_cut(error: _NotJson, text: str) -> bool:
+    """Tell a text that ends in the middle of a value from one that has a fault before its end."""
+    return error.place is not None and (error.place >= len(text.rstrip()) or error.why.startswith("Unterminated"))
 
 
 def _is_json(text: str) -> bool:

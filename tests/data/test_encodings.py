@@ -97,6 +97,17 @@ def test_an_encoding_in_doubt_is_refused(text: str, name: str) -> None:
         decode(f"text,label\n{text},a\n".encode(name), _PATH)
 
 
+@pytest.mark.parametrize(
+    "text", ["你好，请打开厨房的灯。", "Où est le café ? Très bien.", "Es tut mir leid, schöne Grüße"]
+)
+def test_utf8_with_a_byte_lost_is_no_other_encoding(text: str) -> None:
+    content = f"text,label\n{text},a\n".encode()
+    for place in (place for place, byte in enumerate(content) if byte > 0x7F):
+        damaged = content[:place] + content[place + 1 :]
+        with pytest.raises(InvalidData, match="is not UTF-8"):
+            decode(damaged, _PATH)
+
+
 def test_a_file_says_how_it_was_read(tmp_path: Path) -> None:
     (tmp_path / "old.csv").write_bytes(_CHINESE.encode("gb18030"))
     (tmp_path / "joined.csv").write_text("\ufefftext,label\na,b\n\ufefftext,label\nc,d\n", encoding="utf-8")

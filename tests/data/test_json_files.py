@@ -90,6 +90,19 @@ def test_a_list_in_a_jsonl_is_read_and_said(tmp_path: Path) -> None:
         ("rows.jsonl", f"{_LINES}{{oops\n{_LINES}", "correct the line or take it out"),
         ("rows.jsonl", "\n".join(json.dumps(row, indent=1) for row in _ROWS), "with: jq -c . FILE"),
         ("rows.jsonl", json.dumps({"data": _ROWS}, indent=1), "is one JSON value over several lines: name it .json"),
+        (
+            "rows.jsonl",
+            '{"a": 1},\n{"a": 2},\n',
+            "take the comma off the line's end: in a .jsonl each line stands alone",
+        ),
+        ("rows.jsonl", "{'a': 1}\n", "as json.dumps does; this is Python's own way of writing them"),
+        ("rows.json", '[{"a": 1},]', "correct the file there"),
+        ("rows.json", '[{"a": NaN}]', "NaN is not a JSON value, use null; correct the file"),
+        (
+            "rows.jsonl",
+            '{"a": ' + "[" * 600 + '"\\ud800"' + "]" * 600 + "}",
+            "nested too deeply to read; write it flatter",
+        ),
         ("rows.jsonl", "[1]\n[2]\n", 'write rows as {"field": value, ...}'),
         ("rows.json", _LINES, "if each line is a row of its own, name the file .jsonl"),
         ("rows.json", "\n".join(json.dumps(row, indent=1) for row in _ROWS), "with: jq -s . FILE"),
@@ -101,6 +114,13 @@ def test_the_remedy_is_the_one_that_helps(tmp_path: Path, name: str, text: str, 
         read_rows(written(tmp_path, name, text))
 
     assert str(caught.value).endswith(remedy)
+
+
+def test_lines_that_end_as_on_old_machines_are_rows(tmp_path: Path) -> None:
+    assert [row.values for row in read_rows(written(tmp_path, "rows.jsonl", '{"a": 1}\r{"a": 2}\r'))] == [
+        {"a": 1},
+        {"a": 2},
+    ]
 
 
 def test_half_an_emoji_is_replaced_and_counted(tmp_path: Path) -> None:

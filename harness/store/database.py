@@ -6,7 +6,7 @@ lives for one transaction under a file lock, and never while a model runs.
 
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,25 +18,32 @@ from harness.errors import StageFailed
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 _LOCK_SECONDS = 120.0
 # Others that open the file without our lock (a notebook, the duckdb shell) are waited for this long.
 _FOREIGN_LOCK_TRIES = 40
+# How DuckDB says that another process has the file, on Unix and on Windows.
+_HELD = ("set lock", "Conflicting lock", "used by another process")
+# Where a DuckDB file says that it is one.
+_HEAD_BYTES, _MAGIC = 16, slice(8, 12)
 
 
 @contextmanager
 def transaction(path: Path) -> Iterator["DuckDBPyConnection"]:
     """Yield a connection inside one transaction: committed at the end, rolled back if the block raises.
 
-    Creates the file and brings an older schema up to date. Raises StageFailed when another process keeps the file.
+    Creates the file and brings an older schema up to date.
+
+    Raises:
+        StageFailed: If another process keeps the file, it is no store of the harness, or it cannot be written.
     """
-    with _locked(path), closing(_connect(path)) as connection:
+    with _locked(path), _told(path), closing(_connect(path)) as connection:
         _migrate(connection, path)
         connection.begin()
         try:
             yield connection
         except BaseException:
-            connection.rollback()
+            _roll_back(connection)
             raise
         connection.commit()
 
@@ -48,7 +55,7 @@ def reading(path: Path) -> Iterator["DuckDBPyConnection"]:
     A transaction to roll back would not do: the SQL itself may hold a COMMIT. Raises as `transaction` does.
     """
     with _locked(path):
-        with closing(_connect(path)) as connection:
+        with _told(path), closing(_connect(path)) as connection:
             _migrate(connection, path)
         with closing(_connect(path, read_only=True)) as connection:
             yield connection
@@ -56,16 +63,44 @@ def reading(path: Path) -> Iterator["DuckDBPyConnection"]:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path.with_name(path.name + ".lock"), timeout=_LOCK_SECONDS)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except Timeout as error:
         raise StageFailed(f"{path} stayed locked for {_LOCK_SECONDS:.0f} s; end the process that holds it") from error
+    except OSError as error:
+        why = "it is a file" if path.parent.is_file() else error.strerror or str(error)
+        raise StageFailed(
+            f"{path.parent} cannot be written ({why}); results are kept there: make it writable, "
+            "or use --store with a path elsewhere"
+        ) from error
     try:
         yield
     finally:
         lock.release()
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Say in one line what the file system refuses, such as room on the disk; what was stored before stays."""
+    import duckdb
+
+    try:
+        yield
+    except (duckdb.IOException, duckdb.FatalException, duckdb.TransactionException, OSError) as error:
+        raise StageFailed(
+            f"{path} cannot be written ({_first_line(error)}); what it held is as it was: make room or make it "
+            "writable, and run again, the run resumes where it stopped"
+        ) from error
+
+
+def _roll_back(connection: "DuckDBPyConnection") -> None:
+    """Undo; a database that failed as a whole has undone it already, and must not hide what it failed of."""
+    import duckdb
+
+    with suppress(duckdb.Error):
+        connection.rollback()
 
 
 def _connect(path: Path, *, read_only: bool = False) -> "DuckDBPyConnection":
@@ -73,27 +108,58 @@ def _connect(path: Path, *, read_only: bool = False) -> "DuckDBPyConnection":
     # ends makes nanobind print a page about leaks.
     import duckdb
 
+    _check_kind(path)
     for attempt in range(_FOREIGN_LOCK_TRIES):
         try:
             return duckdb.connect(str(path), read_only=read_only)
-        except duckdb.IOException as error:
-            if "lock" not in str(error):
+        except duckdb.Error as error:
+            said = _first_line(error)
+            if "newer version" in str(error) or "version number" in str(error):
                 raise StageFailed(
-                    f"{path} cannot be opened ({str(error).splitlines()[0]}); "
+                    f"{path} was written by a newer DuckDB than {duckdb.__version__} ({said}); upgrade the package "
+                    "duckdb, or use --store with another path"
+                ) from error
+            if not any(words in str(error) for words in _HELD):
+                raise StageFailed(
+                    f"{path} cannot be opened ({said}); "
                     "if it is damaged, move it away and run again: what it held is then measured anew"
                 ) from error
             if attempt == _FOREIGN_LOCK_TRIES - 1:
                 raise StageFailed(
-                    f"{path} is open in another program ({str(error).splitlines()[0]}); close it and run again, "
+                    f"{path} is open in another program ({said}); close it and run again, "
                     "the run resumes where it stopped"
                 ) from error
             time.sleep(0.25)
     raise AssertionError("unreachable")
 
 
+def _check_kind(path: Path) -> None:
+    """Raise StageFailed for what is no DuckDB file: for SQLite, DuckDB would ask the network for an extension."""
+    if path.is_dir():
+        raise StageFailed(f"{path} is a folder; give --store the path of a file, such as {path / 'results.duckdb'}")
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(_HEAD_BYTES)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise StageFailed(f"{path} cannot be read ({error.strerror}); use --store with another path") from error
+    if head[_MAGIC] == b"DUCK":
+        return
+    kind = "an SQLite file" if head.startswith(b"SQLite format 3") else "empty" if not head else "no DuckDB file"
+    raise StageFailed(
+        f"{path} cannot be opened (it is {kind}); use --store with another path, or if it is damaged, move it away "
+        "and run again: what it held is then measured anew"
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
 def _migrate(connection: "DuckDBPyConnection", path: Path) -> None:
     """Bring the schema to SCHEMA_VERSION, one numbered file after another, each in a transaction."""
-    version = _version(connection)
+    version = _version(connection, path)
     if version == SCHEMA_VERSION:
         return
     if version > SCHEMA_VERSION:
@@ -111,12 +177,25 @@ def _migrate(connection: "DuckDBPyConnection", path: Path) -> None:
         connection.commit()
 
 
-def _version(connection: "DuckDBPyConnection") -> int:
-    """Return the schema's number; 0 for an empty file."""
-    from duckdb import CatalogException
+def _version(connection: "DuckDBPyConnection", path: Path) -> int:
+    """Return the schema's number; 0 for a file that is new.
 
-    try:
-        row = connection.execute("SELECT max(version) FROM schema_version").fetchone()
-    except CatalogException:
+    Raises StageFailed for a database of something else: nothing is written into it.
+    """
+    import duckdb
+
+    known = "SELECT count(*) FROM duckdb_columns() WHERE table_name = 'schema_version' AND column_name = 'version'"
+    tables = "SELECT (SELECT count(*) FROM duckdb_tables()) + (SELECT count(*) FROM duckdb_views() WHERE NOT internal)"
+    if connection.execute(tables).fetchone() == (0,):
         return 0
-    return int(row[0]) if row and row[0] is not None else 0
+    try:
+        if connection.execute(known).fetchone() == (1,):
+            row = connection.execute("SELECT max(version) FROM schema_version").fetchone()
+            if row and isinstance(row[0], int) and row[0] > 0:
+                return row[0]
+    except duckdb.Error:
+        pass
+    raise StageFailed(
+        f"{path} is a DuckDB file of something else (it holds tables, none of them the harness's); use --store with "
+        "another path"
+    )

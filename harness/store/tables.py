@@ -12,8 +12,6 @@ from itertools import repeat
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import pyarrow as pa
-
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
@@ -24,6 +22,9 @@ _json_text = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 def insert(connection: "DuckDBPyConnection", table: str, rows: Sequence[object]) -> None:
     """Append `rows`, all of one row dataclass, to `table` in one Arrow batch."""
+    # Here: what lists the stages of a plan imports the store, and opens none.
+    import pyarrow as pa
+
     if not rows:
         return
     columns = fields(rows[0])  # type: ignore[arg-type]

@@ -1,7 +1,9 @@
 """Opening the file: one process at a time, one schema, and words for everything that can be wrong with it."""
 
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from importlib import resources
 
 import duckdb
@@ -120,9 +122,46 @@ def test_a_file_of_version_1_is_brought_up_to_date_with_what_it_holds(tmp_path):
         connection.execute("INSERT INTO experiment_stages VALUES ('lamps', 'k', 'sft', 'tune', NULL, 1)")
 
     with transaction(path) as connection:
-        assert connection.execute("SELECT version FROM schema_version").fetchall() == [(4,)]
+        assert connection.execute("SELECT version FROM schema_version").fetchall() == [(SCHEMA_VERSION,)]
         told = connection.execute("SELECT sample_id, ended, reasoning FROM answers ORDER BY sample_id").fetchall()
         assert told == [("cut", "length", ""), ("empty", "empty", ""), ("whole", "stop", "")]
         assert connection.execute("SELECT system, part FROM experiment_stages").fetchall() == [("sft", "")]
         assert connection.execute("SELECT stage_key, candidate FROM looks").fetchall() == [("k", "lamps")]
         assert connection.execute("SELECT name, kind FROM checks").fetchall() == [("sizes", "protocol")]
+
+
+def _sqlite(path):
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE a (x)")
+
+
+def _of_others(statement):
+    def make(path):
+        with duckdb.connect(str(path)) as connection:
+            connection.execute(statement)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (_sqlite, "cannot be opened (it is an SQLite file); use --store with another path"),
+        (lambda path: path.touch(), "cannot be opened (it is empty); use --store with another path"),
+        (lambda path: path.mkdir(), "is a folder; give --store the path of a file, such as"),
+        (_of_others("CREATE TABLE experiments (x INT)"), "is a DuckDB file of something else"),
+        (_of_others("CREATE VIEW experiments AS SELECT 1"), "is a DuckDB file of something else"),
+        (_of_others("CREATE TABLE schema_version (version TEXT)"), "is a DuckDB file of something else"),
+        (_of_others("CREATE SCHEMA theirs; CREATE TABLE theirs.x (y INT)"), "is a DuckDB file of something else"),
+    ],
+    ids=["sqlite", "empty", "folder", "table", "view", "version", "schema"],
+)
+def test_what_is_no_store_is_named_and_left_as_it_is(tmp_path, make, said):
+    path = tmp_path / "results.duckdb"
+    make(path)
+    before = path.read_bytes() if path.is_file() else b""
+
+    with pytest.raises(StageFailed) as caught, transaction(path):
+        pass
+    assert str(caught.value).startswith(f"{path} {said}")
+    assert (path.read_bytes() if path.is_file() else b"") == before

@@ -3,7 +3,6 @@
 import json
 import runpy
 import sys
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from harness.experiment import Experiment
 from harness.insights.power import enough_evidence, grouping
 from harness.plan import Plan
 from harness.protocols import CorpusMetric
+from harness.runner.expected import expected_stages
 from harness.runner.room import planned
 from harness.samples import Split
 from harness.systems import System
@@ -23,24 +23,29 @@ def outlook(experiment: Experiment, *, name: str, store_path: Path) -> Iterator[
     index = store_path.with_suffix(".stages.json")
     try:
         stored = set(json.loads(index.read_text(encoding="utf-8"))) if store_path.exists() else set()
-    except (FileNotFoundError, json.JSONDecodeError):
+    except (OSError, ValueError, TypeError):
         stored = set()
     plan = Plan(experiment, name)
     try:
-        stages = plan.known_stages()
+        stages = expected_stages(plan)
+        for system in plan.tuned:
+            plan.tune(system, experiment.seeds[0])
     except HarnessError as error:
         yield f"{name}: the plan cannot be made: {error}"
         return
-    states = Counter("stored" if stage.key in stored else "to run" for stage in stages)
+    states = ["stored" if one.stage.key in stored else one.when or "to run" for one in stages]
     for sentence in too_small(experiment):
         yield f"{name}: {sentence}"
-    yield f"{name}: {states['stored']} stages stored, {states['to run']} not (on holdout only the chosen pair runs)"
+    open_ones = len(states) - states.count("stored") - states.count("to run")
+    yield (
+        f"{name}: {states.count('stored')} stages stored, {states.count('to run')} to run, {open_ones} that depend on "
+        "what is found"
+    )
     for system in plan.tuned:
         if plan.tune(system, experiment.seeds[0]).key not in stored:
             yield from (f"  {said}" for said in _estimated(plan, system, store_path.parent))
-    for stage in stages:
-        state = "stored" if stage.key in stored else "if chosen" if stage.split is Split.HOLDOUT else "to run"
-        yield f"  {state:<10}{stage.label}"
+    for state, one in zip(states, stages, strict=True):
+        yield f"  {state:<10}{one.stage.label}"
 
 
 def _estimated(plan: Plan, system: System, folder: Path) -> Iterator[str]:
@@ -69,18 +74,32 @@ def too_small(experiment: Experiment) -> Iterator[str]:
 def load_experiment(path: Path) -> Experiment:
     """Return the `experiment` of a file.
 
-    Raises InvalidExperiment naming the file when there is none.
+    Raises:
+        InvalidExperiment: If there is none, or the file cannot be run; the message names the file.
     """
     if not path.is_file():
         raise InvalidExperiment(f"{path} does not exist; name an experiment file, such as experiments/home_commands.py")
-    # Experiment files import their tasks from the folder they are run in, as pytest lets them.
-    sys.path.insert(0, str(Path.cwd()))
+    # Experiment files import from the folder that they are run in and from their own, as pytest lets them.
+    folders = [str(Path.cwd()), str(path.resolve().parent)]
+    sys.path[:0] = folders
     try:
         found = runpy.run_path(str(path)).get("experiment")
     except HarnessError as error:
         raise InvalidExperiment(f"{path}: {error}") from error
+    except SyntaxError as error:
+        raise InvalidExperiment(f"{path}, line {error.lineno}: {error.msg}; mend it, Python cannot read it") from error
+    except SystemExit as error:
+        raise InvalidExperiment(
+            f"{path} ends Python when it is imported (sys.exit({error.code!r})); put what runs under "
+            '`if __name__ == "__main__":`'
+        ) from error
+    except Exception as error:  # the user's own code, in its own words
+        raise InvalidExperiment(
+            f"{path} raised {type(error).__name__} when it was imported: {error}; `python {path}` shows where"
+        ) from error
     finally:
-        sys.path.remove(str(Path.cwd()))
+        for folder in folders:
+            sys.path.remove(folder)
     if not isinstance(found, Experiment):
         raise InvalidExperiment(f"{path} assigns no `experiment`; write experiment = Experiment(...)")
     return found

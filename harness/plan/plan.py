@@ -90,30 +90,6 @@ class Plan:
         """Identify the pair of systems that answers the holdout in these stages."""
         return fingerprint(sorted({stage.key for stage in stages}))
 
-    def known_stages(self) -> tuple[Stage, ...]:
-        """Every stage that may run, in order, each once. On HOLDOUT only the pair chosen on DEV will."""
-        task, seeds = self.experiment.task, self.experiment.seeds
-        stages = [self.audit()]
-        stages += [stage for system in self.baselines for stage in self.answering(system, task, Split.DEV, 0)]
-        stages += [step.stage for system in self.tuned for seed in seeds for step in self.steps(system, seed)]
-        tuned = [(system, seed) for system in self.tuned for seed in seeds]
-        stages += [stage for system, seed in tuned for stage in self.answering(system, task, Split.DEV, seed)]
-        between = [(system, seed) for system in self.between_steps for seed in seeds]
-        stages += [stage for system, seed in between for stage in self.answering(system, task, Split.DEV, seed)]
-        stages += self._tasks_in_a_row(seeds)
-        parts = [(part, seed) for system in self.tuned[:1] for part in self.parts(system) for seed in seeds]
-        stages += [step.stage for part, seed in parts for step in self.steps(part, seed)]
-        stages += [stage for system in self.baselines for stage in self.answering(system, task, Split.HOLDOUT, 0)]
-        stages += [stage for system, seed in tuned for stage in self.answering(system, task, Split.HOLDOUT, seed)]
-        for guard in self.experiment.guards:
-            stages += self.answering(self.untuned, guard.task, Split.HOLDOUT, 0)
-            for system, seed in tuned:
-                stages += self.answering(self.guarded(system), guard.task, Split.HOLDOUT, seed)
-        found: dict[tuple[str, str], Stage] = {}
-        for stage in stages:  # recipes that begin alike share what they begin with
-            found.setdefault((stage.key, stage.task), stage)
-        return tuple(found.values())
-
     def guarded(self, system: System) -> System:
         """The tuned system as it meets a guard's task: prompted as plainly as the untuned model."""
         return replace(system, served=self.plain_prompt)
@@ -247,6 +223,11 @@ class Plan:
             return Decoding(max_tokens=tokens)
         return Decoding(max_tokens=tokens, temperature=drawn.temperature, top_p=drawn.top_p, seed=repeat)
 
+    def rounds(self, system: System, task: Task) -> tuple[tuple[int, int], ...]:
+        """Return the seeds and repeats in which a system is asked; a baseline has one seed."""
+        seeds = self.experiment.seeds if system.recipe is not None else (0,)
+        return tuple((seed, repeat) for seed in seeds for repeat in range(self.repeats(task)))
+
     def repeats(self, task: Task) -> int:
         """How often each sample is asked: only what is drawn can differ."""
         drawn = self.experiment.sampling
@@ -266,17 +247,6 @@ class Plan:
             rows_of(step.recipe, step.task, system.share) * float(getattr(step.recipe, "epochs", 1))
             for step in self.steps(system, 0)
         )
-
-    def _tasks_in_a_row(self, seeds: Sequence[int]) -> list[Stage]:
-        """Return the answers to every task after every step, for recipes that learn several."""
-        return [
-            stage if asked.task.name == self.experiment.task.name else replace(stage, part=asked.task.name)
-            for system in self.tuned
-            for asked in self.trials(system)
-            for one in asked.systems
-            for seed in (seeds if one.recipe is not None else (0,))
-            for stage in self.answering(one, asked.task, Split.DEV, seed)
-        ]
 
     def _answerer(self, system: System, task: Task, seed: int) -> list[str | None]:
         tuned = self.serving(system, task, seed) if system.recipe is not None else None

@@ -46,9 +46,8 @@ BySeed = tuple[Answered, ...]
 
 def answered_by_seed(run: Run, system: System, task: Task, split: Split) -> BySeed:
     """Return the answers of every seed, and of every repeat where answers are drawn; a baseline has one seed."""
-    seeds = run.plan.experiment.seeds if system.recipe is not None else (0,)
-    repeats = run.plan.repeats(task)
-    return tuple(answered(run, system, task, split, seed, repeat) for seed in seeds for repeat in range(repeats))
+    rounds = run.plan.rounds(system, task)
+    return tuple(answered(run, system, task, split, seed, repeat) for seed, repeat in rounds)
 
 
 def joined(parts: Sequence[Answered]) -> Answered:

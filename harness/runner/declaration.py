@@ -1,6 +1,7 @@
 """An experiment's declaration as the JSON that the store keeps and the report shows."""
 
 import dataclasses
+import shlex
 from enum import Enum
 from importlib import metadata
 from typing import Any
@@ -22,7 +23,7 @@ def declared(plan: Plan, *, file: str, source: str) -> dict[str, Any]:
     return {
         "file": file,
         "source": source,
-        "command": f"pytest {file}" if file else "harness.run(experiment)",
+        "command": f"pytest {shlex.quote(file)}" if file else f"harness.run(experiment, name={plan.name!r})",
         "task": experiment.task.name,
         "model": plan.model.name,
         "baselines": [plain(item) for item in experiment.baselines],

@@ -74,17 +74,17 @@ def four_ways(run: Run, metric: AnyMetric, dev: tuple[BySeed, ...]) -> tuple[ByS
     """
     own = [by_seed for by_seed in dev if by_seed[0].system.model is run.plan.model]
     groups = {
-        (tuned, retrieves): tuple(
+        (tuned, with_passages): tuple(
             by_seed
             for by_seed in own
-            if (by_seed[0].system.recipe is not None) is tuned and _retrieves(by_seed[0].system) is retrieves
+            if (by_seed[0].system.recipe is not None) is tuned and retrieves(by_seed[0].system) is with_passages
         )
         for tuned in (False, True)
-        for retrieves in (False, True)
+        for with_passages in (False, True)
     }
     if not groups[False, True] or not groups[False, False]:
         return None
-    base, with_passages = (best_of(run, metric, groups[False, retrieves]) for retrieves in (False, True))
+    base, with_passages = (best_of(run, metric, groups[False, way]) for way in (False, True))
     return (
         base,
         with_passages,
@@ -99,10 +99,15 @@ def _tuned(
     if declared:
         return best_of(run, metric, declared)
     best = best_of(run, metric, others)[0].system
-    how = "with passages" if _retrieves(replace(best, served=served)) else "without passages"
-    asked = replace(best, name=f"{best.name}, asked {how}", served=served)
-    return answered_by_seed(run, asked, run.plan.experiment.task, Split.DEV)
+    return answered_by_seed(run, asked_otherwise(best, served), run.plan.experiment.task, Split.DEV)
 
 
-def _retrieves(system: System) -> bool:
+def asked_otherwise(tuned: System, served: Strategy) -> System:
+    """Return the tuned system as it is asked with passages though it was tuned without, or the other way round."""
+    asked = replace(tuned, served=served)
+    return replace(asked, name=f"{tuned.name}, asked {'with' if retrieves(asked) else 'without'} passages")
+
+
+def retrieves(system: System) -> bool:
+    """Tell whether a system is asked with retrieved passages."""
     return isinstance(system.asked, RAG)

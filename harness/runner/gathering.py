@@ -7,6 +7,7 @@ from harness.compare import standing
 from harness.criteria import Guard
 from harness.data.leakage import leaked_holdout_ids
 from harness.decide import Decision, enough
+from harness.experiment import Experiment
 from harness.insights.endings import Endings
 from harness.insights.noise import NoiseFloor
 from harness.insights.power import EnoughEvidence
@@ -85,8 +86,13 @@ def gather(run: Run, *, until: Until | None = None) -> Gathered:
 
 def primary_metric(run: Run) -> AnyMetric:
     """Return the metric that systems are chosen by: that of the first criterion which scores one system alone."""
-    by_name = {metric.name: metric for metric in run.plan.experiment.metrics}
-    wanted = [by_name[name] for criterion in run.plan.experiment.go_if for name in criterion.metrics]
+    return primary_metric_of(run.plan.experiment)
+
+
+def primary_metric_of(experiment: Experiment) -> AnyMetric:
+    """Return what `primary_metric` does, of a declaration."""
+    by_name = {metric.name: metric for metric in experiment.metrics}
+    wanted = [by_name[name] for criterion in experiment.go_if for name in criterion.metrics]
     alone = [metric for metric in (*wanted, *by_name.values()) if not isinstance(metric, PairMetric | JudgedMetric)]
     return (alone or wanted or list(by_name.values()))[0]
 

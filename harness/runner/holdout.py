@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from harness.compare import Comparison, compare
 from harness.insights.always_valid import always_valid
 from harness.insights.ledger import HoldoutLedger, holdout_ledger
+from harness.plan import Plan
 from harness.protocols import Task
 from harness.runner.answering import BySeed, answered_by_seed, joined
 from harness.runner.context import Run
@@ -111,7 +112,7 @@ def _contents(run: Run) -> tuple[HoldoutRow, ...]:
 def _ask_in_blocks(
     run: Run, baseline: System, tuned: System, ledger: HoldoutLedger, left_out: frozenset[str]
 ) -> Opened:
-    blocks = _blocks(run, left_out)
+    blocks = holdout_blocks(run.plan, left_out)
     total = sum(len(block.samples(Split.HOLDOUT)) for block in blocks)
     parts: list[tuple[BySeed, BySeed]] = []
     sequence: list[tuple[Comparison, ...]] = []
@@ -130,13 +131,13 @@ def _ask_in_blocks(
     return Opened(before, after, ledger, tuple(sequence))
 
 
-def _blocks(run: Run, left_out: frozenset[str]) -> tuple[Task, ...]:
-    """Return the holdout in an order drawn by its content, cut into blocks."""
-    task = run.plan.experiment.task
+def holdout_blocks(plan: Plan, left_out: frozenset[str]) -> tuple[Task, ...]:
+    """Return the holdout in an order drawn by its content, cut into the blocks that `stop_early` asks one by one."""
+    task = plan.experiment.task
     ids = [sample.id for sample in task.samples(Split.HOLDOUT) if sample.id not in left_out]
-    random.Random(run.plan.holdout_key).shuffle(ids)  # noqa: S311 - a draw to repeat, not a secret
+    random.Random(plan.holdout_key).shuffle(ids)  # noqa: S311 - a draw to repeat, not a secret
     size = max(_SMALLEST_BLOCK, -(-len(ids) // _PEEKS))
-    return run.plan.kept(tuple(_part(task, ids[start : start + size]) for start in range(0, len(ids), size)))
+    return plan.kept(tuple(_part(task, ids[start : start + size]) for start in range(0, len(ids), size)))
 
 
 def _part(task: Task, ids: Sequence[str]) -> Task:

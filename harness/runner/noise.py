@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from harness.insights.noise import NoiseFloor, noise_of, not_measured
 from harness.metrics import Latency
 from harness.model_files import locate
 from harness.models import ENGINES, AnyModel, Endpoint, Model
-from harness.plan import model_key
+from harness.plan import Plan, model_key
 from harness.protocols import AnyMetric, AsksItself, CorpusMetric, Engine, FloatArray
 from harness.runner.answering import Answered, ask
 from harness.runner.context import Run, bound
@@ -75,14 +75,27 @@ def noise_stages(run: Run, system: System, answered: Answered) -> tuple[Stage, .
     )
 
 
-def noise_keys(stages: Sequence[Stage]) -> list[str]:
-    """Return the keys of every stage that may have been made by asking these again: they are forgotten with them."""
-    return [
-        _key(stage, circumstance)
-        for stage in stages
-        if stage.split is Split.DEV and stage.kind in ("answer", "likelihood")
-        for circumstance in get_args(_Circumstance)
-    ]
+def possible_noise(plan: Plan, system: System, answers: Stage) -> tuple[Stage, ...]:
+    """Return the stages that may be made by asking `system` again, the time that they take aside.
+
+    answers: of DEV. Which of two dtypes is the other one is known when the system has answered.
+    """
+    rules: Sequence[Criterion] = plan.experiment.go_if
+    wanted = {name for rule in rules for name in rule.metrics}
+    judged = [m for m in plan.experiment.metrics if m.name in wanted and not isinstance(m, Latency)]
+    if not judged or plan.experiment.sampling is not None or _is_priced(system.model):
+        return ()
+    again = [answers]
+    if any(getattr(metric, "needs_likelihood", False) for metric in judged) and system.gives_likelihoods:
+        again.append(plan.likelihood(system, plan.experiment.task, Split.DEV, answers.seed))
+    names: list[_Circumstance] = ["in reversed order", "one at a time"]
+    if isinstance(plan.experiment.task, AsksItself):
+        names = names[:1]
+    elif isinstance(system.model, Endpoint):
+        names = names[1:]
+    if _second_model_bytes(system.model) is not None:
+        names += ["in float32", "in bfloat16"]
+    return tuple(replace(one, key=_key(one, name), kind="noise", part=name) for name in names for one in again)
 
 
 @dataclass(frozen=True)
@@ -102,12 +115,15 @@ def _judged(run: Run) -> list[AnyMetric]:
 
 def _why_not(run: Run, system: System) -> str:
     """Return why nothing is asked again; empty where it is."""
-    model = system.model
-    if isinstance(model, Endpoint) and (model.price_in is not None or model.price_out is not None):
-        return f"each answer of {model.name} costs money"
+    if _is_priced(system.model):
+        return f"each answer of {system.model.name} costs money"
     if run.plan.experiment.sampling is not None:
         return "answers are drawn, so asking again is what the repeats do"
     return ""
+
+
+def _is_priced(model: AnyModel) -> bool:
+    return isinstance(model, Endpoint) and (model.price_in is not None or model.price_out is not None)
 
 
 def _affordable(run: Run, system: System, answered: Answered) -> dict[_Circumstance, int]:

@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 
 from harness.fingerprint import fingerprint
 from harness.models import Model
-from harness.plan import choices_of
+from harness.plan import Plan, choices_of
 from harness.protocols import AsksItself
 from harness.runner.answering import Answered
 from harness.runner.context import Run, bound
@@ -27,10 +27,10 @@ def evaluation_parity(run: Run, system: System, answered: Answered) -> Check:
     The prompts are rendered with the tokenizer of training and compared with what the engine says that it asked,
     whichever engine served: transformers or vLLM. Computed once for each set of answers, and kept in the store.
     """
-    why = _why_not(run, system)
+    why = why_not_compared(run.plan, system)
     if why:
         return Check(name=NAME, status="ok", detail=f"{system.name}: not compared, {why}")
-    stage = replace(answered.stage, key=parity_key(answered.stage), kind="parity")
+    stage = parity_stage(answered.stage)
     found = run.store.stage(stage.key)
     if found is None:
         with run.lock(stage):
@@ -47,8 +47,14 @@ def parity_key(stage: Stage) -> str:
     return fingerprint(["parity", stage.key])
 
 
-def _why_not(run: Run, system: System) -> str:
-    task = run.plan.experiment.task
+def parity_stage(answers: Stage) -> Stage:
+    """Return the comparison of these answers' prompts."""
+    return replace(answers, key=parity_key(answers), kind="parity")
+
+
+def why_not_compared(plan: Plan, system: System) -> str:
+    """Return why the prompts of a tuned system are not compared; empty if they are."""
+    task = plan.experiment.task
     if not isinstance(system.model, Model):
         return f"{type(system.model).__name__} has no tokenizer to render with"
     if system.served is not None:

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from harness.decide import Decision
+from harness.decide import Decision, Verdict
 from harness.experiment import Experiment, check_data
 from harness.plan import Plan
-from harness.protocols import Executed, Progress
+from harness.protocols import Progress
+from harness.recipes.steps import as_steps
 from harness.runner.context import Engines, Run, utc_now
+from harness.runner.expected import expected_stages
 from harness.runner.gathering import Until, gather
 from harness.runner.judging import judge
-from harness.runner.noise import noise_keys
-from harness.runner.parity import parity_key
 from harness.runner.progress import SilentProgress
 from harness.runner.resolve import check_path
 from harness.store.store import Store
@@ -22,11 +22,29 @@ from harness.store.store import Store
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run ends with. complete: the run was not cut short by `until`."""
+    """What a run ends with.
+
+    Attributes:
+        name: What the experiment is called in the store, on its page and in the commands.
+        decision: The verdict, its reason, and what each criterion found.
+        complete: The run was not cut short by `until`.
+        page: The experiment's page, once it is drawn.
+    """
 
     name: str
     decision: Decision
     complete: bool
+    page: Path | None = None
+
+    @property
+    def verdict(self) -> Verdict:
+        """GO, NO_GO, INCONCLUSIVE or INVALID; equal to that text."""
+        return self.decision.verdict
+
+    @property
+    def reason(self) -> str:
+        """Why, in a sentence or two."""
+        return self.decision.reason
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +80,8 @@ def run(
     options, progress = options or Options(), progress or SilentProgress()
     plan = Plan(experiment, name)
     check_data(experiment)
-    _check_paths(plan)
+    check_paths(plan)
+    _check_files(plan)
     if options.fresh:
         _forget(plan, store)
     engines = Engines(progress)
@@ -84,29 +103,31 @@ def run(
     return Outcome(name, decision, complete=not cut_short)
 
 
-def _check_paths(plan: Plan) -> None:
-    """Every dotted path is looked at before any time is spent."""
+def check_paths(plan: Plan) -> None:
+    """Look at every dotted path before any time is spent or anything is stored.
+
+    Raises:
+        InvalidExperiment: If one of them leads nowhere.
+    """
     for system in (*plan.baselines, *plan.tuned):
         check_path(system.model.engine, owner=f"model {system.model.name!r}")
-        for step in plan.steps(system, 0):
-            check_path(step.recipe.trainer, owner=f"recipe {step.recipe.name!r}")
+        for step in as_steps(system.recipe).steps if system.recipe is not None else ():
+            check_path(step.trainer, owner=f"recipe {step.name!r}")
     for metric in plan.experiment.metrics:
         if hasattr(metric, "executor"):
             check_path(metric.executor, owner=f"metric {metric.name!r}")
 
 
+def _check_files(plan: Plan) -> None:
+    """Make the keys of all training, which reads the files that recipes learn from: a bad row is told now."""
+    for system in plan.tuned:
+        plan.steps(system, 0)
+
+
 def _forget(plan: Plan, store: Store) -> None:
-    stages = plan.known_stages()
-    # A server may answer otherwise this time, so what a metric's model made of the old answers goes with them.
-    measures = [
-        plan.measure(metric, stage)
-        for metric in plan.experiment.metrics
-        for stage in stages
-        if isinstance(metric, Executed) and stage.kind == "answer"
-    ]
-    compared = [*noise_keys(stages), *(parity_key(stage) for stage in stages if stage.kind == "answer")]
-    # What was asked for beyond the plan, such as a judge's votes or tuning with passages, stands in the last judgement.
-    store.forget([*(stage.key for stage in (*stages, *measures)), *compared, *store.stages_of(plan.name)])
+    stages = [one.stage for one in expected_stages(plan)]
+    # What was asked for beyond the plan, such as a judge's votes, stands in the last judgement.
+    store.forget([*(stage.key for stage in stages if stage.key), *store.stages_of(plan.name)])
     for stage in stages:
         if stage.kind == "tune":
             shutil.rmtree(store.folder / "artifacts" / stage.key[:16], ignore_errors=True)

@@ -1,0 +1,162 @@
+"""Every stage that a run may come to, told before anything runs, in the order of gathering.py.
+
+Each is made by the function that the run itself makes it by. What depends on what will be found says on what.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Literal
+
+from harness.plan import Plan
+from harness.protocols import Executed, JudgedMetric, Named, PairMetric, Task
+from harness.runner.exploring import asked_otherwise, retrieves
+from harness.runner.gathering import primary_metric_of
+from harness.runner.holdout import holdout_blocks
+from harness.runner.noise import possible_noise
+from harness.runner.parity import parity_stage, why_not_compared
+from harness.samples import Split
+from harness.systems import Stage, System
+
+# "": runs in any case. "if chosen": of the systems that DEV chooses. "if tuned": unless stop_if says that the baseline
+# is enough. "if time": within the share of time that asking again has. "if open": until the holdout has decided.
+Condition = Literal["", "if chosen", "if tuned", "if time", "if open"]
+
+
+@dataclass(frozen=True)
+class Expected:
+    """A stage that may run.
+
+    Attributes:
+        stage: The stage; its key is empty if it depends on answers that are not there yet.
+        when: What it depends on.
+    """
+
+    stage: Stage
+    when: Condition = ""
+
+
+def expected_stages(plan: Plan) -> tuple[Expected, ...]:
+    """Return the stages, each once: recipes that begin alike share what they begin with."""
+    found: dict[object, Expected] = {}
+    for one in _in_order(plan):
+        key = (one.stage.key or one.stage.label, one.stage.task)
+        if key not in found or (found[key].when and not one.when):
+            found[key] = one
+    return tuple(found.values())
+
+
+def _in_order(plan: Plan) -> Iterator[Expected]:
+    yield Expected(plan.audit())
+    yield from _baselines(plan)
+    tuning: Condition = "if tuned" if plan.experiment.stop_if else ""
+    yield from (Expected(one.stage, one.when or tuning) for one in (*_tuning(plan), *_explored(plan)))
+    yield from _holdout(plan)
+
+
+def _baselines(plan: Plan) -> Iterator[Expected]:
+    for system in plan.baselines:
+        yield from _always(_measured(plan, system, plan.experiment.task, Split.DEV, plan.experiment.metrics))
+    judged = [metric for metric in plan.experiment.metrics if isinstance(metric, Executed)]
+    wanted = {name for rule in plan.experiment.go_if for name in rule.metrics}
+    for system in plan.baselines:
+        answers = plan.answering(system, plan.experiment.task, Split.DEV, 0)[0]
+        again = possible_noise(plan, system, answers)
+        measures = [plan.measure(m, one) for one in again for m in judged if m.name in wanted]
+        yield from (Expected(stage, "if time") for stage in (*again, *measures))
+
+
+def _tuning(plan: Plan) -> Iterator[Expected]:
+    task, seeds = plan.experiment.task, plan.experiment.seeds
+    yield from _always(step.stage for system in plan.tuned for seed in seeds for step in plan.steps(system, seed))
+    for system in plan.tuned:
+        yield from _always(_measured(plan, system, task, Split.DEV, plan.experiment.metrics))
+        if not why_not_compared(plan, system):
+            answers = [plan.answering(system, task, Split.DEV, *each)[0] for each in plan.rounds(system, task)]
+            yield from (Expected(parity_stage(one), _of_several(plan.tuned)) for one in answers)
+
+
+def _explored(plan: Plan) -> Iterator[Expected]:
+    task = plan.experiment.task
+    primary: list[Named] = [primary_metric_of(plan.experiment)]
+    several = _of_several(plan.tuned)
+    for asked in _four_ways(plan):
+        yield from (Expected(stage, "if chosen") for stage in _measured(plan, asked, task, Split.DEV, primary))
+    for part in (part for system in plan.tuned for part in plan.parts(system)):
+        trained = [step.stage for seed in plan.experiment.seeds for step in plan.steps(part, seed)]
+        asked_of = _measured(plan, part, task, Split.DEV, primary)
+        yield from (Expected(stage, several) for stage in (*trained, *asked_of))
+    for system in plan.between_steps:
+        yield from _always(_measured(plan, system, task, Split.DEV, plan.experiment.metrics))
+    guards = {guard.task.name: guard for guard in plan.experiment.guards}
+    for trial in (trial for system in plan.tuned for trial in plan.trials(system)):
+        metrics: list[Named] = primary if trial.learned else [guards[trial.task.name].metric]
+        for system in trial.systems:
+            stages = _measured(plan, system, trial.task, Split.DEV, metrics)
+            yield from _always(
+                stage if trial.task is task else replace(stage, part=trial.task.name) for stage in stages
+            )
+    if len(plan.tuned) > 1:
+        yield from _guards(plan, Split.DEV, "")
+
+
+def _four_ways(plan: Plan) -> Iterator[System]:
+    """Yield the tuned systems that may be asked as they were not tuned, where retrieval was declared too."""
+    own = [system for system in (*plan.baselines, *plan.tuned) if system.model is plan.model]
+    groups = {
+        (tuned, way): [one for one in own if (one.recipe is not None) is tuned and retrieves(one) is way]
+        for tuned, way in product((False, True), repeat=2)
+    }
+    if groups[False, False] and groups[False, True]:
+        if not groups[True, False]:
+            yield from (asked_otherwise(system, plan.plain_prompt) for system in groups[True, True])
+        if not groups[True, True]:
+            for system, baseline in product(groups[True, False], groups[False, True]):
+                yield asked_otherwise(system, baseline.strategy)
+
+
+def _holdout(plan: Plan) -> Iterator[Expected]:
+    task, metrics = plan.experiment.task, plan.experiment.metrics
+    blocks: Sequence[Task] = holdout_blocks(plan, frozenset()) if plan.experiment.stop_early else (task,)
+    for number, block in enumerate(blocks, start=1):
+        for system in (*plan.baselines, *plan.tuned):
+            if len(blocks) == 1:
+                yield from (Expected(s, "if chosen") for s in _measured(plan, system, block, Split.HOLDOUT, metrics))
+                continue
+            part = f"part {number} of {len(blocks)}"
+            for stage in _asked(plan, system, block, Split.HOLDOUT):
+                yield Expected(replace(stage, part=part), "if open" if number > 1 else "if chosen")
+    judged = [metric for metric in metrics if isinstance(metric, JudgedMetric) and metric.judge is not None]
+    for system in plan.tuned if judged else ():
+        for seed in plan.experiment.seeds:
+            votes = plan.answering(system, task, Split.HOLDOUT, seed)[0]
+            yield Expected(replace(votes, key="", kind="judge"), "if chosen")
+    yield from _guards(plan, Split.HOLDOUT, "if chosen")
+
+
+def _guards(plan: Plan, split: Split, when: Condition) -> Iterator[Expected]:
+    for guard in plan.experiment.guards:
+        if guard.task.samples(split):
+            for system in (plan.untuned, *map(plan.guarded, plan.tuned)):
+                yield from (Expected(s, when) for s in _measured(plan, system, guard.task, split, [guard.metric]))
+
+
+def _asked(plan: Plan, system: System, task: Task, split: Split) -> list[Stage]:
+    return [stage for each in plan.rounds(system, task) for stage in plan.answering(system, task, split, *each)]
+
+
+def _measured(plan: Plan, system: System, task: Task, split: Split, metrics: Iterable[Named]) -> Iterator[Stage]:
+    """Yield the stages of a system's answers, then those of the metrics that run a model on them."""
+    stages = _asked(plan, system, task, split)
+    yield from stages
+    for metric in metrics:
+        if isinstance(metric, Executed) and not isinstance(metric, PairMetric | JudgedMetric):
+            yield from (plan.measure(metric, stage) for stage in stages if stage.kind == "answer")
+
+
+def _always(stages: Iterable[Stage]) -> Iterator[Expected]:
+    return (Expected(stage) for stage in stages)
+
+
+def _of_several(systems: Sequence[System]) -> Condition:
+    return "if chosen" if len(systems) > 1 else ""

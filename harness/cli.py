@@ -1,6 +1,8 @@
 """The command `harness`: look at, redraw and ask about what experiments have left behind."""
 
 import argparse
+import io
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -25,20 +27,40 @@ from harness.threads import wait_passively
 # In the order in which `harness --help` lists them. Each imports what it needs when it runs.
 _COMMANDS = (new, plan, report, verdict, verify, compare, sql, data, memory, recipe, tuner, vllm, doctor)
 _FAILURE = 2
+_INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code. A user's mistake is one line on stderr and code 2."""
+    wait_passively()
+    _write_any_character()
     options = _parser().parse_args(arguments)
     command: Callable[[argparse.Namespace], int] = options.command
-    wait_passively()
     try:
         return command(options)
     except HarnessError as error:
-        sys.stderr.write(f"harness: {error}\n")
-        return _FAILURE
+        return _fail(str(error))
     except BrokenPipeError:
+        # The reader has gone: nothing may be written any more, not even when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return _fail(f"{where}{error.strerror or error}; name a place that is there and that you may use")
+    except KeyboardInterrupt:
+        return _fail("interrupted; what was finished is stored", code=_INTERRUPTED)
+
+
+def _fail(message: str, *, code: int = _FAILURE) -> int:
+    sys.stderr.write(f"harness: {' '.join(message.splitlines())}\n")
+    return code
+
+
+def _write_any_character() -> None:
+    """Show a character that the terminal cannot write by its number, instead of stopping at it."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _parser() -> argparse.ArgumentParser:

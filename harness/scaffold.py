@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from harness.errors import InvalidExperiment
+from harness.store.names import check_name
 
 _EXPERIMENT = '''"""Should we fine-tune for {title}?"""
 
@@ -43,6 +44,7 @@ def write_experiment(name: str, folder: Path) -> list[Path]:
     """
     if not name.isidentifier() or name.startswith("test_"):
         raise InvalidExperiment(f"{name!r} cannot name a file of Python; use letters, digits and _, such as my_tickets")
+    check_name(name)
     experiment, data = folder / f"{name}.py", folder / f"{name}.jsonl"
     for path in (experiment, data):
         if path.exists():

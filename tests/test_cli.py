@@ -1,5 +1,6 @@
 """The command line: what each command prints, and how it exits."""
 
+import io
 import json
 import re
 import subprocess
@@ -140,6 +141,10 @@ def test_report_of_one_prints_its_page(capsys, here):
         (("report", "--store", "x.duckdb"), "harness: x.duckdb does not exist; run pytest experiments/ first"),
         (("sql", "SELECT 1", "--store", "x.duckdb"), "harness: x.duckdb does not exist; run pytest experiments/ first"),
         (("plan", "gone.py"), "harness: gone.py does not exist; name an experiment file, such as"),
+        (("new", "index"), "harness: an experiment cannot be called 'index': index.html lists all experiments; give"),
+        (("plan", "experiments"), "harness: experiments does not exist; name an experiment file"),
+        (("verdict", "--store", "experiments"), "harness: experiments is a folder; give --store the path of a file"),
+        (("sql", "SELECT 1", "--store", "experiments/go.py"), "harness: experiments/go.py cannot be opened (it is no"),
         (("new", "1st"), "harness: '1st' cannot name a file of Python; use letters, digits and _"),
         (("data", "check", "gone.jsonl"), "harness: gone.jsonl: no such file"),
         (("data", "check", "gone.docx"), "harness: gone.docx: the ending '.docx' is unknown"),
@@ -182,9 +187,11 @@ def test_plan_shows_what_is_stored_and_what_would_run(capsys, here):
     assert code == 0
     assert lines[0].startswith("go: 100 holdout samples show a true difference in exact_match of about 14.0 pts")
     assert lines[1:] == [
-        "go: 6 stages stored, 0 not (on holdout only the chosen pair runs)",
+        "go: 8 stages stored, 0 to run, 0 that depend on what is found",
         "  stored    audit data",
         "  stored    answer zero-shot on dev",
+        "  stored    noise zero-shot, in reversed order on dev",
+        "  stored    noise zero-shot, one at a time on dev",
         "  stored    tune scripted-tuning",
         "  stored    answer scripted-tuning on dev",
         "  stored    answer zero-shot on holdout",
@@ -195,9 +202,21 @@ def test_plan_shows_what_is_stored_and_what_would_run(capsys, here):
 def test_plan_names_the_file_that_declares_nothing(capsys, nowhere):
     Path("empty.py").write_text("x = 1\n")
     Path("refused.py").write_text("from harness import Model\nModel('')\n")
+    for name, text in {
+        "odd": "x = (\n",
+        "ends": "import sys; sys.exit(3)\n",
+        "lacks": "import no_such_module\n",
+    }.items():
+        Path(f"{name}.py").write_text(text)
 
     assert harness(capsys, "plan", "empty.py")[2] == [
         "harness: empty.py assigns no `experiment`; write experiment = Experiment(...)"
+    ]
+    assert harness(capsys, "plan", "odd.py")[2][0].startswith("harness: odd.py, line 1: '(' was never closed")
+    assert harness(capsys, "plan", "ends.py")[2][0].startswith("harness: ends.py ends Python when it is imported")
+    assert harness(capsys, "plan", "lacks.py")[2] == [
+        "harness: lacks.py raised ModuleNotFoundError when it was imported: No module named 'no_such_module'; "
+        "`python lacks.py` shows where"
     ]
     assert harness(capsys, "plan", "refused.py")[2][0].startswith('harness: refused.py: Model("") names nothing')
 
@@ -296,3 +315,22 @@ def test_an_unknown_command_is_argparses_own_error(capsys):
 
     assert caught.value.code == 2
     assert "invalid choice: 'frobnicate'" in capsys.readouterr().err
+
+
+def test_a_character_that_the_terminal_lacks_is_shown_by_its_number(here, monkeypatch):
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
+    code = main(["sql", "SELECT '\u8bf7' AS word"])
+    sys.stdout.flush()
+
+    assert (code, written.getvalue()) == (0, b"word\n\\u8bf7\n")
+
+
+def test_an_error_of_the_system_is_one_line(capsys, nowhere):
+    Path("experiments").touch()
+
+    assert harness(capsys, "new", "tickets") == (
+        2,
+        [],
+        ["harness: experiments: File exists; name a place that is there and that you may use"],
+    )

@@ -22,8 +22,10 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 
 def _plan(options: argparse.Namespace) -> int:
     from harness.outlook import load_experiment, outlook
+    from harness.store.names import expected_name
 
     experiment = load_experiment(options.file)
-    for line in outlook(experiment, name=options.file.stem, store_path=options.store):
+    name = expected_name(options.store, options.file.resolve())
+    for line in outlook(experiment, name=name, store_path=options.store):
         say(line)
     return 0

@@ -15,12 +15,9 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 
 
 def _report(options: argparse.Namespace) -> int:
-    from harness.front import draw
+    from harness.front import report
 
-    store = existing_store(options.store)
-    check_known(store, options.experiment)
-    paths = draw(store)
-    wanted = store.folder / f"{options.experiment}.html" if options.experiment else None
-    for path in paths if wanted is None else [wanted]:
+    check_known(existing_store(options.store), options.experiment)
+    for path in report(options.experiment, store=options.store):
         say(str(path))
     return 0

@@ -16,7 +16,7 @@ from harness.errors import InvalidEvidence, InvalidExperiment, MissingPackage
 from harness.metrics.bertscore import MOST_UNKNOWN, BERTScore, unreadable
 from harness.metrics.known_tokens import packaged_folder
 from harness.samples import Answer, Sample, Score
-from harness.weights.bars import no_bars
+from harness.weights.bars import errors_only, no_bars
 from harness.weights.steady import steady
 
 # Tokenizers without a limit of their own say 1e30; real windows are far below this.
@@ -137,7 +137,8 @@ def _open_encoder(source: str | None, layers: int, batch_size: int, key: str) ->
                 f"BERTScore(layers={layers}): {source} has {config.num_hidden_layers} layers; name one of them"
             )
         config.num_hidden_layers = layers
-        with no_bars():
+        # Its pooling layer, which is not used, would be reported as new.
+        with no_bars(), errors_only("transformers.modeling_utils"):
             model = AutoModel.from_pretrained(source, config=config, dtype=torch.float32)
         tokenizer = AutoTokenizer.from_pretrained(source, use_fast=False)
     except (OSError, ValueError, AttributeError) as error:

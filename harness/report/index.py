@@ -1,8 +1,9 @@
 """Every experiment in one table."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
+from typing import Any
 
 from harness.report.advice import TITLES, advice
 from harness.report.drawing import IntervalDrawing, draw_interval, symmetric_axis
@@ -68,6 +69,24 @@ def summarise(evidence: Evidence) -> Summary:
         tokens=all_tokens(evidence),
         decided_at=decision.decided_at,
     )
+
+
+def summary_as_json(summary: Summary) -> dict[str, Any]:
+    """Return the line as JSON values."""
+    return {**asdict(summary), "decided_at": summary.decided_at.isoformat()}
+
+
+def summary_from_json(content: dict[str, Any]) -> Summary:
+    """Return the line that `summary_as_json` wrote.
+
+    Raises:
+        TypeError: If its fields are others.
+    """
+    drawing = content["drawing"]
+    if drawing is not None:
+        good, ticks = drawing["good"], tuple((at, tick) for at, tick in drawing["ticks"])
+        drawing = IntervalDrawing(**{**drawing, "good": None if good is None else tuple(good), "ticks": ticks})
+    return Summary(**{**content, "drawing": drawing, "decided_at": datetime.fromisoformat(content["decided_at"])})
 
 
 def render_index(summaries: Sequence[Summary]) -> str:

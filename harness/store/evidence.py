@@ -1,5 +1,6 @@
 """What the store holds about one experiment, read back within a transaction."""
 
+import hashlib
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
@@ -42,6 +43,25 @@ def decisions_of(connection: "DuckDBPyConnection", name: str) -> tuple[DecisionR
     return select(
         connection, DecisionRow, "decisions", where="experiment = ?", parameters=[name], order="decided_at, rowid"
     )
+
+
+def state_of(connection: "DuckDBPyConnection", name: str) -> str:
+    """Identify what `evidence_of` would return, without reading answers or scores.
+
+    Those are written with the judgement that they belong to, or with a stage, and never change by themselves.
+    """
+    judged = connection.execute(
+        "SELECT e.created_at, count(d.decided_at), max(d.decided_at) FROM experiments AS e "
+        "JOIN decisions AS d ON d.experiment = e.name WHERE e.name = ? GROUP BY e.created_at",
+        [name],
+    ).fetchall()
+    stages = connection.execute(
+        "SELECT s.key, s.started_at, s.seconds FROM experiment_stages AS e JOIN stages AS s ON s.key = e.stage_key "
+        "WHERE e.experiment = ? ORDER BY ALL",
+        [name],
+    ).fetchall()
+    facts = repr((judged, stages, looks_of(connection, name)))
+    return hashlib.sha256(facts.encode()).hexdigest()
 
 
 def evidence_of(connection: "DuckDBPyConnection", name: str) -> Evidence | None:

@@ -1,15 +1,15 @@
 """What a run asks of the store: is it there, keep this, give me all evidence. One method, one transaction."""
 
 import json
-import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.atomic_write import write_whole
 from harness.errors import QueryFailed, StageFailed
 from harness.store.database import reading, transaction
-from harness.store.evidence import decisions_of, evidence_of, stages_of
+from harness.store.evidence import decisions_of, evidence_of, stages_of, state_of
 from harness.store.holdouts import keep_holdout, looks_at
 from harness.store.rows import (
     AnswerRow,
@@ -211,6 +211,12 @@ class Store:
         with transaction(self.path) as connection:
             return evidence_of(connection, name)
 
+    def states(self) -> dict[str, str]:
+        """Return, for each experiment that has a decision, what identifies its evidence, in order of name."""
+        names = self.experiments()
+        with transaction(self.path) as connection:
+            return {name: state_of(connection, name) for name in names}
+
     def query(self, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
         """Run a user's query; return column names and records.
 
@@ -238,9 +244,7 @@ class Store:
 
     def _write_index(self, connection: "DuckDBPyConnection") -> None:
         keys = [str(record[0]) for record in connection.execute("SELECT key FROM stages ORDER BY key").fetchall()]
-        spare = self.index_path.with_name(f"{self.index_path.name}.{os.getpid()}")
-        spare.write_text(json.dumps(keys), encoding="utf-8")
-        spare.replace(self.index_path)
+        write_whole(self.index_path, json.dumps(keys))
 
 
 def _insert_content(connection: "DuckDBPyConnection", rows: Sequence[StageContent]) -> None:

@@ -1,114 +1,250 @@
-"""`pytest experiments/`: one item an experiment; evidence in its setup, the verdict in its call."""
+"""`pytest experiments/`: one item an experiment; evidence in its setup, the verdict in its call.
 
-import ast
-import re
+pytest loads this module in every project of an environment where the harness is installed: it imports nothing of the
+harness that takes time before there is an experiment.
+"""
+
 import sys
+import unicodedata
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, TextIO
 
 import pytest
 
 from harness.errors import HarnessError, InvalidEvidence
-from harness.experiment import Experiment, check_data
+from harness.pytest_options import add_options, add_short_names, has_short_name, option, spelled_out
 from harness.threads import wait_passively
 from harness.verdicts import Inconclusive, NoGo
 
 if TYPE_CHECKING:
+    from harness.experiment import Experiment
     from harness.runner.run import Outcome
 
 # What an item's report carries for the closing lines; JUnit is told more.
 _PROPERTIES = ("experiment", "verdict", "reason")
 # Of more experiments than these, the closing lines say the verdict only.
 _MOST_TOLD = 3
+# Of more files than these, their number is said.
+_MOST_NAMED = 5
+_FOLDERS = "harness_experiments"
+_SAID = "harness_said"
+
+
+class _Session:
+    """What one session has seen.
+
+    Attributes:
+        files: The files that hold an experiment.
+        made: Files that pytest's own collector has handed to the harness.
+        empty: Files of experiments folders without an experiment.
+        unshown: Files that assign `experiment`, and that nothing says to be the harness's.
+        folders: Folders that experiment files were imported from.
+    """
+
+    def __init__(self) -> None:
+        self.files: list[Path] = []
+        self.made: set[Path] = set()
+        self.empty: list[Path] = []
+        self.unshown: list[Path] = []
+        self.folders: set[Path] = set()
+
+
+_SESSION = pytest.StashKey[_Session]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    group = parser.getgroup("harness", "experiments that end in a verdict")
-    group.addoption(
-        "--verdict",
-        choices=("gate", "report"),
-        default="gate",
-        help="gate: NO_GO and INCONCLUSIVE fail (default); report: they are shown as expected failures",
+    add_options(parser)
+    parser.addini(
+        _FOLDERS,
+        "folders whose files are experiments: a name is any folder called so, a path is from the root folder",
+        type="args",
+        default=["experiments"],
     )
-    group.addoption("--until", choices=("baseline", "tuning"), help="stop after the baselines, or after tuning")
-    group.addoption(
-        "--fresh", action="store_true", help="forget what is stored of the chosen experiments, measure anew"
-    )
-    group.addoption(
-        "--ignore-memory", action="store_true", help="train also what by its estimate does not fit the free memory"
-    )
-    group.addoption("--store", default="reports/results.duckdb", metavar="PATH", help="where results are kept")
-    group.addoption(
-        "--executor", choices=("local", "ray"), default="local", help="where stages run; ray is not available yet"
-    )
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_load_initial_conftests(
+    early_config: pytest.Config, parser: pytest.Parser, args: list[str]
+) -> Generator[None, None, None]:
+    """Add the short names of the options, once everybody else has taken theirs: a name that is taken stays theirs."""
+    if has_short_name(args):
+        # Until then pytest takes the value of a short name for a path to look for conftest files in.
+        known = parser.parse_known_args([spelled_out(argument) for argument in args])
+        early_config.known_args_namespace.file_or_dir = known.file_or_dir
+    yield
+    add_short_names(parser)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if config.getoption("--executor") == "ray":
+    if option(config, "executor") == "ray":
         raise pytest.UsageError("--executor ray is not available yet; use --executor local")
     config.addinivalue_line("markers", "long: an experiment that runs only when its file or `-m long` asks for it")
+    config.stash[_SESSION] = _Session()
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> "ExperimentFile | None":
-    """Collect the experiment files of a folder. A file named on the command line comes by the hook below."""
-    if parent.session.isinitpath(file_path) or not _declares_experiment(file_path):
+    """Collect the experiment files of a folder. Files that pytest collects by itself come by the hook below."""
+    made = parent.config.stash[_SESSION].made
+    if file_path in made:
+        made.discard(file_path)
         return None
-    return ExperimentFile.from_parent(parent, path=file_path)
+    if parent.session.isinitpath(file_path):
+        return None
+    return _collected(file_path, parent)
 
 
 def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> "ExperimentFile | None":
-    """A file named on the command line reaches pytest's own collector first: give it the right class."""
-    return ExperimentFile.from_parent(parent, path=module_path) if _declares_experiment(module_path) else None
+    """Give the right class to a file that pytest's own collector takes: named on the command line, or by a pattern."""
+    found = _collected(module_path, parent)
+    if found is not None:
+        parent.config.stash[_SESSION].made.add(module_path)
+    return found
 
 
-def _declares_experiment(path: Path) -> bool:
-    """True for a Python file that assigns `experiment` at module level; test files stay pytest's own."""
-    if path.suffix != ".py" or path.name.startswith(("test_", "conftest")):
-        return False
-    text = path.read_text(encoding="utf-8", errors="replace")
-    if "experiment" not in text or "harness" not in text:
-        return False
+def _collected(path: Path, parent: pytest.Collector) -> "ExperimentFile | None":
+    """Return the collector of a file that is an experiment's, as far as its text and its place tell."""
+    from harness.experiment_files import is_candidate, read_text
+
+    if not is_candidate(path):
+        return None
+    config, seen = parent.config, parent.config.stash[_SESSION]
+    named, ours = parent.session.isinitpath(path), _in_experiments_folder(path, config)
     try:
-        statements = ast.parse(text).body
-    except SyntaxError:
-        # Python's own words about it are better than ours: let the import say them.
-        return re.search(r"^experiment\s*[:=]", text, re.MULTILINE) is not None
-    assigned = [target for node in statements for target in getattr(node, "targets", [getattr(node, "target", None)])]
-    return any(isinstance(target, ast.Name) and target.id == "experiment" for target in assigned)
+        text = read_text(path)
+    except OSError:
+        return ExperimentFile.from_parent(parent, path=path) if ours or named else None
+    if text.declares or ((ours or named) and text.assigns and text.shows_harness(_roots(config))):
+        return ExperimentFile.from_parent(parent, path=path)
+    if not (ours or b"harness" in text.source):
+        return None
+    if text.assigns:
+        if _folders_are_chosen(config) and ours:
+            return ExperimentFile.from_parent(parent, path=path)
+        seen.unshown.append(path)
+    elif ours:
+        seen.empty.append(path)
+    return None
+
+
+def _in_experiments_folder(path: Path, config: pytest.Config) -> bool:
+    """Tell whether a file lies in a folder of the ini option: of this name, or at this path from the root folder."""
+    if not path.is_relative_to(config.rootpath):
+        folders: tuple[str, ...] = path.parent.parts[-1:]
+    else:
+        folders = (config.rootpath.name, *path.parent.relative_to(config.rootpath).parts)
+    for folder in map(PurePath, config.getini(_FOLDERS)):
+        if len(folder.parts) == 1 and folder.name in folders:
+            return True
+        if path.is_relative_to(config.rootpath / folder):
+            return True
+    return False
+
+
+def _folders_are_chosen(config: pytest.Config) -> bool:
+    return list(config.getini(_FOLDERS)) != ["experiments"]
+
+
+def _roots(config: pytest.Config) -> list[Path]:
+    """Return the folders that the project's own modules are imported from."""
+    root = config.rootpath
+    return [root, root / "src", *(path for path in map(Path, sys.path) if path != root and path.is_relative_to(root))]
 
 
 class ExperimentFile(pytest.Module):
     """A file with one `experiment`. A Module, so that `pytestmark` means what it means in pytest."""
 
-    def collect(self) -> Iterator["ExperimentItem"]:
+    def collect(self) -> "Iterable[pytest.Item | pytest.Collector]":
+        from harness.foreign_warnings import without_foreign_warnings
+
         wait_passively()  # the file itself may load torch
         try:
-            experiment = getattr(self.obj, "experiment", None)
-            if not isinstance(experiment, Experiment):
-                return
-            check_data(experiment)
+            with without_foreign_warnings():
+                yield from self._experiments()
+        except SystemExit as error:
+            raise self.CollectError(
+                f"{_shown(self.config, self.path)} ends Python when it is imported (sys.exit({error.code!r})); an "
+                'experiment file only declares: put what runs under `if __name__ == "__main__":`'
+            ) from error
         except HarnessError as error:
             raise self.CollectError(f"{_shown(self.config, self.path)}: {error}") from error
-        yield ExperimentItem.from_parent(self, name="experiment", experiment=experiment)
+
+    def _experiments(self) -> "Iterator[pytest.Item | pytest.Collector]":
+        from harness.experiment import Experiment, check_data
+
+        found = getattr(self.obj, "experiment", None)
+        if isinstance(found, Experiment):
+            check_data(found)
+            self.config.stash[_SESSION].files.append(self.path)
+            yield ExperimentItem.from_parent(self, name="experiment", experiment=found)
+        elif not _in_experiments_folder(self.path, self.config):
+            yield from super().collect()  # named on the command line: it may hold tests
+        elif found is None:
+            self.config.stash[_SESSION].empty.append(self.path)
+        else:
+            raise self.CollectError(
+                f"{_shown(self.config, self.path)}: `experiment` is {_described(found)}, not an Experiment; write "
+                "experiment = Experiment(...), or give it another name"
+            )
+
+    def _getobj(self) -> Any:
+        """Import the file; in pytest's default mode a second file of one name would be refused, or be the first."""
+        from _pytest.pathlib import ImportPathMismatchError, import_path
+
+        _forget_namesakes(self.path, self.config)
+        try:
+            return super()._getobj()  # type: ignore[no-untyped-call]
+        except self.CollectError as error:
+            if not isinstance(error.__cause__, ImportPathMismatchError):
+                raise
+        sys.path.insert(0, str(self.path.parent))  # as the default mode does
+        return import_path(self.path, mode="importlib", root=self.config.rootpath, consider_namespace_packages=False)
+
+
+def _described(value: object) -> str:
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    kind = type(value).__name__
+    return f"{'an' if kind[0].lower() in 'aeiou' else 'a'} {kind}"
+
+
+def _forget_namesakes(path: Path, config: pytest.Config) -> None:
+    """Forget what lies beside other experiment files under a name that lies beside this one too.
+
+    In the modes that put a file's folder on the path, a helper that is imported by name alone would be its neighbour's.
+    """
+    seen = config.stash[_SESSION].folders
+    seen.add(path.parent)
+    if config.getoption("importmode") == "importlib":
+        return
+    for name in {entry.stem for entry in path.parent.glob("*.py") if entry != path} - {"conftest", "__init__"}:
+        file = getattr(sys.modules.get(name), "__file__", None)
+        if file and Path(file).parent in seen - {path.parent}:
+            del sys.modules[name]
+            sys.path[:] = [str(path.parent), *(entry for entry in sys.path if entry != str(path.parent))]
 
 
 class ExperimentItem(pytest.Item):
     """One experiment: `experiments/home_commands.py::experiment`."""
 
-    def __init__(self, *, experiment: Experiment, **kwargs: Any) -> None:
+    def __init__(self, *, experiment: "Experiment", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.experiment = experiment
         self.outcome: Outcome | None = None
+        self._claimed: str | None = None
 
     @property
     def experiment_name(self) -> str:
-        return self.path.stem
+        """What the experiment is called in the store; before it is there, what it will be called."""
+        from harness.store.names import expected_name
+
+        return self._claimed or expected_name(self.store_path, self.path, others=self._namesakes())
 
     @property
     def store_path(self) -> Path:
-        return self.config.rootpath / str(self.config.getoption("--store"))
+        return self.config.rootpath / str(option(self.config, "store"))
 
     @property
     def known_negative(self) -> bool:
@@ -120,19 +256,28 @@ class ExperimentItem(pytest.Item):
     def setup(self) -> None:
         """Gather the evidence. A fault, or evidence that cannot be trusted, ends here: an error, not a failure."""
         # Imported here: collecting must not load duckdb, and only a run needs it.
-        from harness.front import run_and_report
+        from harness.front import check_runnable, run_and_report
+        from harness.store.names import claim_name
 
+        check_runnable(self.experiment)
+        self._claimed = claim_name(
+            self.store_path,
+            self.path,
+            shown=self._file,
+            question=self.experiment.question,
+            others=self._namesakes(),
+        )
         self.outcome = run_and_report(
             self.experiment,
-            name=self.experiment_name,
+            name=self._claimed,
             file=self.path,
             shown=self._file,
             store_path=self.store_path,
             stream=self._stream(),
             known_negative=self.known_negative,
-            until=self.config.getoption("--until"),
-            fresh=bool(self.config.getoption("--fresh")),
-            ignore_memory=bool(self.config.getoption("--ignore-memory")),
+            until=option(self.config, "until"),
+            fresh=bool(option(self.config, "fresh")),
+            ignore_memory=bool(option(self.config, "ignore-memory")),
         )
         decision = self.outcome.decision
         self.user_properties += self._properties()
@@ -143,11 +288,11 @@ class ExperimentItem(pytest.Item):
         """Give the verdict."""
         assert self.outcome is not None
         if not self.outcome.complete:
-            pytest.skip(f"stopped after {self.config.getoption('--until')}, as asked: no verdict")
+            pytest.skip(f"stopped after {option(self.config, 'until')}, as asked: no verdict")
         decision = self.outcome.decision
         if decision.verdict.value == "GO":
             return
-        if self.config.getoption("--verdict") == "report" and self.get_closest_marker("xfail") is None:
+        if option(self.config, "verdict") == "report" and self.get_closest_marker("xfail") is None:
             # Only now: a mark that is there from the start would show GO as an unexpected pass.
             self.add_marker(pytest.mark.xfail(raises=(NoGo, Inconclusive), reason="--verdict=report"))
         if decision.verdict.value == "NO_GO":
@@ -163,6 +308,11 @@ class ExperimentItem(pytest.Item):
 
     def reportinfo(self) -> tuple[Path, None, str]:
         return self.path, None, f"experiment {self.experiment_name}"
+
+    def _namesakes(self) -> list[Path]:
+        """Return the other experiment files of this session that have the same name."""
+        files = self.config.stash[_SESSION].files
+        return [path for path in files if path != self.path and _folded(path.stem) == _folded(self.path.stem)]
 
     def _stream(self) -> "UncapturedStream | None":
         stream = _terminal(self.config)
@@ -207,7 +357,11 @@ class UncapturedStream:
 
     def write(self, text: str) -> int:
         with self._uncaptured():
-            written = self._file.write(text)
+            try:
+                written = self._file.write(text)
+            except UnicodeEncodeError:  # a terminal that cannot write a character is shown its number
+                encoding = self._file.encoding or "ascii"
+                written = self._file.write(text.encode(encoding, "backslashreplace").decode(encoding))
             self._file.flush()
         return written
 
@@ -245,24 +399,72 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Say which holdouts are too small for what is asked of them; with --collect-only, what is stored and would run."""
+    """Say what is odd about files and names; with --collect-only, what is stored and would run."""
     items = [item for item in session.items if isinstance(item, ExperimentItem)]
+    lines = [*_odd_files(session, items), *(line for item in items for line in _foretold(item))]
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    if not items or reporter is None:
-        return
-    from harness.outlook import outlook, too_small
-
-    for item in items:
-        name = item.experiment_name
-        lines: Iterable[str] = (f"{name}: {sentence}" for sentence in too_small(item.experiment))
-        if session.config.option.collectonly:
-            lines = outlook(item.experiment, name=name, store_path=item.store_path)
+    if reporter is not None:
         for line in lines:
             reporter.write_line(line)
+    elif lines and hasattr(session.config, "workeroutput"):
+        session.config.workeroutput[_SAID] = lines
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Keep what a worker of pytest-xdist had to say about the files: it has no terminal."""
+    said = node.config.stash.setdefault(_WORKERS_SAID, [])
+    said += [line for line in getattr(node, "workeroutput", {}).get(_SAID, ()) if line not in said]
+
+
+_WORKERS_SAID = pytest.StashKey[list[str]]()
+
+
+def _odd_files(session: pytest.Session, items: "list[ExperimentItem]") -> Iterator[str]:
+    """Yield a line for files that were looked at in vain, where someone means to use the harness."""
+    config, seen = session.config, session.config.stash[_SESSION]
+    if not (items or _folders_are_chosen(config) or _asked_for(config, [*seen.unshown, *seen.empty])):
+        return
+    if seen.unshown:
+        yield (
+            f"harness: {_names(config, seen.unshown)}: `experiment` is assigned, but nothing in reach shows that it is "
+            "the harness's, so it was not imported; write experiment = Experiment(...) with `from harness import "
+            f"Experiment`, or name its folder in the ini option {_FOLDERS}"
+        )
+    empty = [path for path in seen.empty if not path.name.startswith("_")]
+    if empty:
+        yield f"harness: {_names(config, empty)}: no `experiment` is defined there, so nothing is measured"
+
+
+def _asked_for(config: pytest.Config, paths: list[Path]) -> bool:
+    """Tell whether the command line, or testpaths, names a folder that holds one of these, not the whole project."""
+    named = [config.invocation_params.dir / argument.partition("::")[0] for argument in config.args]
+    folders = [path.resolve() for path in named if path.resolve() != config.rootpath.resolve()]
+    return any(path.resolve().is_relative_to(folder) for path in paths for folder in folders)
+
+
+def _names(config: pytest.Config, paths: list[Path]) -> str:
+    shown = [str(_shown(config, path)) for path in dict.fromkeys(paths)]
+    more = f" and {len(shown) - _MOST_NAMED} more" if len(shown) > _MOST_NAMED else ""
+    return f"{', '.join(shown[:_MOST_NAMED])}{more}"
+
+
+def _foretold(item: "ExperimentItem") -> Iterator[str]:
+    from harness.outlook import outlook, too_small
+
+    name = item.experiment_name
+    if name != item.path.stem:
+        yield f"{_shown(item.config, item.path)} is called {name}: another page has the name of its file"
+    if item.config.option.collectonly:
+        yield from outlook(item.experiment, name=name, store_path=item.store_path)
+    else:
+        yield from (f"{name}: {sentence}" for sentence in too_small(item.experiment))
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """End with each experiment's verdict and why; with what to do, gain and cost too where they are few."""
+    for line in terminalreporter.config.stash.get(_WORKERS_SAID, []):
+        terminalreporter.write_line(line)
     told = []
     for reports in terminalreporter.stats.values():
         for report in reports:
@@ -276,7 +478,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         terminalreporter.ensure_newline()
         terminalreporter.section("verdicts")
         config, told = terminalreporter.config, list(dict.fromkeys(told))
-        folder = config.rootpath / Path(config.getoption("--store")).parent
+        folder = config.rootpath / Path(option(config, "store")).parent
         for name, verdict, reason in told:
             entry = stored_entry(folder, name) if len(told) <= _MOST_TOLD else None
             page = str(_shown(config, folder / f"{name}.html"))
@@ -290,3 +492,8 @@ def _shown(config: pytest.Config, path: Path) -> Path:
     """Return `path` as it can be typed where pytest was called."""
     folder = config.invocation_params.dir
     return path.relative_to(folder) if path.is_relative_to(folder) else path
+
+
+def _folded(name: str) -> str:
+    """Two names that some file system takes for one are one."""
+    return unicodedata.normalize("NFC", name).casefold()

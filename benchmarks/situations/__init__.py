@@ -1,6 +1,6 @@
 """Situations with a known answer, planted one by one: what does the verdict say? `python -m benchmarks.situations`."""
 
-from benchmarks.situations import costs, faults, gains, leaks, looks, real, rows
+from benchmarks.situations import costs, faults, gains, leaks, looks, names, real, rows
 
 SCRIPTED = (
     *gains.SITUATIONS,
@@ -9,5 +9,6 @@ SCRIPTED = (
     *faults.SITUATIONS,
     *looks.SITUATIONS,
     *costs.SITUATIONS,
+    *names.SITUATIONS,
 )
 REAL = real.SITUATIONS

@@ -45,9 +45,11 @@ def test_collect_only_shows_the_plan_and_leaves_no_file(pytester, lamps):
 
     result.stdout.fnmatch_lines(
         [
-            "lamps: 0 stages stored, 6 not*",
+            "lamps: 0 stages stored, 4 to run, 4 that depend on what is found",
             "  to run    audit data",
             "  to run    answer zero-shot on dev",
+            "  if time   noise zero-shot, in reversed order on dev",
+            "  if time   noise zero-shot, one at a time on dev",
             "  to run    tune scripted-tuning",
             "  to run    answer scripted-tuning on dev",
             "  if chosen answer zero-shot on holdout",
@@ -62,7 +64,7 @@ def test_collect_only_knows_what_is_stored(pytester, lamps):
     pytester.runpytest("experiments", "--until=baseline")
     result = pytester.runpytest("--collect-only", "experiments")
 
-    result.stdout.fnmatch_lines(["lamps: 2 stages stored, 4 not*", "  stored    answer zero-shot on dev"])
+    result.stdout.fnmatch_lines(["lamps: 4 stages stored, 2 to run, 2 that*", "  stored    answer zero-shot on dev"])
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def test_nothing_follows_the_last_line(pytester, lamps, tiny_model):
     """A module that held duckdb's classes when the interpreter ended made nanobind print a page about leaks."""
     lamps(before=f"model = {str(tiny_model)!r}")
     result = pytester.runpytest_subprocess("experiments", "--until=baseline")
-    assert result.ret == 0
+    assert result.ret in (0, 1)  # a random model may answer to its limit, which is no baseline
     assert result.outlines[-1].startswith("====")
     assert result.errlines == []
 

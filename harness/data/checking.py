@@ -64,6 +64,8 @@ def _columns(reading: Reading) -> Iterator[str]:
         yield f"columns: {line}"
     if any(guessed for _, _, guessed in reading.shapes):
         yield "columns: name them with --input and --reference if that is not what they mean"
+    if reading.numbered:
+        yield f"labels: {reading.numbered!r} holds numbers; give them the names that a model can know: --label-names"
     if reading.several:
         yield f"answers: {reading.several:,} rows accept several, and the first is the reference"
     if reading.past_media:

@@ -14,7 +14,7 @@ from harness.data.readers import READERS, Reader, read_answer
 from harness.data.reading import Reading, read_files, refuse_unreadable
 from harness.data.reading_checks import reading_checks
 from harness.data.row import DataFile, Row
-from harness.data.shapes import FORMATS, Columns, Format
+from harness.data.shapes import FORMATS, Columns, Format, vote_column
 from harness.data.splits import Fractions, split_samples, take
 from harness.data.turns import Media
 from harness.errors import InvalidData, InvalidExperiment
@@ -101,10 +101,13 @@ class DatasetTask:
     @cached_property
     def _readings(self) -> Mapping[str, Reading]:
         """What each source holds, by split; "all splits" if they are cut by hash."""
-        if not self._is_explicit:
-            return {"all splits": self._read("train" if self.hub else self.files)}
         sources = {"train": self.train, "dev": self.dev, "holdout": self.holdout}
-        return {split: self._read(source) for split, source in sources.items()}
+        if not self._is_explicit:
+            sources = {"all splits": "train" if self.hub else self.files}
+        files = {split: [self._file(part) for part in _parts(source)] for split, source in sources.items()}
+        # One meaning for all: a holdout of good answers alone does not say that its column holds votes.
+        vote = vote_column([row for some in files.values() for file in some for row in file.rows], self._columns)
+        return {split: self._read(some, vote) for split, some in files.items()}
 
     @cached_property
     def _splits(self) -> Mapping[Split, tuple[Sample, ...]]:
@@ -151,9 +154,8 @@ class DatasetTask:
             train, dev = parts[Split.TRAIN], parts[Split.DEV] + parts[Split.HOLDOUT]
         return {Split.TRAIN: train, Split.DEV: dev, Split.HOLDOUT: holdout}
 
-    def _read(self, source: Source | None) -> Reading:
-        files = [self._file(part) for part in _parts(source)]
-        reading = read_files(files, self._columns, format=self.format, accept=self._accept)
+    def _read(self, files: Sequence[DataFile], vote: str) -> Reading:
+        reading = read_files(files, self._columns, format=self.format, accept=self._accept, vote=vote)
         if self.on_error == "raise" or not reading.rows:
             refuse_unreadable(reading, '; DatasetTask(on_error="skip") leaves such rows out and counts them')
         if reading.rows and not reading.samples:

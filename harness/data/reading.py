@@ -48,6 +48,7 @@ class Reading:
         past_media: How many rows were read without their pictures, sounds or films.
         several: How many rows have more than one accepted answer, of which the first is the reference.
         degrees: A column that seems to say how good answers are, and is not read; "" if there is none.
+        numbered: A column of labels that are numbers, which nothing names; "" if there is none.
         notes: What reading the files decided.
     """
 
@@ -61,6 +62,7 @@ class Reading:
     past_media: int = 0
     several: int = 0
     degrees: str = ""
+    numbered: str = ""
     notes: tuple[Note, ...] = ()
 
     @property
@@ -80,11 +82,12 @@ def read_files(
     *,
     format: Format | Literal["auto"] = "auto",
     accept: Callable[[Row, Sample], None] = lambda row, sample: None,
+    vote: str | None = None,
 ) -> Reading:
     """Return what `read` does of the rows of several files, with the notes on how they were read."""
     rows = [row for file in files for row in file.rows]
     notes = tuple(note for file in files for note in file.notes)
-    return replace(read(rows, columns, format=format, accept=accept), notes=notes)
+    return replace(read(rows, columns, format=format, accept=accept, vote=vote), notes=notes)
 
 
 def read(
@@ -93,12 +96,15 @@ def read(
     *,
     format: Format | Literal["auto"] = "auto",
     accept: Callable[[Row, Sample], None] = lambda row, sample: None,
+    vote: str | None = None,
 ) -> Reading:
     """Return what the rows hold, each read by its own shape.
 
-    accept: raises InvalidData for a sample that its task cannot use; its row is then one that could not be read.
+    accept: raises InvalidData for a sample that its task cannot use; its row is then one that could not be read. vote:
+    the column of votes, "" for none; without it, told from these rows alone.
     """
-    vote = vote_column(rows, columns) or ("label" if format == "labelled" else "")
+    vote = vote_column(rows, columns) if vote is None else vote
+    vote = vote or ("label" if format == "labelled" else "")
     found: list[ReadRow] = []
     left_out: list[LeftOut] = []
     for row in rows:
@@ -122,6 +128,7 @@ def read(
         kept_as_rejected=kept,
         past_media=sum(reads_past_media(one.row, one.shape) for one in found),
         several=sum(_has_several(one) for one in found),
+        numbered=_numbered(found),
         degrees=next((name for one in found if (name := degrees_column(one.row, one.shape))), ""),
     )
 
@@ -196,6 +203,13 @@ def _is_wordy(name: str, rows: Sequence[ReadRow]) -> bool:
     texts = [(value, one) for one in rows if isinstance(value := one.row.values.get(name), str) and value.strip()]
     long = [text for text, one in texts if len(text.split()) > 2 and one.samples[-1].reference not in text]
     return 2 * len(long) > len(texts) and 2 * len(set(long)) > len(long)
+
+
+def _numbered(rows: Sequence[ReadRow]) -> str:
+    """Return the column of labels of which every one is a whole number; "" if there is none."""
+    labelled = [one for one in rows if one.shape.is_label]
+    numbers = bool(labelled) and all(one.samples[-1].reference.isdigit() for one in labelled)
+    return labelled[0].shape.answer if numbers else ""
 
 
 def _has_several(one: ReadRow) -> bool:

@@ -53,6 +53,9 @@ def _columns_read(readings: Sequence[Reading]) -> Check:
     several = sum(reading.several for reading in readings)
     if several:
         detail += f"; {several:,} rows accept several answers, and the first is the reference"
+    numbered = next((reading.numbered for reading in readings if reading.numbered), "")
+    if numbered:
+        detail += f"; the labels in {numbered!r} are numbers: label_names= gives them the names that a model can know"
     return Check(name="columns read", status="ok", detail=detail, kind="data")
 
 

@@ -1,5 +1,6 @@
 """What the columns of a row mean: told from their names, where the user does not say."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
@@ -23,6 +24,7 @@ _PAIRS = (
     ("chosen_response", "rejected_response"),
     ("response_chosen", "response_rejected"),
     ("response_j", "response_k"),
+    ("response", "rejected_response"),
 )
 _QUESTIONS = (
     *("instruction", "prompt", "question", "query", "problem", "input", "text", "sentence", "review", "utterance"),
@@ -52,6 +54,8 @@ _VOTES = (
     *("label", "kto_tag", "vote", "good", "is_good", "accepted", "desirable", "liked", "thumbs", "feedback"),
     *("correct", "is_correct", "quality", "score", "rating"),
 )
+_MARKS, _DEGREES = ("label", "kto_tag", "vote"), ("quality", "score", "rating")
+_PLAIN = ("true", "false", "good", "bad", "desirable", "undesirable")
 _GOOD = ("true", "good", "yes", "desirable", "accepted", "liked", "like", "up", "thumbs_up", "correct", "1", "+1")
 _BAD = ("false", "bad", "no", "undesirable", "rejected", "disliked", "dislike", "down", "thumbs_down", "incorrect")
 _WORDS = {**dict.fromkeys(_GOOD, True), **dict.fromkeys((*_BAD, "0", "-1"), False)}
@@ -107,6 +111,11 @@ class Shape:
     uses: frozenset[str] = frozenset()
 
     @property
+    def is_label(self) -> bool:
+        """Whether the answer is one of a few labels, going by its column's name."""
+        return self.answer in _LABELS
+
+    @property
     def columns(self) -> str:
         """What is read as what, for people."""
         question = " with ".join(repr(name) for name in (self.question, self.beside) if name)
@@ -152,7 +161,9 @@ def vote_column(rows: Iterable[Row], columns: Columns) -> str:
     """Return the column that marks the answers of these rows as good or bad; "" if none does.
 
     A column "label" may as well hold classes, and "score" or "rating" degrees, so all rows are asked: true and false,
-    or words for them, make it one of votes; numbers do if they are 0, 1 and -1 and nothing else.
+    or words for them, make it one of votes; numbers do if they are 0, 1 and -1 and nothing else, as degrees only if
+    there are good ones and bad ones. Beside columns that the user names, any code may be a class: only true, false,
+    good and bad are votes.
     """
     named = {columns.input, columns.reference} - {None}
     values: dict[str, list[object]] = {}
@@ -160,12 +171,11 @@ def vote_column(rows: Iterable[Row], columns: Columns) -> str:
         for name in _VOTES:
             if name in named or is_empty(row.values.get(name)):
                 continue
-            # Beside columns that the user names, a number may be the code of a class.
-            if isinstance(row.values[name], str | bool) if named else _has_answer_beside(row, name):
+            if name in _MARKS if named else _has_answer_beside(row, name):
                 values.setdefault(name, []).append(row.values[name])
     for name in _VOTES:
         found = values.get(name, [])
-        if found and (name == "kto_tag" or _are_votes(found, certain=name == "label" and not named)):
+        if found and (_are_plain_votes(found) if named else name == "kto_tag" or _are_votes(name, found)):
             return name
     return ""
 
@@ -181,17 +191,32 @@ def vote_of(value: object) -> bool | None:
 
 def degrees_column(row: Row, shape: Shape) -> str:
     """Return a column that seems to say how good the row's answer is and is not read; "" if there is none."""
-    there = (name for name in _VOTES if name not in shape.uses and isinstance(row.values.get(name), int | float))
+    there = (name for name in _VOTES if name not in shape.uses and _is_number(row.values.get(name)))
     return "" if shape.worse else next(there, "")
 
 
-def _are_votes(values: Sequence[object], *, certain: bool) -> bool:
-    """Tell whether values are votes: all of them, or, in a column `certain` to hold votes or classes, some words."""
+def _is_number(value: object) -> bool:
+    """Tell whether a value is a number, also one written as text, as every value of a CSV file is."""
+    if isinstance(value, str):
+        return bool(re.fullmatch(r"\s*[-+]?\d+(\.\d+)?\s*", value))
+    return isinstance(value, int | float)
+
+
+def _are_votes(name: str, values: Sequence[object]) -> bool:
+    """Tell whether a column holds votes: nothing else or, of "label", words for them beside words that are misspelt."""
     votes = [vote_of(value) for value in values]
     if all(vote is not None for vote in votes):
-        return True
-    plain = (isinstance(value, bool) or (isinstance(value, str) and vote_of(value) is not None) for value in values)
-    return certain and any(plain)
+        return name not in _DEGREES or len(set(votes)) == 2 or _are_plain_votes(values)
+    words = (value for value, vote in zip(values, votes, strict=True) if vote is not None)
+    return name == "label" and any(_is_plain(value) for value in words)
+
+
+def _are_plain_votes(values: Sequence[object]) -> bool:
+    return all(_is_plain(value) for value in values)
+
+
+def _is_plain(value: object) -> bool:
+    return isinstance(value, bool) or (isinstance(value, str) and value.strip().lower() in _PLAIN)
 
 
 def _has_answer_beside(row: Row, name: str) -> bool:
@@ -230,7 +255,7 @@ def _told(row: Row) -> Shape:
 def _known(row: Row) -> Shape | None:
     """Return the shape of a row in a form that has one meaning; None for others."""
     fields = row.values
-    pair = next((pair for pair in _PAIRS if pair[0] in fields or pair[1] in fields), None)
+    pair = next((pair for pair in _PAIRS if pair[1] in fields or (pair[0] in fields and pair[0] not in _ANSWERS)), None)
     if pair is not None:
         names = [name for name in ("prompt", *CONVERSATIONS, *_QUESTIONS) if name in fields]
         question = next((name for name in names if not is_empty(fields[name])), "")

@@ -19,6 +19,10 @@ CONVERSATIONS = ("messages", "conversations", "conversation", "dialog", "dialogu
 MEDIA_COLUMNS = ("image", "images", "audio", "audios", "video", "videos")
 
 _SPEAKER, _WORDS = ("role", "from", "speaker"), ("content", "value", "text")
+_EXCHANGES = (
+    *(("human", "assistant"), ("user", "assistant"), ("input", "output"), ("question", "answer")),
+    *(("prompt", "response"), ("query", "response"), ("instruction", "output")),
+)
 _LEARNED = ("weight", "train", "loss")
 _READ_TOO = ("name", "tool_calls", "function_call", "tool_call_id", "tools")
 _CALL = "function_call"
@@ -92,7 +96,8 @@ def _list_of_turns(value: object) -> list[object] | None:
     """Return the turns in a value: a list, one turn, or {"role": [...], "content": [...]} as tables hold them."""
     inside = as_mapping(value)
     if inside is None:
-        return as_list(value)
+        given = as_list(value)
+        return None if given is None else [turn for one in given for turn in _exchange(one)]
     columns = {name: column for name, column in inside.items() if isinstance(column, list)}
     if columns and any(name in columns for name in _SPEAKER):
         longest = max(map(len, columns.values()))
@@ -100,6 +105,19 @@ def _list_of_turns(value: object) -> list[object] | None:
             {name: column[place] for name, column in columns.items() if place < len(column)} for place in range(longest)
         ]
     return [inside]
+
+
+def _exchange(given: object) -> list[object]:
+    """Return a turn as it is, and a question and its answer in one object as two turns, after its system message."""
+    if not isinstance(given, Mapping) or any(name in given for name in _SPEAKER):
+        return [given]
+    pair = next((pair for pair in _EXCHANGES if set(pair) <= given.keys()), None)
+    if pair is None:
+        return [given]
+    named = [("system", "system")] if given.get("system") else []
+    named += [("user", pair[0]), ("assistant", pair[1])]
+    rest = {name: value for name, value in given.items() if name not in (*pair, "system")}
+    return [{"role": role, "content": given[name], **rest} for role, name in named]
 
 
 def _turn(row: Row, field: str, value: object, media: Media) -> Message:

@@ -174,6 +174,15 @@ def test_what_reading_found_is_said_in_the_checks(tmp_path: Path) -> None:
     ]
 
 
+def test_a_column_of_votes_is_one_in_every_split(tmp_path: Path) -> None:
+    rows = [{**row, "score": place % 2} for place, row in enumerate(questions(8))]
+    train = write(tmp_path / "train.jsonl", rows)
+    holdout = write(tmp_path / "holdout.jsonl", [{**row, "score": 0} for row in questions(2, first=20)])
+
+    with pytest.raises(InvalidData, match=r"holdout\.jsonl: each of 2 answers was voted bad"):
+        DatasetTask("numbers", train=train, holdout=holdout).samples(HOLDOUT)
+
+
 def test_choices_are_named_up_to_eight(tmp_path: Path) -> None:
     path = write(tmp_path / "rows.jsonl", questions(3))
 

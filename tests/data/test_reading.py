@@ -43,6 +43,20 @@ def test_any_name_of_a_conversation_goes_with_any_form_of_its_turns(column: str,
         assert only({column: written}) == Sample(id="f.jsonl:1", input="2 + 2?", reference="4", messages=ASKED)
 
 
+@pytest.mark.parametrize(
+    ("question", "answer"), [("human", "assistant"), ("input", "output"), ("question", "answer"), ("query", "response")]
+)
+def test_a_question_and_its_answer_in_one_object_are_two_turns(question: str, answer: str) -> None:
+    turns = [{"system": "Add.", question: "2 + 2?", answer: "4"}, {question: "3 + 3?", answer: "6"}]
+
+    assert only({"conversation": turns}).messages == (
+        Message("system", "Add."),
+        *ASKED,
+        Message("assistant", "4"),
+        Message("user", "3 + 3?"),
+    )
+
+
 def test_a_table_of_turns_is_a_conversation() -> None:
     table = {"role": ["user", "assistant"], "content": ["2 + 2?", "4"], "name": [None, None]}
 
@@ -256,6 +270,20 @@ def test_votes_count_beside_columns_that_are_named_too() -> None:
     assert [sample.reference for sample in reading_of(*rows, input="q", reference="a").samples] == ["4"]
 
 
+@pytest.mark.parametrize("labels", [("0", "1"), (0, 1), ("yes", "no")])
+def test_a_code_beside_columns_that_are_named_is_no_vote(labels: tuple[object, object]) -> None:
+    rows = [{"text": "q", "category": "a", "label": label} for label in labels]
+    reading = reading_of(*rows, input="text", reference="category")
+
+    assert (len(reading.samples), dict(reading.not_read)) == (2, {"label": 2})
+
+
+def test_equal_stars_are_no_votes() -> None:
+    reading = reading_of(*({"messages": [USER, ANSWER], "rating": 1} for _ in range(3)))
+
+    assert (len(reading.samples), reading.degrees) == (3, "rating")
+
+
 def test_a_vote_column_with_another_word_in_it_is_no_column_of_classes() -> None:
     rows = [{"messages": [USER, ANSWER], "label": label} for label in ("good", "bad", "godo", None)]
     reading = reading_of(*rows)
@@ -267,7 +295,9 @@ def test_a_vote_column_with_another_word_in_it_is_no_column_of_classes() -> None
     ]
 
 
-@pytest.mark.parametrize(("column", "values"), [("label", ["spam", "ham"]), ("score", [4.5, 0.0]), ("rating", [1, 5])])
+@pytest.mark.parametrize(
+    ("column", "values"), [("label", ["spam", "ham"]), ("score", [4.5, 0.0]), ("rating", ["1", "5"])]
+)
 def test_classes_and_degrees_are_no_votes_and_named_as_not_read(column: str, values: list[object]) -> None:
     reading = reading_of(*({"prompt": "q", "completion": "a", column: value} for value in values))
 
@@ -277,6 +307,9 @@ def test_classes_and_degrees_are_no_votes_and_named_as_not_read(column: str, val
 
 
 def test_a_class_as_number_is_the_reference_and_no_vote() -> None:
+    reading = reading_of({"text": "a", "label": 1}, {"text": "b", "label": 0})
+
+    assert reading.numbered == "label"
     assert [one.reference for one in reading_of({"text": "a", "label": 1}, {"text": "b", "label": 0}).samples] == [
         "1",
         "0",
@@ -313,6 +346,7 @@ def test_every_answer_of_a_conversation_can_be_a_sample_and_stays_with_the_other
     [
         ({"chosen": "The sky is blue.", "rejected": "The sky is green."}, "The sky is", "blue.", "green."),
         ({"question": "q", "chosen": "a", "rejected": "b", "source": "x"}, "q", "a", "b"),
+        ({"query": "q", "response": "a", "rejected_response": "b"}, "q", "a", "b"),
         (
             {
                 "prompt": "2 + 2?",

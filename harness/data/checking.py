@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.data.fields import listed
 from harness.data.files import read_file
 from harness.data.reading import Reading, read_files, refuse_unreadable
 from harness.data.reading_checks import columns_lines, unreadable_lines
+from harness.data.row import listed
 from harness.data.shapes import Columns
 from harness.data.similarity import normalised
 from harness.samples import Sample
@@ -27,7 +27,7 @@ def check_file(path: Path, columns: Columns | None = None) -> CheckedFile:
 
     Raises InvalidData if it cannot be read at all, or none of its rows can.
     """
-    reading = read_files([read_file(path)], columns or Columns())
+    reading = read_files([read_file(path, keep_unreadable=True)], columns or Columns())
     if not reading.rows:
         refuse_unreadable(reading, "")
     return CheckedFile(reading, tuple(_lines(path, reading)))

@@ -7,13 +7,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from harness.data.fields import listed
 from harness.data.files import read_file
 from harness.data.hub import read_hub
 from harness.data.readers import READERS, Reader, read_answer
 from harness.data.reading import Reading, read_files, refuse_unreadable
 from harness.data.reading_checks import reading_checks
-from harness.data.row import DataFile, Row
+from harness.data.row import DataFile, Row, listed
 from harness.data.shapes import FORMATS, Columns, Format, vote_column
 from harness.data.splits import Fractions, split_samples, take
 from harness.data.turns import Media
@@ -168,7 +167,7 @@ class DatasetTask:
     def _file(self, part: str | Path) -> DataFile:
         if self.hub:
             return DataFile(read_hub(self.hub, split=str(part), revision=self.revision))
-        return read_file(part)
+        return read_file(part, keep_unreadable=True)
 
     def _accept(self, row: Row, sample: Sample) -> None:
         if self.choices and comparable(sample.reference) not in map(comparable, self.choices):

@@ -2,10 +2,10 @@
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from harness.data.literals import as_list, as_mapping
-from harness.data.row import Row
+from harness.data.row import Row, listed
 from harness.errors import InvalidData
 
 
@@ -84,13 +84,6 @@ def is_empty(value: object) -> bool:
     if isinstance(value, list | tuple):
         return all(is_empty(item) for item in value)
     return isinstance(value, Mapping) and all(is_empty(item) for item in value.values())
-
-
-def listed(names: Iterable[object], most: int = 8) -> str:
-    """Return names in quotes, at most `most` of them and how many more there are."""
-    found = [repr(name) for name in names]
-    more = len(found) - most
-    return ", ".join(found[:most]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def wrong(row: Row, field: str, fact: str, remedy: str) -> InvalidData:

@@ -32,8 +32,10 @@ def read_rows(path: str | Path) -> tuple[Row, ...]:
     return read_file(path).rows
 
 
-def read_file(path: str | Path) -> DataFile:
+def read_file(path: str | Path, *, keep_unreadable: bool = False) -> DataFile:
     """Return what `read_rows` does, with notes on what reading decided, changed or left out.
+
+    keep_unreadable: lines of a JSONL file that are no rows are listed among `unreadable`, and stop nothing.
 
     Raises InvalidData as `read_rows` does.
     """
@@ -50,7 +52,9 @@ def read_file(path: str | Path) -> DataFile:
     except RecursionError:
         raise InvalidData(f"{path}: a row is nested too deeply to read; write it flatter") from None
     rows, notes = with_whole_numbers(read.rows, str(path))
-    return DataFile(rows, (*read.notes, *notes))
+    if read.unreadable and not keep_unreadable:
+        raise InvalidData(read.unreadable[0].reason)
+    return DataFile(rows, (*read.notes, *notes), read.unreadable)
 
 
 def _read_whole(path: Path) -> DataFile:
@@ -62,7 +66,7 @@ def _read_whole(path: Path) -> DataFile:
         read = _read_text(path, _TEXT_READERS[ending])
     else:
         raise InvalidData(f"{path}: the ending {ending!r} is unknown; use one of {', '.join(_ENDINGS)}{_hint(ending)}")
-    if not read.rows:
+    if not read.rows and not read.unreadable:
         raise InvalidData(f"{path}: the file has no rows; write at least one")
     return read
 
@@ -96,8 +100,8 @@ _TEXT_READERS: Mapping[str, Callable[[Path, Decoded], DataFile]] = {
     ".json": read_json,
     ".csv": partial(read_separated, separator=","),
     ".tsv": partial(read_separated, separator="\t"),
-    ".yaml": partial(read_yaml, read=_read_whole),
-    ".yml": partial(read_yaml, read=_read_whole),
+    ".yaml": partial(read_yaml, read=read_file),
+    ".yml": partial(read_yaml, read=read_file),
 }
 _OTHER_READERS: Mapping[str, Callable[[Path], DataFile]] = {
     ".parquet": read_parquet,

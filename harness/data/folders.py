@@ -51,7 +51,7 @@ def read_folder(folder: Path, *, endings: Collection[str], read: Callable[[Path]
     notes = [Note(str(folder), "read_as", f"is a folder; read were {len(data or texts):,} {kind}", len(data or texts))]
     if others:
         notes.append(Note(str(folder), "left_out", f"{others:,} files of other kinds were left out", others))
-    return DataFile(read_files.rows, (*notes, *read_files.notes))
+    return DataFile(read_files.rows, (*notes, *read_files.notes), read_files.unreadable)
 
 
 def natural(name: str) -> list[tuple[int, str]]:
@@ -92,7 +92,9 @@ def _shards(folder: Path, files: Sequence[Path], read: Callable[[Path], DataFile
     _check_shards(folder, files)
     parts = [read(file) for file in files]
     return DataFile(
-        tuple(row for part in parts for row in part.rows), tuple(note for part in parts for note in part.notes)
+        tuple(row for part in parts for row in part.rows),
+        tuple(note for part in parts for note in part.notes),
+        tuple(line for part in parts for line in part.unreadable),
     )
 
 

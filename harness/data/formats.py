@@ -4,21 +4,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from harness.data.fields import (
-    accepted_of,
-    cell_of,
-    id_of,
-    is_empty,
-    kind_of,
-    listed,
-    optional_text,
-    present,
-    text_of,
-    wrong,
-)
+from harness.data.fields import accepted_of, cell_of, id_of, is_empty, kind_of, optional_text, present, text_of, wrong
 from harness.data.literals import as_list, as_mapping
-from harness.data.row import Row
-from harness.data.shapes import HISTORY, SYSTEM, TOOLS, Columns, Shape
+from harness.data.row import Row, listed
+from harness.data.shapes import HISTORY, INSTRUCTIONS, SYSTEM, TOOLS, Columns, Shape
 from harness.data.tools import linked, offered, tools_of
 from harness.data.turns import (
     MEDIA_COLUMNS,
@@ -191,7 +180,7 @@ def _prompt(row: Row, shape: Shape, columns: Columns) -> Messages:
     if not beside:
         return (Message("user", question),)
     # An instruction goes before what it is applied to, a question behind what it is asked about.
-    parts = (question, beside) if shape.question == "instruction" else (beside, question)
+    parts = (question, beside) if shape.question.strip().lower() in INSTRUCTIONS else (beside, question)
     return (Message("user", "\n\n".join(parts)),)
 
 

@@ -4,14 +4,14 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
 from harness.data.encodings import Decoded
 from harness.data.inspect_logs import is_inspect_log, rows_of_log
 from harness.data.json_shapes import rows_in
-from harness.data.row import DataFile, Note, Row
+from harness.data.row import DataFile, Note, Row, Unreadable
 from harness.errors import InvalidData
 
 _ESCAPED_HALF = re.compile(r"\\u[dD][89a-fA-F]")
@@ -21,7 +21,7 @@ _HALF = re.compile("[\ud800-\udfff]")
 def read_jsonl(path: Path, decoded: Decoded) -> DataFile:
     """Return the row of each line of `decoded`; a file that is one JSON list is read as that, with a note.
 
-    Raises InvalidData naming row and position of what is no JSON object.
+    A line that is no JSON object is listed among those that could not be read.
     """
     text = decoded.text if "\n" in decoded.text else decoded.text.replace("\r", "\n")
     if text.lstrip()[:1] == "[":
@@ -30,7 +30,8 @@ def read_jsonl(path: Path, decoded: Decoded) -> DataFile:
             return whole
     # str.splitlines would also cut at U+2028 and others, which JSON allows inside a string.
     lines = text.split("\n")
-    rows = []
+    rows: list[Row] = []
+    unreadable: list[Unreadable] = []
     for number, line in enumerate(lines, start=1):
         if not line or line.isspace():
             continue
@@ -39,9 +40,13 @@ def read_jsonl(path: Path, decoded: Decoded) -> DataFile:
             value = _decoded_json(line)
         except _NotJson as error:
             remedy = _remedy_of_line(error, number=number, lines=lines)
-            raise InvalidData(error.message(place, line, remedy)) from None
-        rows.append(Row(str(path), number, _object(value, place)))
-    return _mended(rows, text, path)
+            unreadable.append(Unreadable(place, error.message(place, line, remedy)))
+            continue
+        try:
+            rows.append(Row(str(path), number, _object(value, place)))
+        except InvalidData as error:
+            unreadable.append(Unreadable(place, str(error)))
+    return replace(_mended(rows, text, path), unreadable=tuple(unreadable))
 
 
 def read_json(path: Path, decoded: Decoded) -> DataFile:

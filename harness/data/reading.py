@@ -7,7 +7,7 @@ from typing import Literal
 
 from harness.data.fields import accepted_of, is_empty, wrong
 from harness.data.formats import reads_past_media, samples_of
-from harness.data.row import DataFile, Note, Row
+from harness.data.row import DataFile, Note, Row, Unreadable
 from harness.data.shapes import Columns, Format, Shape, degrees_column, shape_of, vote_column, vote_of
 from harness.data.similarity import normalised
 from harness.data.turns import fields_not_read, holds_turns
@@ -23,14 +23,6 @@ class ReadRow:
     shape: Shape
     samples: tuple[Sample, ...]
     good: bool | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class LeftOut:
-    """A row that could not be read, and why."""
-
-    where: str
-    reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +45,7 @@ class Reading:
     """
 
     rows: tuple[ReadRow, ...]
-    left_out: tuple[LeftOut, ...] = ()
+    left_out: tuple[Unreadable, ...] = ()
     samples: tuple[Sample, ...] = ()
     not_read: Counter[str] = field(default_factory=Counter)
     wordy: tuple[str, ...] = ()
@@ -87,7 +79,9 @@ def read_files(
     """Return what `read` does of the rows of several files, with the notes on how they were read."""
     rows = [row for file in files for row in file.rows]
     notes = tuple(note for file in files for note in file.notes)
-    return replace(read(rows, columns, format=format, accept=accept, vote=vote), notes=notes)
+    lines = tuple(line for file in files for line in file.unreadable)
+    reading = read(rows, columns, format=format, accept=accept, vote=vote)
+    return replace(reading, notes=notes, left_out=(*lines, *reading.left_out))
 
 
 def read(
@@ -106,14 +100,14 @@ def read(
     vote = vote_column(rows, columns) if vote is None else vote
     vote = vote or ("label" if format == "labelled" else "")
     found: list[ReadRow] = []
-    left_out: list[LeftOut] = []
+    left_out: list[Unreadable] = []
     for row in rows:
         try:
             one = _read_row(row, columns, format, vote)
             for sample in one.samples:
                 accept(row, sample)
         except InvalidData as error:
-            left_out.append(LeftOut(row.where, str(error)))
+            left_out.append(Unreadable(row.where, str(error)))
             continue
         found.append(one)
     samples, kept = _references(found, grouped=columns.turns == "all" and columns.group is None)

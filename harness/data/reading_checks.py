@@ -3,9 +3,8 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from harness.data.fields import listed
-from harness.data.reading import LeftOut, Reading
-from harness.data.row import Note
+from harness.data.reading import Reading
+from harness.data.row import Note, Unreadable, listed
 from harness.samples import Check
 
 # Above it what is left out of the holdout may turn the verdict: hard rows are the ones that do not read.
@@ -29,7 +28,7 @@ def reading_checks(readings: Mapping[str, Reading]) -> tuple[Check, ...]:
     return tuple(found)
 
 
-def unreadable_lines(left_out: Sequence[LeftOut]) -> list[str]:
+def unreadable_lines(left_out: Sequence[Unreadable]) -> list[str]:
     """Return the first rows that could not be read, with their reasons, and how many more there are."""
     lines = [one.reason for one in left_out[:_SHOWN]]
     more = len(left_out) - len(lines)

@@ -51,11 +51,20 @@ class Note:
 
 
 @dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A row that could not be read: its place, and why not, with the way out."""
+
+    where: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class DataFile:
-    """The rows of a file or folder, and the notes on how it was read."""
+    """The rows of a file or folder, the notes on how it was read, and the lines that are no rows."""
 
     rows: tuple[Row, ...]
     notes: tuple[Note, ...] = ()
+    unreadable: tuple[Unreadable, ...] = ()
 
 
 def listed(names: Iterable[object], *, most: int = 8) -> str:

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
-from harness.data.fields import is_empty, listed
-from harness.data.row import Row
+from harness.data.fields import is_empty
+from harness.data.row import Row, listed
 from harness.data.turns import CONVERSATIONS, MEDIA_COLUMNS, Media, holds_turns
 from harness.errors import InvalidData
 
@@ -18,6 +18,8 @@ FORMATS: tuple[Format, ...] = get_args(Format)
 # Columns beside the question and its answer, each read wherever it has a meaning.
 SYSTEM, HISTORY, TOOLS = ("system", "system_prompt", "system_message"), "history", ("tools", "functions")
 
+INSTRUCTIONS = ("instruction", "指令")
+
 _PAIRS = (
     ("chosen", "rejected"),
     ("preferred_output", "non_preferred_output"),
@@ -28,18 +30,44 @@ _PAIRS = (
 )
 _QUESTIONS = (
     *("instruction", "prompt", "question", "query", "problem", "input", "text", "sentence", "review", "utterance"),
-    *("article", "document", "dialogue", "tweet", "email"),
+    *("article", "document", "dialogue", "tweet", "email", "指令", "问题", "输入", "文本"),
 )
 # Questions only beside an answer without a better one: they are as often notes on where a row comes from.
 _PERHAPS_QUESTIONS = ("source", "content", "message", "comment", "headline")
-_ANSWERS = ("completion", "response", "answer", "answers", "output", "reply", "target", "summary", "solution")
+_ANSWERS = (
+    "completion",
+    "response",
+    "answer",
+    "answers",
+    "output",
+    "reply",
+    "target",
+    "summary",
+    "solution",
+    "答案",
+    "回答",
+    "输出",
+)
 _LABEL_NAMES = ("label_text", "label_name")
-_LABELS = (*_LABEL_NAMES, "label", "category", "class", "intent", "sentiment", "emotion", "topic")
+_LABELS = (
+    *_LABEL_NAMES,
+    "label",
+    "category",
+    "class",
+    "intent",
+    "sentiment",
+    "emotion",
+    "topic",
+    "标签",
+    "类别",
+    "分类",
+)
 # What belongs to a question, by the question's column.
 _BESIDE: Mapping[str, tuple[str, ...]] = {
     "instruction": ("input", "context"),
     "question": ("context", "passage"),
     "query": ("context", "passage"),
+    "指令": ("输入",),
 }
 _TWO_TEXTS = (
     ("premise", "hypothesis"),
@@ -48,6 +76,8 @@ _TWO_TEXTS = (
     ("text1", "text2"),
     ("text_a", "text_b"),
 )
+# What may stand beside a text that is learned as it stands; another column may be what is asked about it.
+_ORIGINS = ("id", "idx", "source", "url", "meta", "metadata", "title", "timestamp", "date", "lang", "language", "split")
 _CHOICES = ("choices", "options", "endings")
 
 _VOTES = (
@@ -56,8 +86,20 @@ _VOTES = (
 )
 _MARKS, _DEGREES = ("label", "kto_tag", "vote"), ("quality", "score", "rating")
 _PLAIN = ("true", "false", "good", "bad", "desirable", "undesirable")
-_GOOD = ("true", "good", "yes", "desirable", "accepted", "liked", "like", "up", "thumbs_up", "correct", "1", "+1")
-_BAD = ("false", "bad", "no", "undesirable", "rejected", "disliked", "dislike", "down", "thumbs_down", "incorrect")
+_GOOD = ("true", "good", "yes", "desirable", "accepted", "liked", "like", "up", "thumbs_up", "correct", "👍", "1", "+1")
+_BAD = (
+    "false",
+    "bad",
+    "no",
+    "undesirable",
+    "rejected",
+    "disliked",
+    "dislike",
+    "down",
+    "thumbs_down",
+    "incorrect",
+    "👎",
+)
 _WORDS = {**dict.fromkeys(_GOOD, True), **dict.fromkeys((*_BAD, "0", "-1"), False)}
 
 
@@ -168,14 +210,14 @@ def vote_column(rows: Iterable[Row], columns: Columns) -> str:
     named = {columns.input, columns.reference} - {None}
     values: dict[str, list[object]] = {}
     for row in rows:
-        for name in _VOTES:
-            if name in named or is_empty(row.values.get(name)):
+        for name in _marks_of(row):
+            if name in named or is_empty(row.values[name]):
                 continue
-            if name in _MARKS if named else _has_answer_beside(row, name):
+            if _small(name) in _MARKS if named else _has_answer_beside(row, name):
                 values.setdefault(name, []).append(row.values[name])
-    for name in _VOTES:
-        found = values.get(name, [])
-        if found and (_are_plain_votes(found) if named else name == "kto_tag" or _are_votes(name, found)):
+    for name in sorted(values, key=lambda name: _VOTES.index(_small(name))):
+        found = values[name]
+        if _are_plain_votes(found) if named else _small(name) == "kto_tag" or _are_votes(_small(name), found):
             return name
     return ""
 
@@ -191,8 +233,17 @@ def vote_of(value: object) -> bool | None:
 
 def degrees_column(row: Row, shape: Shape) -> str:
     """Return a column that seems to say how good the row's answer is and is not read; "" if there is none."""
-    there = (name for name in _VOTES if name not in shape.uses and _is_number(row.values.get(name)))
+    there = (name for name in _marks_of(row) if name not in shape.uses and _is_number(row.values[name]))
     return "" if shape.worse else next(there, "")
+
+
+def _marks_of(row: Row) -> list[str]:
+    """Return the columns that may say whether an answer is good, however their names are written."""
+    return [name for name in row.values if _small(name) in _VOTES]
+
+
+def _small(name: str) -> str:
+    return name.strip().lower()
 
 
 def _is_number(value: object) -> bool:
@@ -221,9 +272,9 @@ def _is_plain(value: object) -> bool:
 
 def _has_answer_beside(row: Row, name: str) -> bool:
     """Tell whether a row holds an answer elsewhere than in the column `name`."""
-    if any(holds_turns(row.values.get(field)) for field in CONVERSATIONS):
+    if any(_small(field) in CONVERSATIONS and holds_turns(value) for field, value in row.values.items()):
         return True
-    there = {field for field in (*_ANSWERS, *_QUESTIONS) if field != name and not is_empty(row.values.get(field))}
+    there = {_small(field) for field, value in row.values.items() if field != name and not is_empty(value)}
     return bool(there & set(_ANSWERS)) and bool(there & set(_QUESTIONS))
 
 
@@ -247,15 +298,36 @@ def _told(row: Row) -> Shape:
     try:
         return _known(filled) or _guessed(filled)
     except InvalidData:
+        in_small = _in_small_letters(filled)
+        if in_small is not None:
+            return in_small
         if len(filled.values) == len(row.values):
             raise
         return _known(row) or _guessed(row)
 
 
+def _in_small_letters(row: Row) -> Shape | None:
+    """Return the shape of a row whose columns are called "Question " instead of "question"; None if that is no help."""
+    names = {_small(name): name for name in row.values}
+    around = {*SYSTEM, HISTORY, *TOOLS, *MEDIA_COLUMNS}  # they are read under their own names alone
+    if len(names) < len(row.values) or any(names.get(name, name) != name for name in around):
+        return None
+    small = replace(row, values={small: row.values[name] for small, name in names.items()})
+    try:
+        shape = _known(small) or _guessed(small)
+    except InvalidData:
+        return None
+    question, answer, worse, beside = (
+        names.get(small_name, "") for small_name in (shape.question, shape.answer, shape.worse, shape.beside)
+    )
+    return replace(shape, question=question, answer=answer, worse=worse, beside=beside, guessed=True)
+
+
 def _known(row: Row) -> Shape | None:
     """Return the shape of a row in a form that has one meaning; None for others."""
     fields = row.values
-    pair = next((pair for pair in _PAIRS if pair[1] in fields or (pair[0] in fields and pair[0] not in _ANSWERS)), None)
+    pairs = [pair for pair in _PAIRS if pair[1] in fields or (pair[0] in fields and pair[0] not in _ANSWERS)]
+    pair = next((pair for pair in pairs if set(pair) <= fields.keys()), pairs[0] if pairs else None)
     if pair is not None:
         names = [name for name in ("prompt", *CONVERSATIONS, *_QUESTIONS) if name in fields]
         question = next((name for name in names if not is_empty(fields[name])), "")
@@ -289,7 +361,7 @@ def _guessed(row: Row) -> Shape:
     if any(name in labels for name in _LABEL_NAMES) and "label" in labels:
         labels.remove("label")
     found = answers or labels
-    if questions == ["text"] and not found:
+    if questions == ["text"] and fields <= {"text", *_ORIGINS}:
         return Shape(form="text", question="text", guessed=True)
     if not questions or not found:
         raise _unknown(row)
@@ -299,7 +371,7 @@ def _guessed(row: Row) -> Shape:
                 f"{row.where}: each of {listed(names)} may be the {role}; name the columns: input_column=, "
                 "reference_column= (--input, --reference)"
             )
-    form: Format = "instruction" if questions == ["instruction"] else "columns"
+    form: Format = "instruction" if questions[0] in INSTRUCTIONS else "columns"
     return Shape(form=form, question=questions[0], answer=found[0], beside=_beside(row, questions[0]), guessed=True)
 
 

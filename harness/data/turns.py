@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Literal, cast
 
-from harness.data.fields import kind_of, listed, wrong
+from harness.data.fields import kind_of, wrong
 from harness.data.literals import as_list, as_mapping
-from harness.data.row import Row
+from harness.data.row import Row, listed
 from harness.data.tools import calls_of, tools_of
 from harness.errors import InvalidData
 from harness.samples import Message, Messages, Role, ToolCall
@@ -43,9 +43,7 @@ def holds_turns(value: object) -> bool:
     given = _list_of_turns(value) or []
     if isinstance(value, str):  # an answer may be JSON too
         return bool(given) and all(_names_a_role(turn) for turn in given)
-    if isinstance(value, Mapping):
-        return any(isinstance(turn, Mapping) and any(name in turn for name in _SPEAKER) for turn in given)
-    return any(isinstance(turn, Mapping) for turn in given)
+    return any(isinstance(turn, Mapping) and any(name in turn for name in _SPEAKER) for turn in given)
 
 
 def turns_of(row: Row, field: str, *, media: Media = "refuse") -> Messages:
@@ -54,7 +52,8 @@ def turns_of(row: Row, field: str, *, media: Media = "refuse") -> Messages:
     turns = _list_of_turns(value)
     if turns is None:
         raise wrong(row, field, f"is {kind_of(value)}", "write it as a list of turns with 'role' and 'content'")
-    return tuple(_turn(row, f"{field}[{place}]", turn, media) for place, turn in enumerate(turns))
+    said = [place for place, turn in enumerate(turns) if not _is_silent_system(turn)]
+    return tuple(_turn(row, f"{field}[{place}]", turns[place], media) for place in said)
 
 
 def tools_in(row: Row, field: str) -> str:
@@ -105,6 +104,15 @@ def _list_of_turns(value: object) -> list[object] | None:
             {name: column[place] for name, column in columns.items() if place < len(column)} for place in range(longest)
         ]
     return [inside]
+
+
+def _is_silent_system(turn: object) -> bool:
+    """Tell whether a turn is a system message without words: some files have one in every row."""
+    return (
+        isinstance(turn, Mapping)
+        and turn.get(_named(turn, _SPEAKER) or "") == "system"
+        and not any(turn.get(name) for name in _WORDS)
+    )
 
 
 def _exchange(given: object) -> list[object]:
@@ -175,9 +183,9 @@ def _learned(row: Row, field: str, turn: Mapping[str, object]) -> bool:
         value = turn.get(name)
         if value is None:
             continue
-        if value not in (0, 1):
+        if value not in (0, 1, "0", "1"):
             raise wrong(row, f"{field}.{name}", f"is {value!r}", "1 for a turn that is learned, 0 for one that is not")
-        return bool(value)
+        return bool(int(cast("str", value)))
     return True
 
 

@@ -159,6 +159,21 @@ def test_rows_left_out_are_counted_and_too_many_of_the_holdout_bar_a_verdict(
     )
 
 
+def test_a_line_that_is_no_row_is_left_out_as_any_row_that_cannot_be_read(tmp_path: Path) -> None:
+    path = write(tmp_path / "h.jsonl", questions(40))
+    with Path(path).open("a") as stream:
+        stream.write('{"prompt": "cut o\n[1, 2]\n')
+    dev = write(tmp_path / "d.jsonl", questions(5, first=60))
+    task = DatasetTask("numbers", dev=dev, holdout=path, on_error="skip")
+
+    assert len(task.samples(HOLDOUT)) == 40
+    (check,) = [check for check in task.data_checks() if check.name == "rows left out"]
+    assert check.detail.startswith("2 of 42 rows of holdout cannot be read and are left out; first: ")
+    assert "h.jsonl, row 41" in check.detail
+    with pytest.raises(InvalidData, match=r"h\.jsonl, row 41.*; 1 more of 42 rows cannot be read"):
+        DatasetTask("numbers", dev=dev, holdout=path).samples(HOLDOUT)
+
+
 def test_what_reading_found_is_said_in_the_checks(tmp_path: Path) -> None:
     rows = [{"query": row["prompt"], "response": row["completion"], "source": "web"} for row in questions(60)]
     task = DatasetTask("numbers", write(tmp_path / "rows.jsonl", rows))

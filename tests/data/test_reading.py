@@ -78,6 +78,10 @@ def test_a_table_of_turns_is_a_conversation() -> None:
         ({"utterance": "q", "intent": "a", "source": "web"}, "q", "a"),
         ({"messages": None, "chosen": None, "rejected": None, "prompt": "q", "completion": "a"}, "q", "a"),
         ({"source": "q", "target": "a"}, "q", "a"),
+        ({"Question ": "q", "ANSWER": "a"}, "q", "a"),
+        ({"指令": "q", "输入": "x", "输出": "a"}, "q\n\nx", "a"),
+        ({"文本": "q", "标签": "a"}, "q", "a"),
+        ({"question": "q", "answers": [{"text": "a"}, {"text": "b"}]}, "q", "a"),
         ({"prompt": '{"from": "Rome"}', "completion": '[{"role": 1}]'}, '{"from": "Rome"}', '[{"role": 1}]'),
     ],
 )
@@ -92,6 +96,7 @@ def test_columns_are_told_from_their_names(row: Mapping[str, object], text: str,
         ({"sentence1": "a", "sentence2": "b", "label": 1}, "'sentence1', 'sentence2' are asked about together"),
         ({"question": "q", "options": ["a", "b"], "answer": "a"}, "'options' belongs to the question"),
         ({"question": "q", "sentence": "s", "label": 1}, "each of 'question', 'sentence' may be the question"),
+        ({"text": "q", "labels": ["a", "b"]}, "'text', 'labels' are of no known format"),
         ({"text": "q", "category": "a", "topic": "b"}, "each of 'category', 'topic' may be the answer"),
         ({"question": "q", "answers": {"text": [], "answer_start": []}}, "field 'answers' holds no answer"),
         ({f"column {n}": n for n in range(1000)}, "'column 7' and 992 more are of no known format"),
@@ -244,7 +249,7 @@ def test_an_empty_column_of_pictures_is_no_picture() -> None:
 VOTES = [True, 1, "true", "Good", "yes", 1.0], [False, 0, "FALSE", "bad", "no", -1]
 
 
-@pytest.mark.parametrize("column", ["label", "kto_tag", "rating", "score", "is_good"])
+@pytest.mark.parametrize("column", ["label", "kto_tag", "rating", "score", "is_good", "Label"])
 @pytest.mark.parametrize(("good", "bad"), list(zip(*VOTES, strict=True)))
 @pytest.mark.parametrize(
     "held",
@@ -255,6 +260,7 @@ VOTES = [True, 1, "true", "Good", "yes", 1.0], [False, 0, "FALSE", "bad", "no", 
         lambda text: {"conversations": [{"from": "human", "value": "2 + 2?"}, {"from": "gpt", "value": text}]},
         lambda text: {"instruction": "2 + 2?", "input": "", "output": text},
         lambda text: {"question": "2 + 2?", "response": text},
+        lambda text: {"Question": "2 + 2?", "Response": text},
     ],
 )
 def test_an_answer_voted_bad_is_never_a_reference(held: Any, column: str, good: object, bad: object) -> None:

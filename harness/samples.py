@@ -104,6 +104,7 @@ class Sample:
     messages: the conversation up to the answer, where the data gave one; empty where the task builds it.
     group: template, document or user; samples of one group never cross splits and are one cluster in intervals.
     expected: `task.read(reference)`; the runner fills it in.
+    cluster: what is one piece of evidence with it, the group or the samples that ask the same; the runner fills it in.
     """
 
     id: str
@@ -114,6 +115,8 @@ class Sample:
     tags: Mapping[str, str] = field(default_factory=dict)
     expected: object = None
     rejected: str | None = None
+    # No part of any key: it follows from the samples' groups and prompts, which are.
+    cluster: str | None = field(default=None, metadata={"key": False})
 
 
 @dataclass(frozen=True, slots=True)

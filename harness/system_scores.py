@@ -16,7 +16,7 @@ class SystemScores:
     """One metric's scores of one system on one split.
 
     scores: shape (seeds, n). details: `Score.detail` a seed and sample; may be empty but for corpus metrics.
-    clusters: `Sample.group` a sample; may be empty where no sample has one.
+    clusters: `Sample.cluster` a sample; may be empty where no sample has one.
 
     Raises Incomparable where a score is not a number, an id comes twice, or the shapes disagree.
     """

@@ -1,8 +1,9 @@
 """What is inside the splits: repeated texts, references that contradict each other, sizes."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 
-from harness.data.similarity import normalised
+from harness.data.similarity import same_text
 from harness.data.twins import Pools, shown
 from harness.samples import Check, Sample
 
@@ -20,7 +21,7 @@ def duplicates_check(pools: Pools) -> Check:
     for pool in ("train", "dev", "holdout"):
         seen: dict[str, list[Sample]] = defaultdict(list)
         for sample in pools.get(pool, ()):
-            seen[normalised(sample.input)].append(sample)
+            seen[same_text(sample.input)].append(sample)
         repeated = [group for group in seen.values() if len(group) > 1]
         if repeated:
             counts.append(f"{sum(len(group) - 1 for group in repeated):,} in {pool}")
@@ -33,7 +34,11 @@ def duplicates_check(pools: Pools) -> Check:
         return Check(name=name, status="ok", detail="no text appears twice in a split")
     detail = f"repeated texts: {', '.join(counts)}"
     if any(item["pool"] == "holdout" for item in items):
-        detail += "; repeats in the holdout count twice in every mean"
+        holdout = pools["holdout"]
+        detail += (
+            f"; the {len(holdout):,} holdout samples are {_distinct(holdout):,} inputs, and equal inputs are one cluster "
+            "in every interval and test"
+        )
     return Check(name=name, status="warning", detail=detail, items=tuple(items[:_SHOWN_ITEMS]))
 
 
@@ -42,7 +47,7 @@ def conflicts_check(pools: Pools) -> Check:
     references: dict[str, dict[str, tuple[str, Sample]]] = defaultdict(dict)
     for pool in ("train", "dev", "holdout"):
         for sample in pools.get(pool, ()):
-            references[normalised(sample.input)].setdefault(sample.reference.strip(), (pool, sample))
+            references[same_text(sample.input)].setdefault(sample.reference.strip(), (pool, sample))
     conflicts = [tuple(found.values()) for found in references.values() if len(found) > 1]
     name = "conflicting references"
     if not conflicts:
@@ -60,12 +65,18 @@ def conflicts_check(pools: Pools) -> Check:
     return Check(name=name, status="warning", detail=detail, items=items)
 
 
+def _distinct(samples: Sequence[Sample]) -> int:
+    return len({same_text(sample.input) for sample in samples})
+
+
 def sizes_check(pools: Pools) -> Check:
     """Return whether there are samples enough to tune on, to choose by and to judge on."""
     train, dev, holdout = (len(pools.get(pool, ())) for pool in ("train", "dev", "holdout"))
     advice = []
-    if holdout < HOLDOUT_AT_LEAST:
-        advice.append(f"fewer than {HOLDOUT_AT_LEAST} holdout samples can tell only a very large gain from luck")
+    inputs = _distinct(pools.get("holdout", ()))
+    if inputs < HOLDOUT_AT_LEAST:
+        what = "samples" if inputs == holdout else f"inputs ({inputs:,} in {holdout:,} samples)"
+        advice.append(f"fewer than {HOLDOUT_AT_LEAST} holdout {what} can tell only a very large gain from luck")
     if dev == 0:
         advice.append("without dev samples nothing can be chosen before the holdout is opened")
     if train < TRAIN_AT_LEAST:

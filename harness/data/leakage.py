@@ -40,10 +40,13 @@ def audit(
     *,
     threshold: float = NEAR_DUPLICATE,
     corpus_is_lookup: bool = False,
+    looked_up: Pools | None = None,
 ) -> tuple[Check, ...]:
     """Return what is wrong with the splits, one Check a question, in a fixed order.
 
-    pools: "train" (also the pool that few-shot examples come from), "dev", "holdout"; a missing one is empty.
+    pools: "train" (also the pool that few-shot examples come from), "dev", "holdout"; a missing one is empty. Samples
+    are compared by their input, so give them as `as_asked` does. looked_up: the same with the input that retrieval
+    looks for, where that is another.
     threshold: similarity (0 to 1) from which two texts are nearly the same.
     corpus_is_lookup: the passages are a reference book that production has too (a code book, a manual), so finding
     the input in it is the task and not a leak; passages made from holdout samples stay one.
@@ -62,7 +65,7 @@ def audit(
         sizes_check(pools),
     ]
     if corpus:
-        checks.insert(6, corpus_check(pools, corpus, threshold=threshold, is_lookup=corpus_is_lookup))
+        checks.insert(6, corpus_check(looked_up or pools, corpus, threshold=threshold, is_lookup=corpus_is_lookup))
     return tuple(replace(check, kind="data") for check in checks)
 
 

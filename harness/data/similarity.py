@@ -19,6 +19,12 @@ RESPELT_COST = 0.1
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _APOSTROPHES = re.compile("['\u2018\u2019\u02bc`´]")
 _WORDS = re.compile(rf"[{_UNSPACED}]|[^\W_{_UNSPACED}]+")
+_UNSEEN = re.compile("[\u00ad\u200b-\u200f\u2060\ufeff]")
+_DASHES = re.compile("[\u2010-\u2015\u2212]")
+# A sign stands between numbers or before one, a per cent after it; a hyphen within a word is punctuation.
+_SIGN = r"(?<=[\d)])\s*[-*/^](?=\s*[\d(.])|(?<![\w)])-(?=\s?[\d.(])|(?<=\d)\s?%"
+_TOKENS = re.compile(rf"(?P<sign>{_SIGN})|(?P<word>{_WORDS.pattern})|(?P<bracket>[()\[\]{{}}])|(?P<other>\S)")
+_SYMBOLS = frozenset(("Sm", "Sc", "So"))
 
 
 @lru_cache(maxsize=1 << 14)
@@ -34,6 +40,35 @@ def words_of(text: str) -> tuple[str, ...]:
 def normalised(text: str) -> str:
     """Return the words of `text` with one space between them; equal strings are the same text in other dress."""
     return " ".join(words_of(text))
+
+
+@lru_cache(maxsize=1 << 14)
+def same_text(text: str) -> str:
+    """Return what two texts share if they differ in case, punctuation and spacing alone.
+
+    Unlike `normalised` it keeps, in their order, what changes the meaning: symbols ("3 + 4", "a < b", an emoji), the
+    signs of numbers that are punctuation elsewhere ("3 - 4", "3 * 4", "3 / 4", "-4", "5 %"), and beside these brackets.
+    """
+    tokens = _tokens(text)
+    counts = any(kind in ("sign", "other") for kind, _ in tokens)
+    return " ".join(token for kind, token in tokens if counts or kind != "bracket") or text.strip()
+
+
+@lru_cache(maxsize=1 << 14)
+def operators_of(text: str) -> tuple[str, ...]:
+    """Return the signs of numbers and the mathematical symbols of `text`: with others it asks something else."""
+    return tuple(
+        token
+        for kind, token in _tokens(text)
+        if kind == "sign" or (kind == "other" and unicodedata.category(token) == "Sm")
+    )
+
+
+def _tokens(text: str) -> list[tuple[str, str]]:
+    """Return (kind, token) of the words, signs, brackets and symbols of `text`."""
+    plain = _UNSEEN.sub("", _APOSTROPHES.sub("", unicodedata.normalize("NFKC", text))).casefold()
+    found = ((str(match.lastgroup), match[0].strip()) for match in _TOKENS.finditer(_DASHES.sub("-", plain)))
+    return [(kind, token) for kind, token in found if kind != "other" or unicodedata.category(token) in _SYMBOLS]
 
 
 def similarity(first: Sequence[str], second: Sequence[str]) -> float:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from harness.data.candidates import candidates
 from harness.data.paraphrase import content_of, core_of, paraphrase_similarity
-from harness.data.similarity import normalised, words_of
+from harness.data.similarity import normalised, operators_of, same_text, words_of
 from harness.samples import Sample
 
 # Of shorter texts another reference makes another question, however alike they are.
@@ -58,12 +58,12 @@ def twins(pools: Pools, pool: str, other_pool: str, *, threshold: float) -> Iter
     """Yield at most one twin in `other_pool` for each sample of `pool`, the gravest kind first."""
     samples, others = pools.get(pool, ()), pools.get(other_pool, ())
     exact = {other.input: other for other in reversed(others)}
-    plain = {normalised(other.input): other for other in reversed(others)}
+    plain = {same_text(other.input): other for other in reversed(others)}
     unmatched = []
     for sample in samples:
         if sample.input in exact:
             yield Twin("exact", pool, sample, other_pool, exact[sample.input], 1.0)
-        elif (text := normalised(sample.input)) in plain:
+        elif (text := same_text(sample.input)) in plain:
             yield Twin("normalised", pool, sample, other_pool, plain[text], 1.0)
         else:
             unmatched.append(sample)
@@ -85,6 +85,8 @@ def _near(
         for other_place in other_places:
             same_reference = references[other_place] == reference
             if not same_reference and len(words) < LONG_TEXT_WORDS:
+                continue
+            if operators_of(samples[place].input) != operators_of(others[other_place].input):
                 continue
             alike = paraphrase_similarity(words, other_cores[other_place])
             if alike >= threshold:

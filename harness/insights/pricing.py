@@ -17,7 +17,7 @@ class Requests:
     """What one system's requests took on the samples of one split: every array has shape (seeds, n).
 
     hosted: an endpoint answers, whose seconds cost nothing here; price_in, price_out: its money for a million tokens.
-    clusters: `Sample.group` a sample; may be empty.
+    clusters: `Sample.cluster` a sample; may be empty.
     """
 
     system: str

@@ -12,7 +12,9 @@ from harness.errors import Incomparable
 from harness.insights.traits import traits
 from harness.protocols import CorpusMetric, Named
 from harness.samples import Sample, Split
+from harness.stats.intervals import cluster_count
 from harness.stats.multiplicity import benjamini_hochberg
+from harness.system_scores import group_codes
 
 FEWEST_TESTED = 10
 
@@ -54,9 +56,9 @@ def slices(
 ) -> tuple[Slice, ...]:
     """Return the differences by declared tags, input length, label and language. They are explored, never decide.
 
-    samples: those of the scores, in their order. A slice of fewer than `FEWEST_TESTED` samples is counted, not
-    tested. Every trait parts the whole holdout, so each costs about one comparison of it: seconds for a metric that is
-    resampled (unbounded, or of the set) on 10,000 samples or more, milliseconds for a bounded mean.
+    samples: those of the scores, in their order. A slice of fewer than `FEWEST_TESTED` samples, or clusters of them,
+    is counted, not tested. Every trait parts the whole holdout, so each costs about one comparison of it: seconds for
+    a metric that is resampled (unbounded, or of the set) on 10,000 samples or more, milliseconds for a bounded mean.
 
     Raises Incomparable where samples and scores differ.
     Source: Benjamini and Hochberg, Controlling the False Discovery Rate, JRSS B 57 (1995).
@@ -116,7 +118,7 @@ def _slice(
 ) -> Slice:
     baseline, tuned = (_part(system, places) for system in systems)
     found: Comparison | None = None
-    if places.size >= FEWEST_TESTED:
+    if _units(baseline) >= FEWEST_TESTED:
         found = compare(metric, split=Split.HOLDOUT.value, baseline=baseline, tuned=tuned, level=level)
     before, after = (
         (found.baseline_mean, found.tuned_mean) if found else (_mean(metric, baseline), _mean(metric, tuned))
@@ -146,6 +148,12 @@ def _part(system: SystemScores, places: Places) -> SystemScores:
         details=tuple(tuple(row[place] for place in places) for row in system.details),
         clusters=tuple(system.clusters[place] for place in places) if system.clusters else (),
     )
+
+
+def _units(system: SystemScores) -> int:
+    """Return how many pieces of evidence there are: samples, or clusters of them."""
+    codes = group_codes(system)
+    return len(system.sample_ids) if codes is None else cluster_count(codes)
 
 
 def _mean(metric: Named, system: SystemScores) -> float:

@@ -5,16 +5,21 @@ Rendered messages stand for token ids, since the model's content key covers its 
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import metadata
+from typing import TypeVar, cast
 
+from harness.data.inputs import as_asked, clusters_of
+from harness.data.task_part import whole_of
 from harness.fingerprint import fingerprint
 from harness.model_files import content_key
 from harness.models import ENGINES, AnyModel, Endpoint, Model, as_model
 from harness.protocols import HasChoices, HasCorpus, Strategy, Task
 from harness.samples import Messages, Passage, Split, plain_message
+
+Made = TypeVar("Made")
 
 # What decides the numbers of a training run besides its inputs.
 TRAINING_STACK = ("torch", "transformers", "peft", "trl", "accelerate", "bitsandbytes")
@@ -30,6 +35,16 @@ class Contents:
         """Return `tasks`, kept alive: a later object may have the identity of one that is gone."""
         self._memo[("kept", *map(id, tasks))] = tasks
         return tasks
+
+    def clusters(self, task: Task, split: Split) -> Mapping[str, str | None]:
+        """Return the cluster of each sample of a split by its id, of a part of a task as in the whole."""
+        whole = whole_of(task)
+
+        def made() -> dict[str, str | None]:
+            asked = as_asked(whole, (split,))[split]
+            return {sample.id: cluster for sample, cluster in zip(asked, clusters_of(asked), strict=True)}
+
+        return self._made(("clusters", id(whole), split), made)
 
     def of_data(self, task: Task, split: Split | None) -> str:
         """Hash ids, inputs, rendered prompts, references and groups of one split."""
@@ -73,6 +88,11 @@ class Contents:
     @cached_property
     def training_stack(self) -> list[list[str]]:
         return [[package, _version(package)] for package in TRAINING_STACK]
+
+    def _made(self, name: tuple[object, ...], content: Callable[[], Made]) -> Made:
+        if name not in self._memo:
+            self._memo[name] = content()
+        return cast("Made", self._memo[name])
 
     def _remember(self, name: tuple[object, ...], content: Callable[[], object]) -> str:
         if name not in self._memo:

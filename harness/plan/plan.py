@@ -115,7 +115,7 @@ class Plan:
         task = self.experiment.task
         splits = [self.contents.of_data(task, split) for split in Split]
         others = [[other.name, self.contents.of_data(other, Split.TRAIN)] for other in self.other_tasks]
-        key = fingerprint(["audit", splits, self.contents.of_corpus(task), *([others] if others else [])])
+        key = fingerprint(["audit 2", splits, self.contents.of_corpus(task), *([others] if others else [])])
         return self._stage(key, "audit", "data", None, 0, task)
 
     def answer(self, system: System, task: Task, split: Split, seed: int, repeat: int = 0) -> Stage:

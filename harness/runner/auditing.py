@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 
+from harness.data.inputs import as_asked
 from harness.data.leakage import audit, leaked_holdout_ids
 from harness.insights.languages import languages
 from harness.protocols import ChecksReferences, HasCorpus, HasDataChecks, KnowsLanguages, Named, Task
@@ -78,11 +79,16 @@ def _audit(run: Run) -> None:
     stage, task = run.plan.audit(), run.plan.experiment.task
     started, began = run.clock(), time.monotonic()
     with guarded(run, stage):
-        pools = {split.value: task.samples(split) for split in Split}
+        pools = {split.value: samples for split, samples in as_asked(task).items()}
         corpus = task.corpus() if isinstance(task, HasCorpus) else ()
-        checks = audit(pools, corpus, corpus_is_lookup=bool(getattr(task, "corpus_is_lookup", False)))
+        checks = audit(
+            pools,
+            corpus,
+            corpus_is_lookup=bool(getattr(task, "corpus_is_lookup", False)),
+            looked_up={split.value: task.samples(split) for split in Split},
+        )
         for other in run.plan.other_tasks:
-            checks += _other_checks(other, pools[Split.HOLDOUT.value])
+            checks += _other_checks(other, task.samples(Split.HOLDOUT))
         run.store.finish(
             stage_row(
                 run,

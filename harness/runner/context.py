@@ -60,11 +60,14 @@ class Run:
     ignore_memory: bool = False
 
     def samples(self, task: Task, split: Split) -> tuple[Sample, ...]:
-        """Return the split's samples with `expected` filled in by the task's own reader."""
+        """Return the split's samples with `expected` filled in by the task's own reader, and with their clusters."""
+        clusters = self.plan.contents.clusters(task, split)
         return tuple(
-            sample
-            if sample.expected is not None
-            else replace(sample, expected=read_value(task, sample.reference, sample))
+            replace(
+                sample,
+                expected=read_value(task, sample.reference, sample) if sample.expected is None else sample.expected,
+                cluster=clusters[sample.id],
+            )
             for sample in task.samples(split)
         )
 

@@ -32,7 +32,7 @@ def declared(plan: Plan, *, file: str, source: str) -> dict[str, Any]:
         "go_if": [describe(item) for item in experiment.go_if],
         "stop_if": [describe(item) for item in experiment.stop_if],
         "guards": [describe(item) for item in experiment.guards],
-        "rule": declared_rule(experiment),
+        "rule": declared_rule(experiment, plan.contents),
         "seeds": list(experiment.seeds),
         "splits": {split.value: len(experiment.task.samples(split)) for split in Split},
         "versions": {package: _version(package) for package in _SHOWN_PACKAGES},

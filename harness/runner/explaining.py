@@ -80,7 +80,7 @@ def _requests(by_seed: BySeed) -> Requests:
         rows = [[[getattr(a, name) for a in one.answers] for one in by_seed if one.stage.seed == s] for s in seeds]
         return np.array(rows, dtype=np.float64).mean(axis=1)  # (seeds, n)
 
-    groups = tuple(sample.group for sample in by_seed[0].samples)
+    groups = tuple(sample.cluster for sample in by_seed[0].samples)
     return Requests(
         system=system.name,
         sample_ids=tuple(sample.id for sample in by_seed[0].samples),

@@ -203,7 +203,7 @@ def sample_rows(run: Run) -> Iterator[SampleRow]:
                 input=sample.input,
                 reference=sample.reference,
                 expected=sample.expected,
-                cluster=sample.group,
+                cluster=sample.cluster,
                 tags=dict(sample.tags),
             )
 

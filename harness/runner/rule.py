@@ -6,6 +6,7 @@ from typing import Any
 
 from harness.criteria import Guard
 from harness.experiment import Experiment
+from harness.plan.contents import Contents
 from harness.protocols import CorpusMetric, JudgedMetric, Named, PairMetric
 from harness.samples import Split
 
@@ -19,7 +20,7 @@ _NUMBERS = {
 }
 
 
-def declared_rule(experiment: Experiment) -> dict[str, Any]:
+def declared_rule(experiment: Experiment, contents: Contents) -> dict[str, Any]:
     """Return criteria, guards and metrics as JSON values.
 
     A criterion is {"kind", "metrics", "number"}; kind "own" is a user's, which only its own code can judge. A metric
@@ -29,7 +30,7 @@ def declared_rule(experiment: Experiment) -> dict[str, Any]:
     return {
         "go_if": [_criterion(item) for item in experiment.go_if],
         "stop_if": [_criterion(item) for item in experiment.stop_if],
-        "guards": [_guard(item) for item in experiment.guards],
+        "guards": [_guard(item, contents) for item in experiment.guards],
         "metrics": [_metric(item) for item in experiment.metrics],
     }
 
@@ -41,11 +42,12 @@ def _criterion(item: Any) -> dict[str, Any]:
     return {"kind": kind, "metrics": list(item.metrics), "number": getattr(item, _NUMBERS[kind])}
 
 
-def _guard(item: Guard) -> dict[str, Any]:
-    """Return a guard with the groups of its samples: the store keeps only those of the experiment's own task."""
+def _guard(item: Guard, contents: Contents) -> dict[str, Any]:
+    """Return a guard with the clusters of its samples: the store keeps only those of the experiment's own task."""
     if type(item) is not Guard:
         return _criterion(item)
-    groups = {sample.id: sample.group for sample in item.task.samples(Split.HOLDOUT) if sample.group is not None}
+    clusters = contents.clusters(item.task, Split.HOLDOUT)
+    groups = {name: cluster for name, cluster in clusters.items() if cluster is not None}
     found = {"kind": "Guard", "metrics": list(item.metrics), "number": item.by_at_most, "metric": _metric(item.metric)}
     return {**found, "groups": groups}
 

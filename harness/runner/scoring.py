@@ -60,7 +60,7 @@ class Scored:
             sample_ids=tuple(first.samples[place].id for place in kept),
             scores=np.stack([average_repeats(np.array(repeats, dtype=np.float64)) for repeats in values]),
             details=tuple(tuple(repeats[0][place].detail for place in kept) for repeats in by_seed.values()),
-            clusters=tuple(first.samples[place].group for place in kept),
+            clusters=tuple(first.samples[place].cluster for place in kept),
         )
 
     def rows(self, run: Run, split: str, metric: str | None = None) -> Iterator[ScoreRow]:

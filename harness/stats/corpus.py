@@ -8,11 +8,12 @@ import numpy as np
 
 from harness.errors import Incomparable
 from harness.protocols import FloatArray
-from harness.stats.binary import bonett_price_interval, wilson_interval
+from harness.stats.binary import wilson_interval
 from harness.stats.bootstrap import RESAMPLES, Kinds, bootstrap, by_kind
-from harness.stats.evidence import Estimate, Scores, from_bootstrap, with_seeds
-from harness.stats.intervals import Clusters, cluster_count
+from harness.stats.evidence import Estimate, Scores, from_bootstrap, rare_interval, with_seeds
+from harness.stats.intervals import Clusters, Interval, cluster_count
 from harness.stats.t_test import paired_p
+from harness.stats.wording import p_text
 
 _SWAPS_AT_ONCE = 2_000_000
 
@@ -56,7 +57,7 @@ def corpus_mean(corpus: Corpus, *, seed: int, level: float = 0.95) -> Estimate:
     """
     estimate = _bootstrapped([corpus], seed, level)
     if corpus.scores.binary and estimate.interval.low == estimate.interval.high:
-        wilson = wilson_interval(float(corpus.scores.items.mean()), len(corpus.draws), level=level)
+        wilson = wilson_interval(float(corpus.scores.items.mean()), cluster_count(corpus.draws), level=level)
         method = f"{estimate.method}; Wilson's, since no resample differs"
         estimate = replace(estimate, interval=estimate.interval.hull(wilson), method=method)
     estimate = with_seeds(estimate, corpus.observed, None, level=level)
@@ -75,10 +76,13 @@ def corpus_difference(tuned: Corpus, baseline: Corpus, *, seed: int, level: floa
     differences = tuned.scores.items - baseline.scores.items
     if tuned.scores.binary and baseline.scores.binary:
         if estimate.interval.low == estimate.interval.high:
-            widened = estimate.interval.hull(bonett_price_interval(differences, level=level))
+            widened = estimate.interval.hull(rare_interval(differences, tuned.scores.clusters, level=level))
             method = f"{estimate.method}; Bonett-Price, since no resample differs"
             estimate = replace(estimate, interval=widened, method=method)
         p_value, test = swap_p(tuned, baseline, seed=seed), "swap test of the metric"
+        if p_value > 1 - level and 0.0 not in estimate.interval:
+            note = f"the swap test does not exclude 0 ({p_text(p_value)}): the interval is widened to it"
+            estimate = replace(estimate, interval=estimate.interval.hull(Interval(0.0, 0.0)), notes=(note,))
     else:
         p_value, test = paired_p(differences, tuned.scores.clusters), "paired t test of the scores"
     estimate = replace(estimate, p_value=p_value, method=f"{estimate.method}; {test}")

@@ -24,6 +24,8 @@ from harness.stats.intervals import (
     seed_p,
     standard_error,
     t_interval,
+    unit_means,
+    z_interval,
 )
 from harness.stats.sign_flip import fewest_flips, sign_flip_interval, sign_flip_p
 from harness.stats.t_test import paired_p
@@ -85,8 +87,10 @@ def mean_of(scores: Scores, *, seed: int, level: float = 0.95) -> Estimate:
         interval = wilson_interval(mean, n, level=level)
         return Estimate(value=mean, interval=interval, spread=_sd(items), method=f"Wilson interval, {n:,} samples")
     estimate = _interval_of(items, scores, seed, level, own=True)
-    if scores.bounded and _mostly_equal(items):
-        widened = estimate.interval.hull(wilson_interval(mean, n, level=level))
+    units = unit_means(items, scores.clusters)
+    if scores.bounded and _mostly_equal(units):
+        count = n if scores.clusters is None else max(1, round(clustered_freedom(scores.clusters) + 1))
+        widened = estimate.interval.hull(wilson_interval(mean, count, level=level))
         estimate = replace(estimate, interval=widened, method=f"wider of {estimate.method} and Wilson's")
     estimate = with_seeds(estimate, scores.values.mean(axis=1), None, level=level)
     return replace(estimate, interval=estimate.interval.within(0.0, 1.0)) if scores.bounded else estimate
@@ -174,7 +178,7 @@ def _interval_of(values: FloatArray, scores: Scores, seed: int, level: float, *,
 def _binary_difference(differences: FloatArray, level: float) -> Estimate:
     n = differences.size
     lost, gained = int((differences < 0).sum()), int((differences > 0).sum())
-    if n < SMALL_SAMPLE or _away_from_commonest(differences) < FEW_DISCORDANT:
+    if _few(differences):
         estimate = _bonett_price(differences, level)
     else:
         method = f"t interval, {n:,} samples"
@@ -186,15 +190,33 @@ def _binary_difference(differences: FloatArray, level: float) -> Estimate:
 
 def _clustered_difference(differences: FloatArray, clusters: Clusters, both: Scores, level: float) -> Estimate:
     estimate, count = _interval_of(differences, both, 0, level), cluster_count(clusters)
-    if both.bounded and _mostly_equal(differences):
-        estimate = _wider_with_bonett_price(estimate, differences, level)
+    units = unit_means(differences, clusters)
+    # Groups of equal inputs, answered alike, are right-or-wrong scores again, and few of them need the same caution.
+    few = both.binary and bool(np.isin(units, (-1.0, 0.0, 1.0)).all()) and _few(units)
+    if both.bounded and (_mostly_equal(units) or few):
+        estimate = _wider_with_bonett_price(estimate, differences, level, clusters)
     if count < fewest_flips(level):
         note = f"only {named(count, 'group')}: the next one may differ"
         return replace(_with_p(estimate, paired_p(differences, clusters), "clustered t test"), notes=(note,))
-    if clustered_freedom(clusters) + 1 >= FEW_CLUSTERS:  # Many uneven groups are as good as few.
+    if not few and clustered_freedom(clusters) + 1 >= FEW_CLUSTERS:  # Many uneven groups are as good as few.
         return _with_p(estimate, paired_p(differences, clusters), "clustered t test")
     estimate = _with_p(estimate, sign_flip_p(differences, clusters), "sign-flip test of groups")
     return replace(estimate, exact=sign_flip_interval(differences, clusters, level=level))
+
+
+def rare_interval(differences: FloatArray, clusters: Clusters | None, *, level: float) -> Interval:
+    """Return Bonett and Price's interval, of groups where there are some: a pair of groups is added to them.
+
+    Of groups whose samples all differ alike those added are of their mean size, else single samples.
+    """
+    if clusters is None:
+        return bonett_price_interval(differences, level=level)
+    units, count = unit_means(differences, clusters), cluster_count(clusters)
+    alike = bool((np.abs(differences - units[clusters]) < 1e-12).all())
+    size = max(1, round(differences.size / count)) if alike else 1
+    padded = np.concatenate([differences, np.repeat((1.0, -1.0), size)])
+    groups = np.concatenate([clusters, np.repeat((count, count + 1), size)])
+    return z_interval(float(padded.mean()), jackknife_error(padded, groups), level).within(-1.0, 1.0)
 
 
 def _bonett_price(differences: FloatArray, level: float) -> Estimate:
@@ -207,11 +229,13 @@ def _bonett_price(differences: FloatArray, level: float) -> Estimate:
     )
 
 
-def _wider_with_bonett_price(estimate: Estimate, differences: FloatArray, level: float) -> Estimate:
+def _wider_with_bonett_price(
+    estimate: Estimate, differences: FloatArray, level: float, clusters: Clusters | None = None
+) -> Estimate:
     rare = _bonett_price(differences, level)
     return replace(
         estimate,
-        interval=estimate.interval.hull(rare.interval),
+        interval=estimate.interval.hull(rare_interval(differences, clusters, level=level)),
         spread=max(estimate.spread, rare.spread),
         method=f"wider of {estimate.method} and Bonett-Price",
     )
@@ -241,6 +265,11 @@ def _mostly_equal(values: FloatArray) -> bool:
     """Are there too few exceptions for a t interval, which would then be narrow or of width 0?"""
     away = _away_from_commonest(values)
     return away < FEW_DISCORDANT and 2 * away < values.size
+
+
+def _few(differences: FloatArray) -> bool:
+    """Are there too few right-or-wrong scores, or too few that differ, for a t interval?"""
+    return differences.size < SMALL_SAMPLE or _away_from_commonest(differences) < FEW_DISCORDANT
 
 
 def _away_from_commonest(values: FloatArray) -> int:

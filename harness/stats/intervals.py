@@ -110,6 +110,14 @@ def clustered_standard_error(values: FloatArray, clusters: Clusters) -> float:
     return math.sqrt(float(sums @ sums) * count / (count - 1)) / values.size
 
 
+def unit_means(values: FloatArray, clusters: Clusters | None) -> FloatArray:
+    """Return the mean of each cluster, shape (C,); the values themselves where there are none."""
+    if clusters is None:
+        return values
+    means: FloatArray = np.bincount(clusters, weights=values) / np.bincount(clusters)
+    return means
+
+
 def cluster_count(clusters: Clusters) -> int:
     return int(clusters.max()) + 1 if clusters.size else 0
 
@@ -161,4 +169,12 @@ def t_interval(mean: float, error: float, freedom: float, level: float) -> Inter
     from scipy.special import stdtrit
 
     half = float(stdtrit(freedom, 0.5 + level / 2)) * error
+    return Interval(mean - half, mean + half)
+
+
+def z_interval(mean: float, error: float, level: float) -> Interval:
+    """Return mean plus and minus the normal quantile times the standard error."""
+    from scipy.special import ndtri
+
+    half = float(ndtri(0.5 + level / 2)) * error
     return Interval(mean - half, mean + half)

@@ -212,7 +212,10 @@ def test_repeats_inside_a_split_are_counted() -> None:
     check = find(audit(pools), "duplicates inside a split")
 
     assert check.status == "warning"
-    assert check.detail == "repeated texts: 2 in holdout; repeats in the holdout count twice in every mean"
+    assert check.detail == (
+        "repeated texts: 2 in holdout; the 42 holdout samples are 40 inputs, and equal inputs are one cluster in every "
+        "interval and test"
+    )
     assert check.items == ({"pool": "holdout", "ids": ["h0", "again0", "again1"], "text": TEXTS[80]},)
 
 

@@ -12,7 +12,7 @@ from harness.real_number import shown
 from harness.stats.corpus import Corpus, corpus_difference, corpus_mean
 from harness.stats.evidence import Estimate, Scores, difference_of, mean_of
 from harness.stats.wording import FRACTION, confidence
-from harness.system_scores import SystemScores, group_codes, require_same_samples
+from harness.system_scores import SystemScores, group_codes, group_count, require_same_samples
 
 DEFAULT_LEVEL = 0.95
 ONE_SEED = "one seed: training variance was not measured"
@@ -39,7 +39,8 @@ class Comparison:
     end is infinite where the data say nothing (one sample, one group).
     spread: standard error of the difference times sqrt(samples), for the needed sample count: what one sample
     adds, with clusters counted in. seed_spread: standard deviation between the tuned seeds' means; 0 with one.
-    method: interval and test in words, with the unit of analysis. unit: as in HasUnit.
+    method: interval and test in words, with the unit of analysis. unit: as in HasUnit. groups: how many clusters the
+    samples are, each counted as one; None where each sample stands alone.
     """
 
     metric: str
@@ -65,6 +66,7 @@ class Comparison:
     unit: str = ""
     seed_spread: float = 0.0
     level: float = DEFAULT_LEVEL
+    groups: int | None = None
 
 
 def compare(
@@ -150,6 +152,7 @@ def _comparison(
         unit=unit,
         seed_spread=after.seed_spread,
         level=level,
+        groups=group_count(tuned),
     )
 
 

@@ -44,7 +44,7 @@ def about_difference(comparison: Comparison, demand: str, threshold: float, *, b
     beyond: the threshold itself is not good enough, as for a gain of 0.
     """
     c, unit, good_side = comparison, comparison.unit, _good_side(comparison.better)
-    shown = difference_text(c.difference, c.low, c.high, unit=unit, samples=c.samples, seeds=c.seeds)
+    shown = difference_text(c.difference, c.low, c.high, unit=unit, samples=c.samples, seeds=c.seeds, groups=c.groups)
     before, after = rounded(c.baseline_mean, unit=unit), rounded(c.tuned_mean, unit=unit)
     status = _status(c.low, c.high, threshold, good_side, beyond=beyond)
     distance = abs(c.difference - threshold)
@@ -68,7 +68,9 @@ def about_difference(comparison: Comparison, demand: str, threshold: float, *, b
 def about_mean(comparison: Comparison, threshold: float, good_side: Side) -> Finding:
     """Return the finding that the tuned system's own mean is on the good side of `threshold`."""
     c, unit = comparison, comparison.unit
-    shown = mean_text(c.tuned_mean, c.tuned_low, c.tuned_high, unit=unit, samples=c.samples, seeds=c.seeds)
+    shown = mean_text(
+        c.tuned_mean, c.tuned_low, c.tuned_high, unit=unit, samples=c.samples, seeds=c.seeds, groups=c.groups
+    )
     demand = f"at {'least' if good_side == 'above' else 'most'} {amount(threshold, unit=unit)}"
     status = _status(c.tuned_low, c.tuned_high, threshold, good_side)
     # The side towards the threshold: intervals near 0 and 1 are lopsided.

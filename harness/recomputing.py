@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from harness.compare import Comparison, SystemScores, compare, standing
@@ -22,6 +22,7 @@ from harness.rebuilding import (
 )
 from harness.report.columns import unpacked_scores, unpacked_values
 from harness.samples import Check
+from harness.stats.version import STATISTICS
 from harness.stats.wording import amount, change, count
 
 _NUMBERS = {
@@ -35,7 +36,10 @@ _NUMBERS = {
     "p_value": "the p-value",
     "samples": "the number of samples",
     "seeds": "the number of seeds",
+    "groups": "the number of groups",
 }
+
+_COUNTS = ("p_value", "samples", "seeds", "groups")
 
 
 @dataclass
@@ -43,6 +47,7 @@ class Verification:
     """What was recomputed, what differs (then the page does not hold) and what could not be recomputed.
 
     comparisons, scores: how many were recomputed, and from how many item scores. decided: so was the verdict.
+    older: the statistics that the page was made under, where they are not this version's: nothing was compared.
     """
 
     experiment: str
@@ -50,6 +55,7 @@ class Verification:
     comparisons: int = 0
     scores: int = 0
     decided: bool = False
+    older: int | None = None
     differences: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
 
@@ -60,7 +66,10 @@ class Verification:
     def lines(self) -> list[str]:
         """Return the outcome in one line, then a line each for what differs and for what could not be recomputed."""
         about = f"{self.experiment}: {self.verdict}"
-        if self.holds and not self.decided:
+        if self.holds and self.older is not None:
+            rules = f"made under statistics {self.older}, this harness computes by {STATISTICS}"
+            first = f"OLDER  {about} was {rules}: not compared; run the experiment again for a verdict by today's"
+        elif self.holds and not self.decided:
             first = f"OK  {about} stands as it was drawn; its decision was not recomputed"
         elif self.holds:
             what = f"from {count(self.scores, 'item score')} in {count(self.comparisons, 'comparison')}"
@@ -123,7 +132,7 @@ class Recomputing:
             return recorded_comparison(stored, self._unit(stored["metric"]))
         self.seen.comparisons += 1
         self._check_numbers(stored, found)
-        return found
+        return replace(found, metric=stored["metric"])  # a guard's is named by its task too
 
     def _break_even(self, stored: Mapping[str, Any]) -> Comparison:
         """Return the comparison of costs: the page holds its sums, not the tokens and seconds of each request."""
@@ -181,7 +190,7 @@ class Recomputing:
     def _check_numbers(self, stored: Mapping[str, Any], found: Comparison) -> None:
         for name, said in _NUMBERS.items():
             if not _equal(stored[name], getattr(found, name)):
-                unit = "" if name in ("p_value", "samples", "seeds") else found.unit
+                unit = "" if name in _COUNTS else found.unit
                 spoken = change if name in ("difference", "low", "high") else amount
                 shown = _shown(spoken, stored[name], getattr(found, name), unit)
                 self.seen.differences.append(f"{found.metric}: {said} is {shown}")
@@ -252,16 +261,15 @@ def _finding_differences(mine: Finding, theirs: Mapping[str, Any], *, exact: boo
         yield f"{about}: recomputed, its sentence is {mine.sentence!r}"
 
 
-def _equal(stored: float | None, found: float) -> bool:
+def _equal(stored: float | None, found: float | None) -> bool:
     """Other processors add in another order: the last digits may differ, and ends without bound are stored as None."""
-    if stored is None or not math.isfinite(found):
-        return stored is None and not math.isfinite(found)
+    if stored is None or found is None or not math.isfinite(found):
+        return stored is None and (found is None or not math.isfinite(found))
     return math.isclose(stored, found, rel_tol=1e-9, abs_tol=1e-12)
 
 
-def _shown(spoken: Callable[..., str], stored: float | None, found: float, unit: str) -> str:
-    page = "open" if stored is None else spoken(stored, unit=unit)
-    mine = spoken(found, unit=unit)
+def _shown(spoken: Callable[..., str], stored: float | None, found: float | None, unit: str) -> str:
+    page, mine = ("open" if value is None else spoken(value, unit=unit) for value in (stored, found))
     if page == mine:
         page, mine = repr(stored), repr(found)
     return f"{page} on the page, recomputed {mine}"

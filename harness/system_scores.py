@@ -6,7 +6,7 @@ import numpy as np
 
 from harness.errors import Incomparable
 from harness.protocols import FloatArray, Named
-from harness.stats.intervals import Clusters
+from harness.stats.intervals import Clusters, cluster_count
 
 _NAMED_AT_MOST = 3
 
@@ -101,6 +101,12 @@ def group_codes(system: SystemScores) -> Clusters | None:
     keys = [(place,) if group is None else group for place, group in enumerate(system.clusters)]
     codes = np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
     return codes if 0 < len(numbers) < len(keys) else None
+
+
+def group_count(system: SystemScores) -> int | None:
+    """Return how many groups there are, or None where no two samples share one."""
+    codes = group_codes(system)
+    return None if codes is None else cluster_count(codes)
 
 
 def _part(system: SystemScores, places: list[int]) -> SystemScores:

@@ -11,6 +11,7 @@ from harness.cli import main
 from harness.front import run_and_report
 from harness.outlook import load_experiment
 from harness.report.columns import seal_holds, seal_tag, sealed
+from harness.stats.version import STATISTICS
 
 GO_IF = "go_if=[Gain(ExactMatch(), at_least=0.05)]"
 OWN = '''
@@ -77,6 +78,21 @@ class Leaky(Lamps):
             *own[2:],
         )
 '''
+REPEATED = '''
+
+@dataclass(frozen=True)
+class Repeated(Lamps):
+    """Ten holdout questions, each ten times, in other dress each time."""
+
+    def samples(self, split):
+        own = super().samples(split)
+        if split is not Split.HOLDOUT:
+            return own
+        return tuple(
+            Sample(id=s.id, input=own[n % 10].input + "!" * (n // 10), reference=own[n % 10].reference)
+            for n, s in enumerate(own)
+        )
+'''
 KINDS: dict[str, tuple[dict[str, object], str]] = {
     "go": ({}, GO_IF),
     "no_go": ({"base": 0.6, "tuned": 0.5}, GO_IF),
@@ -100,6 +116,16 @@ KINDS: dict[str, tuple[dict[str, object], str]] = {
         {"before": OWN},
         "go_if=[Gain(ExactMatch(), at_least=0.05), BreakEven(requests=1e9)], seeds=(0, 1), "
         "sampling=Sampling(temperature=0.7, repeats=2), costs=Costs(training_hour=2.0, serving_hour=2.0)",
+    ),
+    "guards_of_sets": (
+        {"before": OWN},
+        "go_if=[Gain(ExactMatch(), at_least=0.05)], guards=[Guard(Other(), MacroF1(), by_at_most=0.1), "
+        "Guard(TextTask('general', ['One two three.', 'Four five.', 'Six.', 'One two three!']), Perplexity(), 0.5)]",
+    ),
+    "repeated": (
+        {"before": REPEATED, "task": "Repeated()", "metrics": "[ExactMatch(), MacroF1(), TokensOut()]"},
+        "go_if=[Gain(ExactMatch(), at_least=0.05), NoWorse(MacroF1(), 0.1)], "
+        "guards=[Guard(Repeated(name='again'), ExactMatch(), by_at_most=0.1)]",
     ),
     "own": (
         {"before": OWN, "metrics": "[ExactMatch(), Share()]"},
@@ -167,6 +193,14 @@ def flip(place: int, metric: str, side: int = 1) -> Callable[[dict], None]:
         ("stopped", "OK  stopped: NO_GO recomputed from 10 item scores in 1 comparison; every number agrees"),
         ("early", "OK  early: GO recomputed from 64 item scores in 2 comparisons; every number agrees"),
         ("leaky", "OK  leaky: GO recomputed from 196 item scores in 1 comparison; every number agrees"),
+        (
+            "guards_of_sets",
+            "OK  guards_of_sets: GO recomputed from 408 item scores in 3 comparisons; every number agrees",
+        ),
+        (
+            "repeated",
+            "OK  repeated: INCONCLUSIVE recomputed from 800 item scores in 4 comparisons; every number agrees",
+        ),
         ("several", "OK  several: GO recomputed from 1,200 item scores in 4 comparisons; every number agrees"),
     ],
 )
@@ -303,6 +337,28 @@ def test_a_page_of_an_earlier_version_is_said_to_be_unchecked(reports, verify, t
         "OK  several: GO stands as it was drawn; its decision was not recomputed",
         "  remark: no rule is embedded, so every number stands as recorded: run the experiment again",
     ]
+
+
+@pytest.mark.parametrize("change", [lambda p: p.pop("statistics"), lambda p: p.update(statistics=1)])
+def test_a_page_of_other_statistics_is_named_and_not_compared(reports, verify, tmp_path, change):
+    def aged(proof: dict) -> None:
+        change(proof)
+        proof["pairs"][0]["stored"]["low"] -= 0.1
+
+    code, lines = verify(altered(reports / "go.html", tmp_path, aged, resealed=True))
+
+    assert code == 3
+    assert lines == [
+        f"OLDER  go: GO was made under statistics 1, this harness computes by {STATISTICS}: not compared; run the "
+        "experiment again for a verdict by today's"
+    ]
+
+
+def test_an_older_page_that_was_changed_differs(reports, verify, tmp_path):
+    code, lines = verify(altered(reports / "go.html", tmp_path, lambda p: p.pop("statistics")))
+
+    assert code == 1
+    assert lines[1:] == ["  the seal: the page's text was changed after it was drawn"]
 
 
 def test_line_ends_do_not_break_the_seal(reports, verify, tmp_path):

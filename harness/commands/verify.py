@@ -7,6 +7,7 @@ from harness.commands.adding import add_command
 from harness.commands.stores import say
 
 _LIST = "index.html"
+_OLDER = 3  # A page made under other statistics: neither confirmed nor refuted.
 
 
 def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -15,7 +16,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         commands,
         "verify",
         _verify,
-        "recompute a page's verdict from the item scores it embeds; exit 1 where one number differs",
+        "recompute a page's verdict from the scores it embeds; exit 1 where a number differs, 3 for an older page",
         "harness verify reports/home_commands.html",
     )
     parser.add_argument("pages", nargs="+", type=Path, metavar="PAGE")
@@ -31,4 +32,6 @@ def _verify(options: argparse.Namespace) -> int:
     found = [verify_page(path) for path in options.pages if path not in lists]
     for page in found:
         say("\n".join(page.lines()))
-    return 0 if all(page.holds for page in found) else 1
+    if not all(page.holds for page in found):
+        return 1
+    return _OLDER if any(page.older is not None for page in found) else 0

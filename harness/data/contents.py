@@ -36,8 +36,8 @@ def duplicates_check(pools: Pools) -> Check:
     if any(item["pool"] == "holdout" for item in items):
         holdout = pools["holdout"]
         detail += (
-            f"; the {len(holdout):,} holdout samples are {_distinct(holdout):,} inputs, and equal inputs are one cluster "
-            "in every interval and test"
+            f"; the {len(holdout):,} holdout samples are {_distinct(holdout):,} inputs, and equal inputs are one "
+            "cluster in every interval and test"
         )
     return Check(name=name, status="warning", detail=detail, items=tuple(items[:_SHOWN_ITEMS]))
 

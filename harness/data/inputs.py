@@ -1,4 +1,4 @@
-"""What a sample asks, and which samples ask the same: equal inputs are one piece of evidence, however many there are."""
+"""What a sample asks, and which samples ask the same: equal inputs count as one piece of evidence."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -17,8 +17,8 @@ def as_asked(task: Task, splits: Sequence[Split] = tuple(Split)) -> Splits:
     """Return the samples of these splits, the input of each being its own part of the rendered prompt.
 
     That is `Sample.input` where every prompt is one template around it. Else, as with a document that only the prompt
-    holds, it is the prompt without the words that all prompts of the task begin or end with; of text that is only weighed
-    that text belongs to it. A task that asks by itself (lm-eval) is known by `Sample.input`.
+    holds, it is the prompt without the words that all prompts of the task begin or end with; text that is only weighed
+    belongs to its prompt. A task that asks by itself (lm-eval) is known by `Sample.input`.
     """
     found = {split: tuple(task.samples(split)) for split in splits}
     if isinstance(task, AsksItself):
@@ -80,7 +80,7 @@ def _names(asked: Sequence[Sample], roots: Sequence[int]) -> dict[int, str]:
     return found
 
 
-def _shared(rows: Sequence[Sequence[str]]) -> int:
+def _shared(rows: Sequence[list[str]]) -> int:
     """Return how many words all rows begin with."""
     first, last = min(rows), max(rows)  # what these two share, all between them do
     return next((place for place, word in enumerate(first) if word != last[place]), len(first))

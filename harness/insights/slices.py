@@ -12,9 +12,8 @@ from harness.errors import Incomparable
 from harness.insights.traits import traits
 from harness.protocols import CorpusMetric, Named
 from harness.samples import Sample, Split
-from harness.stats.intervals import cluster_count
 from harness.stats.multiplicity import benjamini_hochberg
-from harness.system_scores import group_codes
+from harness.system_scores import group_count
 
 FEWEST_TESTED = 10
 
@@ -118,7 +117,7 @@ def _slice(
 ) -> Slice:
     baseline, tuned = (_part(system, places) for system in systems)
     found: Comparison | None = None
-    if _units(baseline) >= FEWEST_TESTED:
+    if (group_count(baseline) or places.size) >= FEWEST_TESTED:
         found = compare(metric, split=Split.HOLDOUT.value, baseline=baseline, tuned=tuned, level=level)
     before, after = (
         (found.baseline_mean, found.tuned_mean) if found else (_mean(metric, baseline), _mean(metric, tuned))
@@ -148,12 +147,6 @@ def _part(system: SystemScores, places: Places) -> SystemScores:
         details=tuple(tuple(row[place] for place in places) for row in system.details),
         clusters=tuple(system.clusters[place] for place in places) if system.clusters else (),
     )
-
-
-def _units(system: SystemScores) -> int:
-    """Return how many pieces of evidence there are: samples, or clusters of them."""
-    codes = group_codes(system)
-    return len(system.sample_ids) if codes is None else cluster_count(codes)
 
 
 def _mean(metric: Named, system: SystemScores) -> float:

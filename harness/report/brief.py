@@ -41,6 +41,7 @@ def verdict_entry(evidence: Evidence) -> Entry:
             "high": finite(row.high),
             "samples": row.samples,
             "seeds": row.seeds,
+            "groups": row.groups,
         },
         "report": f"{evidence.experiment.name}.html",
         "advice": list(paragraph(evidence)),
@@ -100,7 +101,7 @@ def _gain(evidence: Evidence) -> str | None:
         return None
     unit = units_of(evidence).get(row.metric, "")
     low, high = (float("-inf") if row.low is None else row.low), (float("inf") if row.high is None else row.high)
-    shown = difference_text(difference, low, high, unit=unit, samples=row.samples, seeds=row.seeds)
+    shown = difference_text(difference, low, high, unit=unit, samples=row.samples, seeds=row.seeds, groups=row.groups)
     means = finite(row.baseline_mean), finite(row.tuned_mean)
     path = "" if None in means else " from {} to {}".format(*(rounded(mean or 0.0, unit=unit) for mean in means))
     return f"{row.metric}{path}: {shown}, {confidence(row.level)} interval"

@@ -16,6 +16,7 @@ from harness.stats.wording import (
     mean_text,
     p_text,
     rounded,
+    sample_count,
     span,
 )
 from harness.store.rows import Evidence
@@ -238,6 +239,7 @@ FILTERS: dict[str, Callable[..., str]] = {
     "q_value": q_or_unknown,
     "pre": pre,
     "reach": reach,
+    "sample_count": sample_count,
     "score": score,
     "shift": shift,
     "size": size,

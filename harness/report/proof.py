@@ -41,6 +41,7 @@ def proof(evidence: Evidence) -> dict[str, Any]:
         "units": units_of(evidence),
         "checks": [{"name": row.name, "status": row.status, "detail": row.detail} for row in evidence.checks],
         "post_hoc": decision.post_hoc,
+        "statistics": decision.statistics,
         "noise": _noise(evidence),
         "break_even": plain(insight(evidence, "break_even")),
         "samples": {name: found for name, found in samples.items() if name in used},

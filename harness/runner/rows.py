@@ -15,6 +15,7 @@ from harness.runner.gathering import Gathered
 from harness.runner.noise import noise_stages
 from harness.runner.scoring import questions
 from harness.samples import Split
+from harness.stats.version import STATISTICS
 from harness.store.rows import (
     CheckRow,
     ComparisonRow,
@@ -49,6 +50,7 @@ def comparison_row(run: Run, found: Comparison) -> ComparisonRow:
         seeds=found.seeds,
         method=". ".join((found.method, *found.notes)),
         level=found.level,
+        groups=found.groups,
     )
 
 
@@ -122,6 +124,7 @@ def decision_row(run: Run, decision: Decision, *, post_hoc: bool, known_negative
         criteria_key=run.plan.criteria_key,
         post_hoc=post_hoc,
         known_negative=known_negative,
+        statistics=STATISTICS,
     )
 
 

@@ -10,22 +10,39 @@ FRACTION = "%"
 
 
 def difference_text(
-    difference: float, low: float, high: float, *, unit: str, samples: int | None = None, seeds: int | None = None
+    difference: float,
+    low: float,
+    high: float,
+    *,
+    unit: str,
+    samples: int | None = None,
+    seeds: int | None = None,
+    groups: int | None = None,
 ) -> str:
-    """Return a difference with its doubt, such as "+0.8 pts [-1.1, +2.6], n = 1,200, 3 seeds"."""
+    """Return a difference with its doubt, such as "+0.8 pts [-1.1, +2.6], n = 1,200, 3 seeds".
+
+    groups: how many the samples count as, where some hang together: "n = 10 groups of 200 samples".
+    """
     decimals = _decimals(low, high, unit)
     span = f"[{_number(low, unit, decimals, sign='+')}, {_number(high, unit, decimals, sign='+')}]"
     suffix = _suffix(_points(unit))
-    return f"{_number(difference, unit, decimals, sign='+')}{suffix} {span}{_counts(samples, seeds)}"
+    return f"{_number(difference, unit, decimals, sign='+')}{suffix} {span}{_counts(samples, seeds, groups)}"
 
 
 def mean_text(
-    mean: float, low: float, high: float, *, unit: str, samples: int | None = None, seeds: int | None = None
+    mean: float,
+    low: float,
+    high: float,
+    *,
+    unit: str,
+    samples: int | None = None,
+    seeds: int | None = None,
+    groups: int | None = None,
 ) -> str:
     """Return a mean with its doubt, such as "83.4 % [81.2, 85.5], n = 1,200"."""
     decimals = _decimals(low, high, unit)
     span = f"[{_number(low, unit, decimals)}, {_number(high, unit, decimals)}]"
-    return f"{_number(mean, unit, decimals)}{_suffix(unit)} {span}{_counts(samples, seeds)}"
+    return f"{_number(mean, unit, decimals)}{_suffix(unit)} {span}{_counts(samples, seeds, groups)}"
 
 
 def amount(value: float, *, unit: str) -> str:
@@ -78,8 +95,13 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
-def _counts(samples: int | None, seeds: int | None) -> str:
-    n = "" if samples is None else f", n = {samples:,}"
+def sample_count(samples: int, groups: int | None) -> str:
+    """Return "1,200", or "10 groups of 200 samples" where samples that hang together count as one."""
+    return f"{samples:,}" if groups is None else f"{count(groups, 'group')} of {count(samples, 'sample')}"
+
+
+def _counts(samples: int | None, seeds: int | None, groups: int | None) -> str:
+    n = "" if samples is None else f", n = {sample_count(samples, groups)}"
     return n if seeds is None else f"{n}, {count(seeds, 'seed')}"
 
 

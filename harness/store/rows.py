@@ -152,6 +152,7 @@ class ComparisonRow:
     seeds: int
     method: str
     level: float = 0.95
+    groups: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,6 +236,7 @@ class DecisionRow:
     criteria_key: str
     post_hoc: bool
     known_negative: bool
+    statistics: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,11 @@ import pytest
 
 from benchmarks.situations import REAL, SCRIPTED
 from benchmarks.situations.situation import Situation
+from harness.report.files import write_reports
+from harness.store.store import Store
+from harness.verify import verify_page
+
+_NO_PROOF = ("index.html", "verdicts.json", "summary.md")
 
 
 @pytest.mark.parametrize("situation", SCRIPTED, ids=lambda situation: situation.name)
@@ -13,6 +18,15 @@ def test_a_planted_situation_ends_as_it_must(situation: Situation, tmp_path: Pat
     got = situation.play(tmp_path)
 
     assert situation.holds(got), f"expected {situation.expected} that says {situation.says!r}, got {got}"
+    assert [line for page in _pages(tmp_path) for line in verify_page(page).differences] == []
+
+
+def _pages(folder: Path) -> list[Path]:
+    """Draw the page of every experiment that a situation decided."""
+    path = folder / "results.duckdb"
+    store = Store(path) if path.exists() else None
+    found = [store.evidence(name) for name in store.experiments()] if store else []
+    return [page for page in write_reports(folder, filter(None, found)) if page.name not in _NO_PROOF]
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,7 @@
 """Score rows of two systems -> one paired Comparison a metric."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -9,8 +9,9 @@ import numpy as np
 from harness.errors import HarnessError, Incomparable
 from harness.protocols import CorpusMetric, Direction, FloatArray, Named
 from harness.real_number import shown
-from harness.stats.corpus import Corpus, corpus_difference, corpus_mean
-from harness.stats.evidence import Estimate, Scores, difference_of, mean_of
+from harness.stats.corpus import Corpus, corpus_difference, corpus_mean, project_corpus
+from harness.stats.evidence import Estimate, Scores, difference_of, mean_of, project
+from harness.stats.projection import Projection
 from harness.stats.wording import FRACTION, confidence
 from harness.system_scores import SystemScores, group_codes, group_count, require_same_samples
 
@@ -40,7 +41,8 @@ class Comparison:
     spread: standard error of the difference times sqrt(samples), for the needed sample count: what one sample
     adds, with clusters counted in. seed_spread: standard deviation between the tuned seeds' means; 0 with one.
     method: interval and test in words, with the unit of analysis. unit: as in HasUnit. groups: how many clusters the
-    samples are, each counted as one; None where each sample stands alone.
+    samples are, each counted as one; None where each sample stands alone. projection: the same with more samples; None
+    where the scores are not at hand.
     """
 
     metric: str
@@ -67,6 +69,7 @@ class Comparison:
     seed_spread: float = 0.0
     level: float = DEFAULT_LEVEL
     groups: int | None = None
+    projection: Projection | None = field(default=None, compare=False, repr=False)
 
 
 def compare(
@@ -91,13 +94,16 @@ def compare(
         before, after = _corpus(metric, baseline, unit), _corpus(metric, tuned, unit)
         own = tuple(corpus_mean(side, seed=bootstrap_seed, level=level) for side in (before, after))
         difference = corpus_difference(after, before, seed=bootstrap_seed, level=level)
+        more = project_corpus(after, before, seed=bootstrap_seed, level=level)
     else:
         old, new = _plain(baseline, unit), _plain(tuned, unit)
         own = tuple(mean_of(side, seed=bootstrap_seed, level=level) for side in (old, new))
         difference = difference_of(new, old, seed=bootstrap_seed, level=level)
+        more = project(new, old, seed=bootstrap_seed, level=level)
     seeds = len(tuned.scores)
     notes = difference.notes if seeds > 1 else (*difference.notes, ONE_SEED)
-    return _comparison(metric, split, (baseline, tuned), own, difference, notes=notes, unit=unit, level=level)
+    found = _comparison(metric, split, (baseline, tuned), own, difference, notes=notes, unit=unit, level=level)
+    return replace(found, projection=more)
 
 
 def standing(

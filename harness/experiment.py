@@ -113,10 +113,6 @@ def check_data(experiment: Experiment) -> None:
                 "give the missing file, or fractions that leave rows for it"
             )
         _check_ids(experiment.task.name, split, samples, seen)
-    if experiment.stop_early and any(sample.group is not None for sample in experiment.task.samples(Split.HOLDOUT)):
-        raise InvalidExperiment(
-            f"stop_early takes samples one by one, and the holdout of {experiment.task.name!r} has groups; leave it out"
-        )
 
 
 def _check_step_tasks(recipe: Recipe) -> None:

@@ -1,13 +1,15 @@
 """What a rule says about one comparison: an interval against a threshold, in words and in samples that would decide."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import Literal
 
 from harness.compare import DEFAULT_LEVEL, Comparison
 from harness.protocols import Direction
-from harness.stats.power import needed_samples, needed_seeds
+from harness.stats.intervals import EVERYTHING, Interval
+from harness.stats.power import needed_seeds
+from harness.stats.projection import At, Projection, units_that_decide
 from harness.stats.wording import about, amount, confidence, count, difference_text, mean_text, rounded, span
 
 Status = Literal["met", "failed", "open"]
@@ -20,8 +22,9 @@ class Finding:
 
     criterion: the rule in words. value, low, high: the difference (tuned minus baseline), or the tuned mean where
     the rule is about that, in score units as measured; threshold: on the same scale. good_side: where the interval
-    must lie. unit: as in Comparison. sentence: for a reader, with numbers. needed_samples: holdout size that would
-    decide with 80 % power, when open; None where more samples would not. level: confidence of the interval.
+    must lie. unit: as in Comparison. sentence: for a reader, with numbers. needed_samples: holdout size at which the
+    same interval would decide if the samples to come are like those seen, when open; None where more samples would
+    not. level: confidence of the interval.
     """
 
     criterion: str
@@ -47,8 +50,10 @@ def about_difference(comparison: Comparison, demand: str, threshold: float, *, b
     shown = difference_text(c.difference, c.low, c.high, unit=unit, samples=c.samples, seeds=c.seeds, groups=c.groups)
     before, after = rounded(c.baseline_mean, unit=unit), rounded(c.tuned_mean, unit=unit)
     status = _status(c.low, c.high, threshold, good_side, beyond=beyond)
-    distance = abs(c.difference - threshold)
-    needed, outlook = _outlook(c, distance, c.spread) if status == "open" else (None, "")
+    needed, outlook = None, ""
+    if status == "open":
+        asked = _Asked(threshold, good_side, beyond, value=c.difference, interval=Interval(c.low, c.high))
+        needed, outlook = _outlook(c, asked, lambda projection: projection.difference)
     return Finding(
         criterion=f"{c.metric}: {demand}",
         metric=c.metric,
@@ -73,10 +78,10 @@ def about_mean(comparison: Comparison, threshold: float, good_side: Side) -> Fin
     )
     demand = f"at {'least' if good_side == 'above' else 'most'} {amount(threshold, unit=unit)}"
     status = _status(c.tuned_low, c.tuned_high, threshold, good_side)
-    # The side towards the threshold: intervals near 0 and 1 are lopsided.
-    side = c.tuned_mean - c.tuned_low if threshold < c.tuned_mean else c.tuned_high - c.tuned_mean
-    spread = side / NormalDist().inv_cdf(0.5 + c.level / 2) * math.sqrt(c.samples)
-    needed, outlook = _outlook(c, abs(c.tuned_mean - threshold), spread) if status == "open" else (None, "")
+    needed, outlook = None, ""
+    if status == "open":
+        asked = _Asked(threshold, good_side, value=c.tuned_mean, interval=Interval(c.tuned_low, c.tuned_high))
+        needed, outlook = _outlook(c, asked, lambda projection: projection.own)
     return Finding(
         criterion=f"{c.metric}: {demand}",
         metric=c.metric,
@@ -136,21 +141,52 @@ def _conclusion(status: Status, demand: str, level: float) -> str:
     return f"The {interval} neither shows nor rules out {demand}"
 
 
-def _outlook(comparison: Comparison, distance: float, spread: float) -> tuple[int | None, str]:
-    """Return the holdout size that would decide, and the end of the sentence that says so."""
-    needed = needed_samples(distance, spread, level=comparison.level)
-    several = comparison.seeds > 1
-    seeds = needed_seeds(distance, comparison.seed_spread, level=comparison.level) if several else None
-    more_seeds = f"about {count(seeds, 'seed')}" if seeds is not None and seeds > comparison.seeds else ""
-    if needed is not None and needed <= comparison.samples:
-        # The samples suffice by themselves: it is the seeds, or the caution of a small-sample interval.
-        needed = None if more_seeds else comparison.samples + 1
-    if needed is None:
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What an interval is held against: the threshold, the side where it must lie, and what was measured."""
+
+    threshold: float
+    good_side: Side
+    beyond: bool = False
+    value: float = 0.0
+    interval: Interval = EVERYTHING
+
+    def decided(self, interval: Interval) -> bool:
+        return _status(interval.low, interval.high, self.threshold, self.good_side, beyond=self.beyond) != "open"
+
+
+def _outlook(comparison: Comparison, asked: _Asked, of: Callable[[Projection], At]) -> tuple[int | None, str]:
+    """Return the holdout size that would decide, and the end of the sentence that says so.
+
+    of: which of the projected intervals it is.
+    """
+    c, distance = comparison, abs(asked.value - asked.threshold)
+    whole = c.projection or _as_measured(c, asked.interval)
+    samples = whole.one_seed or whole  # how the seeds differ does not change with samples
+    suffice = c.seeds > 1 and asked.decided(of(samples)(samples.units))
+    units: int | None = samples.units
+    if not suffice:
+        units = (
+            units_that_decide(of(samples), asked.decided, asked.value, units=samples.units, most=samples.most)
+            if distance
+            else None
+        )
+    seeds = needed_seeds(distance, c.seed_spread, level=c.level) if c.seeds > 1 else None
+    more_seeds = f"about {count(seeds, 'seed')}" if seeds is not None and seeds > c.seeds else ""
+    if suffice or units is None:
         end = f"it would take {more_seeds}." if more_seeds else "no number of samples would decide at this result."
         return None, f"; {end}"
-    samples = f"about {count(needed, 'holdout sample')}"
-    both = f"{samples} and {more_seeds}" if more_seeds else samples
-    return needed, f"; {both} would decide (80 % power at the observed difference and spread)."
+    needed = whole.samples_of(units)
+    said = f"about {count(needed, 'holdout sample')}"
+    said = said if c.groups is None else f"{said} in {count(units, 'group')}"
+    both = f"{said} and {more_seeds}" if more_seeds else said
+    return needed, f"; {both} would decide, if they show the same difference and spread."
+
+
+def _as_measured(comparison: Comparison, interval: Interval) -> Projection:
+    """Return the projection of a comparison whose scores are not at hand: its interval, to be scaled."""
+    units = comparison.groups or comparison.samples
+    return Projection(units, comparison.samples, lambda _: interval, lambda _: interval, most=units)
 
 
 def _good_side(better: Direction) -> Side:

@@ -9,7 +9,7 @@ from harness.compare import Comparison, SystemScores, compare, standing
 from harness.criteria import Criterion, Finding
 from harness.decide import Decision, decide, enough
 from harness.errors import HarnessError, Incomparable, InvalidData
-from harness.insights.always_valid import always_valid
+from harness.insights.always_valid import Horizon, always_valid
 from harness.insights.payback import as_comparison
 from harness.protocols import Named
 from harness.rebuilding import (
@@ -126,7 +126,7 @@ class Recomputing:
         try:
             found = compare(metric, split=stored["split"], baseline=baseline, tuned=tuned, level=stored["level"])
             if pair["horizon"] is not None:
-                found = always_valid(found, baseline=baseline, tuned=tuned, horizon=pair["horizon"])
+                found = always_valid(found, baseline=baseline, tuned=tuned, horizon=Horizon(**pair["horizon"]))
         except Incomparable as error:
             self.seen.differences.append(f"{stored['metric']}: its scores cannot be compared: {error}")
             return recorded_comparison(stored, self._unit(stored["metric"]))

@@ -1,15 +1,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import pytest
 
-from harness.compare import Comparison
+from harness.compare import Comparison, SystemScores, compare
 from harness.criteria import AtLeast, AtMost, BreakEven, Criterion, Finding, Gain, Guard, NoWorse
 from harness.errors import Incomparable, InvalidExperiment
 from harness.fingerprint import fingerprint
 from harness.protocols import Direction
 from harness.samples import Message, Messages, Sample, Split
-from harness.stats.power import needed_samples
 
 
 @dataclass(frozen=True)
@@ -109,10 +109,10 @@ def test_a_gain_above_the_threshold_is_met_and_says_so() -> None:
 
 def test_a_gain_inside_the_noise_is_open_and_says_what_it_would_take() -> None:
     found = Gain(Right(), at_least=0.10).judge([GAINED])
-    assert (found.status, found.needed_samples) == ("open", 2073)
+    assert (found.status, found.needed_samples) == ("open", 1017)
     assert found.sentence.endswith(
         "The 95 % interval neither shows nor rules out a rise of at least 10.0 pts; "
-        "about 2,073 holdout samples would decide (80 % power at the observed difference and spread)."
+        "about 1,017 holdout samples would decide, if they show the same difference and spread."
     )
 
 
@@ -186,9 +186,16 @@ def test_a_loss_within_the_allowance_is_met() -> None:
 
 
 def test_where_seeds_are_the_limit_more_seeds_are_asked_for() -> None:
-    found = Gain(Right(), 0.05).judge([replace(GAINED, low=-0.1, high=0.36, spread=0.2, seed_spread=0.09)])
+    rights = (0, 1600, 800)  # of three trainings, beside a baseline that is right on 100 of 2,000 samples
+    tuned, baseline = (
+        SystemScores(
+            name, tuple(map(str, range(2000))), np.array([np.arange(2000) < right for right in own], dtype=float)
+        )
+        for name, own in (("tuned", rights), ("baseline", (100,)))
+    )
+    found = Gain(Right(), 0.05).judge([compare(Right(), split="holdout", baseline=baseline, tuned=tuned)])
     assert (found.status, found.needed_samples) == ("open", None)
-    assert found.sentence.endswith("a rise of at least 5.0 pts; it would take about 8 seeds.")
+    assert found.sentence.endswith("a rise of at least 5.0 pts; it would take about 10 seeds.")
 
 
 def test_a_difference_on_the_threshold_is_decided_by_no_number_of_samples() -> None:
@@ -212,9 +219,6 @@ def test_the_level_of_the_comparison_is_the_level_of_the_finding() -> None:
     assert met.level == stricter.level
     assert met.sentence.endswith("The whole 99.17 % interval shows a rise of at least 5.0 pts.")
     assert "The 99.17 % interval neither shows nor rules out" in still_open.sentence
-    assert still_open.needed_samples == needed_samples(0.032, 0.52, level=stricter.level) == 3198
-    own = AtLeast(Right(), 0.75)
-    assert own.judge([stricter]).needed_samples < own.judge([GAINED]).needed_samples * 1.01  # type: ignore[operator]
 
 
 @pytest.mark.parametrize(

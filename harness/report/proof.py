@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from harness.data.leakage import leaked_holdout_ids
+from harness.insights.always_valid import horizon_of
 from harness.report.columns import packed_scores, packed_values
 from harness.report.numbers import units_of
 from harness.report.reading import DEV, GUARD, HOLDOUT, chosen, declaration, finite, insight, plain
@@ -96,7 +97,9 @@ def _left_out(evidence: Evidence) -> frozenset[str]:
 
 def _pairs(evidence: Evidence, scores: _Scores, samples: _Samples) -> list[dict[str, Any]]:
     """Return each holdout comparison; horizon: the samples of the whole holdout where its intervals always hold."""
-    whole = sum(row.split == HOLDOUT for row in evidence.samples) - len(_left_out(evidence))
+    left_out = _left_out(evidence)
+    asked = [row.cluster for row in evidence.samples if row.split == HOLDOUT and row.sample_id not in left_out]
+    whole = asdict(horizon_of(asked))
     found = []
     for row in evidence.comparisons:
         if row.split != HOLDOUT:

@@ -43,11 +43,15 @@ def chosen(evidence: Evidence, role: str) -> SystemRow | None:
 
 
 def primary_metric(evidence: Evidence) -> str | None:
-    """Return the metric of the first criterion; without findings the first metric that was measured."""
-    for finding in findings(evidence.decision.findings):
-        return finding.metric
-    compared = (row.metric for row in evidence.comparisons if not is_guard(row.metric))
-    return next(compared, next((row.metric for row in evidence.system_means), None))
+    """Return the metric of the first criterion on a measured difference, else the first metric that was compared.
+
+    A criterion on costs has none. Where nothing was compared it is that of the first criterion or of the first mean.
+    """
+    compared = [row.metric for row in evidence.comparisons if not is_guard(row.metric)]
+    judged = [finding.metric for finding in findings(evidence.decision.findings)]
+    measured = [row.metric for row in evidence.system_means]
+    ranked = (*(metric for metric in judged if metric in compared), *compared, *judged, *measured)
+    return next(iter(ranked), None)
 
 
 def primary_comparison(evidence: Evidence) -> ComparisonRow | None:

@@ -2,18 +2,18 @@
 
 import random
 from collections.abc import Sequence
-from copy import copy
 from dataclasses import dataclass
 
 from harness.compare import Comparison, compare
-from harness.insights.always_valid import always_valid
+from harness.data.task_part import part_of
+from harness.insights.always_valid import Horizon, always_valid, horizon_of
 from harness.insights.ledger import HoldoutLedger, holdout_ledger
 from harness.plan import Plan
 from harness.protocols import Task
 from harness.runner.answering import BySeed, answered_by_seed, joined
 from harness.runner.context import Run
 from harness.runner.scoring import scored
-from harness.samples import Split
+from harness.samples import Sample, Split
 from harness.store.rows import HoldoutRow, LookRow
 from harness.systems import System
 
@@ -49,10 +49,10 @@ def rule_changed(run: Run) -> bool:
     return first is not None and first.criteria_key != run.plan.criteria_key
 
 
-def sequential(run: Run, baseline: BySeed, tuned: BySeed, *, level: float, of: int) -> tuple[Comparison, ...]:
+def sequential(run: Run, baseline: BySeed, tuned: BySeed, *, level: float, of: Horizon) -> tuple[Comparison, ...]:
     """Return the comparisons that go_if needs, with intervals that hold at every look at once.
 
-    of: samples of the whole holdout, for which the sequence is tightest.
+    of: the whole holdout, for which the sequence is tightest.
     """
     wanted = {name for criterion in run.plan.experiment.go_if for name in criterion.metrics}
     found = []
@@ -112,8 +112,9 @@ def _contents(run: Run) -> tuple[HoldoutRow, ...]:
 def _ask_in_blocks(
     run: Run, baseline: System, tuned: System, ledger: HoldoutLedger, left_out: frozenset[str]
 ) -> Opened:
+    samples = [s for s in run.samples(run.plan.experiment.task, Split.HOLDOUT) if s.id not in left_out]
     blocks = holdout_blocks(run.plan, left_out)
-    total = sum(len(block.samples(Split.HOLDOUT)) for block in blocks)
+    horizon = horizon_of([sample.cluster for sample in samples])
     parts: list[tuple[BySeed, BySeed]] = []
     sequence: list[tuple[Comparison, ...]] = []
     for block in blocks:
@@ -123,30 +124,39 @@ def _ask_in_blocks(
         )
         parts.append(asked)
         before, after = (_joined_by_seed([part[side] for part in parts]) for side in (0, 1))
-        sequence.append(sequential(run, before, after, level=ledger.level, of=total))
+        sequence.append(sequential(run, before, after, level=ledger.level, of=horizon))
         statuses = [criterion.judge(sequence[-1]).status for criterion in run.plan.experiment.go_if]
         if "failed" in statuses or set(statuses) == {"met"}:
-            run.progress.say(f"the holdout decided after {sequence[-1][0].samples:,} of {total:,} samples")
+            run.progress.say(f"the holdout decided after {sequence[-1][0].samples:,} of {len(samples):,} samples")
             break
     return Opened(before, after, ledger, tuple(sequence))
 
 
 def holdout_blocks(plan: Plan, left_out: frozenset[str]) -> tuple[Task, ...]:
-    """Return the holdout in an order drawn by its content, cut into the blocks that `stop_early` asks one by one."""
-    task = plan.experiment.task
-    ids = [sample.id for sample in task.samples(Split.HOLDOUT) if sample.id not in left_out]
-    random.Random(plan.holdout_key).shuffle(ids)  # noqa: S311 - a draw to repeat, not a secret
-    size = max(_SMALLEST_BLOCK, -(-len(ids) // _PEEKS))
-    return plan.kept(tuple(_part(task, ids[start : start + size]) for start in range(0, len(ids), size)))
+    """Return the holdout in an order drawn by its content, cut into the blocks that `stop_early` asks one by one.
+
+    A cluster is drawn and asked as a whole.
+    """
+    task, clusters = plan.experiment.task, plan.contents.clusters(plan.experiment.task, Split.HOLDOUT)
+    members: dict[tuple[str, str], list[str]] = {}
+    for name in (sample.id for sample in task.samples(Split.HOLDOUT) if sample.id not in left_out):
+        cluster = clusters[name]
+        members.setdefault(("sample", name) if cluster is None else ("cluster", cluster), []).append(name)
+    units = list(members.values())
+    random.Random(plan.holdout_key).shuffle(units)  # noqa: S311 - a draw to repeat, not a secret
+    size = max(_SMALLEST_BLOCK, -(-sum(map(len, units)) // _PEEKS))
+    blocks: list[list[str]] = [[]]
+    for unit in units:
+        if len(blocks[-1]) >= size:
+            blocks.append([])
+        blocks[-1] += unit
+    return plan.kept(tuple(_part(task, block) for block in blocks))
 
 
 def _part(task: Task, ids: Sequence[str]) -> Task:
-    """Return `task` with these holdout samples only: the same object otherwise, whatever else it can do."""
+    """Return `task` with these holdout samples only."""
     by_id = {sample.id: sample for sample in task.samples(Split.HOLDOUT)}
-    chosen = tuple(by_id[name] for name in ids)
-    part = copy(task)
-    object.__setattr__(part, "samples", lambda split: chosen if split is Split.HOLDOUT else task.samples(split))
-    return part
+    return part_of(task, {Split.HOLDOUT: tuple(by_id[name] for name in ids)})
 
 
 def _joined_by_seed(parts: Sequence[BySeed]) -> BySeed:

@@ -12,6 +12,7 @@ from harness.stats.binary import wilson_interval
 from harness.stats.bootstrap import RESAMPLES, Kinds, bootstrap, by_kind
 from harness.stats.evidence import Estimate, Scores, from_bootstrap, rare_interval, with_seeds
 from harness.stats.intervals import Clusters, Interval, cluster_count
+from harness.stats.projection import COSTLY, Places, Projection, projected
 from harness.stats.t_test import paired_p
 from harness.stats.wording import p_text
 
@@ -45,6 +46,15 @@ class Corpus:
         """Return the mean over seeds of the statistic, shape (resamples,)."""
         means: FloatArray = self._by_seed(weights).mean(axis=0)
         return means
+
+    def at(self, places: Places, clusters: Clusters | None) -> "Corpus":
+        """Return the evidence of these samples, in these clusters."""
+        details = tuple(tuple(row[place] for place in places) for row in self.details)
+        return replace(self, details=details, scores=self.scores.at(places, clusters))
+
+    def one_seed(self) -> "Corpus":
+        """Return the evidence of the first seed alone."""
+        return replace(self, details=self.details[:1], scores=replace(self.scores, values=self.scores.values[:1]))
 
     def _by_seed(self, weights: FloatArray) -> FloatArray:
         return np.stack([np.asarray(self.statistic(row, weights), dtype=np.float64) for row in self.details])
@@ -89,6 +99,28 @@ def corpus_difference(tuned: Corpus, baseline: Corpus, *, seed: int, level: floa
     estimate = with_seeds(estimate, tuned.observed, baseline.observed, level=level)
     both = tuned.scores.bounded and baseline.scores.bounded
     return replace(estimate, interval=estimate.interval.within(-1.0, 1.0)) if both else estimate
+
+
+def project_corpus(tuned: Corpus, baseline: Corpus, *, seed: int, level: float) -> Projection:
+    """Return what `corpus_difference` and `corpus_mean` would say of other numbers of samples."""
+    gained, clusters = tuned.scores.items - baseline.scores.items, tuned.scores.clusters
+
+    def difference(units: int) -> Interval:
+        seen = projected(gained, clusters, units)
+        return corpus_difference(tuned.at(*seen), baseline.at(*seen), seed=seed, level=level).interval
+
+    def own(units: int) -> Interval:
+        return corpus_mean(tuned.at(*projected(gained, clusters, units)), seed=seed, level=level).interval
+
+    several = max(len(tuned.details), len(baseline.details)) > 1
+    return Projection(
+        units=cluster_count(tuned.draws),
+        samples=gained.size,
+        difference=difference,
+        own=own,
+        most=COSTLY,
+        one_seed=project_corpus(tuned.one_seed(), baseline.one_seed(), seed=seed, level=level) if several else None,
+    )
 
 
 def swap_p(tuned: Corpus, baseline: Corpus, *, seed: int, draws: int = RESAMPLES) -> float:

@@ -27,6 +27,7 @@ from harness.stats.intervals import (
     unit_means,
     z_interval,
 )
+from harness.stats.projection import CHEAP, COSTLY, Places, Projection, projected
 from harness.stats.sign_flip import fewest_flips, sign_flip_interval, sign_flip_p
 from harness.stats.t_test import paired_p
 from harness.stats.wording import count as named
@@ -58,6 +59,19 @@ class Scores:
         """Mean over seeds, shape (n,)."""
         means: FloatArray = self.values.mean(axis=0)
         return means
+
+    @property
+    def resampled(self) -> bool:
+        """Is the interval a bootstrap's, or one that a test of drawn flips may widen?"""
+        return not self.bounded or self.clusters is not None
+
+    def at(self, places: Places, clusters: Clusters | None) -> "Scores":
+        """Return the scores of these samples, in these clusters."""
+        return replace(self, values=self.values[:, places], clusters=clusters)
+
+    def one_seed(self) -> "Scores":
+        """Return the scores as if all seeds had the same."""
+        return replace(self, values=self.items[None])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +151,29 @@ def with_seeds(estimate: Estimate, tuned: FloatArray, baseline: FloatArray | Non
         method=f"{estimate.method}; at least the t interval of {count} seeds",
         p_value=estimate.p_value if baseline is None else max(estimate.p_value, seed_p(tuned, baseline)),
         seed_spread=float(tuned.std(ddof=1)) if tuned.size > 1 else 0.0,
+    )
+
+
+def project(tuned: Scores, baseline: Scores, *, seed: int, level: float) -> Projection:
+    """Return what `difference_of` and `mean_of` would say of other numbers of samples."""
+    gained = tuned.items - baseline.items
+
+    def difference(units: int) -> Interval:
+        places, clusters = projected(gained, tuned.clusters, units)
+        return difference_of(tuned.at(places, clusters), baseline.at(places, clusters), seed=seed, level=level).interval
+
+    def own(units: int) -> Interval:
+        places, clusters = projected(tuned.items, tuned.clusters, units)
+        return mean_of(tuned.at(places, clusters), seed=seed, level=level).interval
+
+    several = max(len(tuned.values), len(baseline.values)) > 1
+    return Projection(
+        units=unit_means(gained, tuned.clusters).size,
+        samples=gained.size,
+        difference=difference,
+        own=own,
+        most=COSTLY if tuned.resampled or baseline.resampled else CHEAP,
+        one_seed=project(tuned.one_seed(), baseline.one_seed(), seed=seed, level=level) if several else None,
     )
 
 

@@ -26,6 +26,7 @@ def test_the_entry_of_verdicts_json(made: ModuleType) -> None:
             "high": -0.4 + 0.07,
             "samples": 24,
             "seeds": 3,
+            "groups": None,
         },
         "report": "home_commands.html",
         "advice": [

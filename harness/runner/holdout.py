@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness.compare import Comparison, compare
 from harness.data.task_part import part_of
@@ -125,7 +125,8 @@ def _ask_in_blocks(
         parts.append(asked)
         before, after = (_joined_by_seed([part[side] for part in parts]) for side in (0, 1))
         sequence.append(sequential(run, before, after, level=ledger.level, of=horizon))
-        statuses = [criterion.judge(sequence[-1]).status for criterion in run.plan.experiment.go_if]
+        looked = [replace(found, projection=None) for found in sequence[-1]]  # how many it would take is asked once
+        statuses = [criterion.judge(looked).status for criterion in run.plan.experiment.go_if]
         if "failed" in statuses or set(statuses) == {"met"}:
             run.progress.say(f"the holdout decided after {sequence[-1][0].samples:,} of {len(samples):,} samples")
             break

@@ -197,7 +197,9 @@ def test_a_task_of_any_make_can_be_stopped_early_under_the_same_keys(make_experi
 
 
 def test_the_primary_metric_is_that_of_the_first_criterion_on_a_difference(make_experiment, store):
-    experiment = make_experiment(go_if=[BreakEven(1e9), Gain(ExactMatch(), 0.05)], costs=Costs(1.0, 1.0))
+    experiment = make_experiment(
+        go_if=[BreakEven(1e9), Gain(ExactMatch(), 0.05)], costs=Costs(training_hour=1.0, serving_hour=1.0)
+    )
     run(experiment, name="planted", store=store)
 
     primary = verdict_entry(store.evidence("planted"))["primary"]

@@ -43,7 +43,8 @@ class Experiment:
     repeats counted; it sets their epochs, and the steps of a recipe share it alike.
     sampling: answers drawn, several a sample; None is greedy.
     stop_early: the holdout is asked in random order until a confidence sequence decides.
-    leaks: "refuse" makes leaked holdout samples INVALID; "exclude" judges on the others and shows both.
+    leaks: "refuse" makes leaked holdout samples INVALID; "exclude" judges on the others and shows both; "drop_train"
+    takes copies of holdout and dev samples out of TRAIN, the few-shot examples and the passages made from them.
 
     Raises InvalidExperiment naming the field and the remedy.
     """
@@ -63,7 +64,7 @@ class Experiment:
     budget: int | None = None
     sampling: Sampling | None = None
     stop_early: bool = False
-    leaks: Literal["refuse", "exclude"] = "refuse"
+    leaks: Literal["refuse", "exclude", "drop_train"] = "refuse"
 
     def __post_init__(self) -> None:
         for field in ("baselines", "recipes", "metrics", "go_if", "stop_if", "guards", "seeds", "curve"):
@@ -113,6 +114,8 @@ def check_data(experiment: Experiment) -> None:
                 "give the missing file, or fractions that leave rows for it"
             )
         _check_ids(experiment.task.name, split, samples, seen)
+        if split is Split.TRAIN and experiment.leaks == "drop_train":
+            seen.clear()  # what stands in another split too is no train sample
 
 
 def _check_step_tasks(recipe: Recipe) -> None:
@@ -218,8 +221,8 @@ def _check_curve(curve: Sequence[float]) -> None:
 
 
 def _check_options(experiment: Experiment) -> None:
-    if experiment.leaks not in ("refuse", "exclude"):
-        raise InvalidExperiment(f'leaks is {experiment.leaks!r}; it is "refuse" or "exclude"')
+    if experiment.leaks not in ("refuse", "exclude", "drop_train"):
+        raise InvalidExperiment(f'leaks is {experiment.leaks!r}; it is "refuse", "exclude" or "drop_train"')
     for metric in (*experiment.metrics, *(guard.metric for guard in experiment.guards)):
         if isinstance(metric, Priced):
             _check_prices(experiment, metric)

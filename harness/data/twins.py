@@ -15,7 +15,7 @@ LONG_TEXT_WORDS = 30
 _SHOWN_LETTERS = 200
 
 Pools = Mapping[str, Sequence[Sample]]
-Kind = Literal["exact", "normalised", "near", "near, other reference"]
+Kind = Literal["exact", "normalised", "near", "near, other reference", "same id or group"]
 
 
 @dataclass(frozen=True, slots=True)

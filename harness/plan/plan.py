@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+from harness.data.drop_train import without_copies
 from harness.experiment import Experiment
 from harness.fingerprint import fingerprint
 from harness.models import AnyModel, as_model
@@ -14,7 +15,7 @@ from harness.prompting import ZeroShot
 from harness.protocols import AsksItself, Executed, OnlyWeighed, Strategy, Task
 from harness.recipes.continual import other_tasks
 from harness.recipes.steps import Steps, as_steps, makes_policy, tasks_of
-from harness.samples import Decoding, Messages, Split
+from harness.samples import Check, Decoding, Messages, Split
 from harness.systems import Kind, Stage, System, Trial
 
 DEFAULT_ANSWER_TOKENS = 256
@@ -24,11 +25,21 @@ JUDGE_TOKENS = 256
 
 @dataclass(frozen=True)
 class Plan:
-    """The stages of one experiment. `name` is the experiment file's name without .py."""
+    """The stages of one experiment. `name` is the experiment file's name without .py.
+
+    dropped: what was taken out of TRAIN where the experiment says leaks="drop_train"; `experiment` is then without it.
+    """
 
     experiment: Experiment
     name: str
     contents: Contents = field(default_factory=Contents, repr=False, compare=False)
+    dropped: Check | None = field(default=None, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.experiment.leaks == "drop_train":
+            found = without_copies(self.experiment.task)
+            object.__setattr__(self, "experiment", replace(self.experiment, task=found.task))
+            object.__setattr__(self, "dropped", found.check)
 
     @cached_property
     def model(self) -> AnyModel:

@@ -79,7 +79,8 @@ def needs_reward_model(recipe: Recipe) -> bool:
 
 def task_of(recipe: Recipe, task: Task) -> Task:
     """Return the task whose examples `recipe` learns: its own, else the experiment's `task`."""
-    return getattr(recipe, "task", None) or task
+    own: Task = getattr(recipe, "task", None) or task
+    return task if own.name == task.name else own  # the experiment's may be a part of the declared one
 
 
 def tasks_of(recipe: Recipe, task: Task) -> tuple[Task, ...]:

@@ -99,14 +99,33 @@ def primary_metric_of(experiment: Experiment) -> AnyMetric:
 
 def _checked(run: Run) -> Gathered:
     """Return the checks of the data; leaked holdout samples are refused, or left out where the experiment says so."""
-    checks = (*data_checks(run), *reference_checks(run))
+    checks = (*data_checks(run), *([run.plan.dropped] if run.plan.dropped else []), *reference_checks(run))
     leaked = leaked_holdout_ids(checks)
     invalid = leaked_holdout_ids([check for check in checks if check.status == "invalid"])
     whole = len(run.plan.experiment.task.samples(Split.HOLDOUT))
     if run.plan.experiment.leaks != "exclude" or not 0 < len(invalid) < whole:
-        return Gathered(checks, leaked=leaked)
+        said = tuple(_with_way_out(run, check, len(invalid), whole) for check in checks)
+        return Gathered(said, leaked=leaked)
     said = tuple(_excused(check, len(invalid), whole) if check.status == "invalid" else check for check in checks)
     return Gathered(said, left_out=invalid, leaked=leaked)
+
+
+def _with_way_out(run: Run, check: Check, count: int, whole: int) -> Check:
+    """Return a leak that makes the verdict INVALID with what can be done about it."""
+    if check.status != "invalid" or not leaked_holdout_ids([check]):
+        return check
+    exclude = (
+        f'leaks="exclude" judges on the other {whole - count:,} of {whole:,} holdout samples'
+        if count < whole
+        else "every holdout sample is among them, so that none is left to judge on"
+    )
+    drop = (
+        'leaks="drop_train" takes copies out of train, the few-shot examples and the passages made from them'
+        if run.plan.experiment.leaks != "drop_train"
+        else "train is without copies already; what is left is between holdout, dev and texts of other origin: take it "
+        "out of one of them"
+    )
+    return replace(check, detail=f"{check.detail}; {exclude}; {drop}")
 
 
 def _excused(check: Check, count: int, whole: int) -> Check:

@@ -79,7 +79,7 @@ def run(
     """
     options, progress = options or Options(), progress or SilentProgress()
     plan = Plan(experiment, name)
-    check_data(experiment)
+    check_data(plan.experiment)
     check_paths(plan)
     _check_files(plan)
     if options.fresh:

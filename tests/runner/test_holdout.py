@@ -104,14 +104,6 @@ def test_a_metric_of_the_whole_set_cannot_be_stopped_early(make_experiment):
         make_experiment(metrics=[MacroF1()], go_if=[Gain(MacroF1(), 0.05)], stop_early=True)
 
 
-def test_grouped_samples_cannot_be_stopped_early(make_experiment, store, lamps):
-    rows = [replace(sample, group=f"g{place // 2}") for place, sample in enumerate(lamps.samples(Split.HOLDOUT))]
-    grouped = lamps.with_rows(Split.HOLDOUT, tuple(rows))
-
-    with pytest.raises(InvalidExperiment, match="has groups"):
-        decided(make_experiment(task=grouped, stop_early=True), store)
-
-
 def test_leaked_samples_are_left_out_where_the_experiment_says_so_and_both_are_shown(make_experiment, store, lamps):
     stolen = lamps.samples(Split.HOLDOUT)[:40]
     copies = tuple(replace(sample, id=f"copy-{sample.id}") for sample in stolen)

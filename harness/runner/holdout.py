@@ -13,7 +13,7 @@ from harness.protocols import Task
 from harness.runner.answering import BySeed, answered_by_seed, joined
 from harness.runner.context import Run
 from harness.runner.scoring import scored
-from harness.samples import Sample, Split
+from harness.samples import Split
 from harness.store.rows import HoldoutRow, LookRow
 from harness.systems import System
 

@@ -8,18 +8,20 @@ import os
 import re
 import tempfile
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
 from harness.cache import cache_folder
 from harness.errors import InvalidExperiment, MissingPackage
 from harness.fingerprint import file_sha256, fingerprint
+from harness.gguf_header import read_header
+from harness.model_folders import check_folder, refuse_pointers
 from harness.models import Model
 
 _CONTENT = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "*.tiktoken", "*.py")
 _NOT_CONTENT = ("trainer_state.json", "training_args.json", "all_results.json", "train_results.json")
-_TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
-_OTHER_WEIGHTS = ("*.bin", "*.pt", "*.pth", "*.h5", "*.msgpack", "*.onnx")
+_TEMPLATE_FILES = ("chat_template.jinja", "tokenizer_config.json")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -60,7 +62,7 @@ def locate(model: Model) -> ModelFiles:
     if local is not None:
         return local
     folder = _cached_snapshot(model) or _download(model)
-    _check_folder(folder)
+    check_folder(folder)
     return ModelFiles("hub", folder)
 
 
@@ -88,6 +90,57 @@ def folder_key(folder: Path) -> str:
     """Return the sha256 over the files of a model or adapter folder that decide what it computes."""
     paths = {path for pattern in _CONTENT for path in folder.glob(pattern) if path.name not in _NOT_CONTENT}
     return fingerprint({path.name: _remembered_sha256(path) for path in paths})
+
+
+def stored_template(model: Model) -> str | None:
+    """Return the chat template that the model's files bring, None where they bring none, or none can be looked at.
+
+    Of a hub model that is not here, only the small files that may hold it are fetched.
+
+    Raises what `locate` raises of a model that is no hub model.
+    """
+    packaged = PACKAGED.get(model.source.lower())
+    files = (
+        ModelFiles("packaged", _package_folder(model.source, packaged), packaged.gguf) if packaged else _local(model)
+    )
+    if files is None:
+        folder: Path | None = _snapshot_folder(model)
+        if not any((_snapshot_folder(model) / name).is_file() for name in _TEMPLATE_FILES):
+            folder = _fetched_template(model)
+        return None if folder is None else _template_in(folder)
+    return _template_in(files.folder) if files.gguf is None else _template_of_gguf(files.folder / files.gguf)
+
+
+@lru_cache(maxsize=16)
+def _template_of_gguf(path: Path) -> str | None:
+    try:
+        found = read_header(path).settings.get("tokenizer.chat_template")
+    except InvalidExperiment:
+        return None  # said where the file is converted
+    return found if isinstance(found, str) else None
+
+
+def _template_in(folder: Path) -> str | None:
+    try:
+        if (folder / _TEMPLATE_FILES[0]).is_file():
+            return (folder / _TEMPLATE_FILES[0]).read_text(encoding="utf-8")
+        found = json.loads((folder / _TEMPLATE_FILES[1]).read_text(encoding="utf-8")).get("chat_template")
+    except (OSError, ValueError, AttributeError):
+        return None
+    if isinstance(found, list):  # several, by name
+        found = next((one.get("template") for one in found if one.get("name") == "default"), None)
+    return found if isinstance(found, str) else None
+
+
+def _fetched_template(model: Model) -> Path | None:
+    if _is_offline():
+        return None
+    from huggingface_hub import snapshot_download  # half a second to import, and only hub models need it
+
+    try:
+        return Path(snapshot_download(model.source, revision=model.revision, allow_patterns=list(_TEMPLATE_FILES)))
+    except Exception:  # the hub client raises many kinds; the download of the model will say it
+        return None
 
 
 def hub_commit(model: Model) -> str:
@@ -137,11 +190,17 @@ def _local(model: Model) -> ModelFiles | None:
     if path.is_dir():
         ggufs = sorted(path.glob("*.gguf"))
         if len(ggufs) == 1 and not (path / "config.json").is_file():
+            refuse_pointers(ggufs)
             return ModelFiles("gguf", path, ggufs[0].name)
-        _check_folder(path)
+        check_folder(path)
         return ModelFiles("folder", path)
     if path.suffix == ".gguf" and path.is_file():
+        refuse_pointers([path])
         return ModelFiles("gguf", path.parent, path.name)
+    if path.is_file():
+        raise InvalidExperiment(
+            f"Model({model.source!r}) is a file; give its folder, which holds config, tokenizer and weights, or a .gguf"
+        )
     if path.suffix == ".gguf" or path.is_absolute() or not _HUB_ID.fullmatch(model.source):
         raise InvalidExperiment(
             f"Model({model.source!r}) is neither a packaged name ({', '.join(sorted(PACKAGED))}), nor an existing "
@@ -150,45 +209,21 @@ def _local(model: Model) -> ModelFiles | None:
     return None
 
 
-def _check_folder(folder: Path) -> None:
-    if not (folder / "config.json").is_file():
-        raise InvalidExperiment(
-            f"{folder} has no config.json; save the model there with model.save_pretrained({folder})"
-        )
-    if not any((folder / name).is_file() for name in _TOKENIZERS):
-        raise InvalidExperiment(
-            f"{folder} has no tokenizer (tokenizer.json or tokenizer.model); "
-            "save it there with tokenizer.save_pretrained(folder), or copy it from the model it was tuned from"
-        )
-    _check_weights(folder)
-
-
-def _check_weights(folder: Path) -> None:
-    if not any(folder.glob("*.safetensors")):
-        others = sorted(path.name for pattern in _OTHER_WEIGHTS for path in folder.glob(pattern))
-        found = f"only {', '.join(others)}, whose loading can run code" if others else "no weights"
-        raise InvalidExperiment(
-            f"{folder} has {found}; safetensors files are needed: load it where you trust it and save it again "
-            "with model.save_pretrained(folder)"
-        )
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        missing = sorted(shard for shard in shards if not (folder / shard).is_file())
-        if missing:
-            raise InvalidExperiment(f"{folder} lacks {missing[0]}, named in {index.name}; copy or download it again")
-
-
 def _cached_snapshot(model: Model) -> Path | None:
     """Return the snapshot folder of a hub model in the local Hugging Face cache, if it is there with weights."""
+    snapshot = _snapshot_folder(model)
+    return snapshot if any(snapshot.glob("*.safetensors")) else None
+
+
+def _snapshot_folder(model: Model) -> Path:
+    """Return where the local Hugging Face cache keeps a hub model; nothing may be there."""
     home = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser()
     hub = Path(os.environ.get("HF_HUB_CACHE") or home / "hub").expanduser()
     repository = hub / f"models--{model.source.replace('/', '--')}"
     revision = model.revision or "main"
     reference = repository / "refs" / revision
     commit = reference.read_text(encoding="utf-8").strip() if reference.is_file() else revision
-    snapshot = repository / "snapshots" / commit
-    return snapshot if any(snapshot.glob("*.safetensors")) else None
+    return repository / "snapshots" / commit
 
 
 def _download(model: Model) -> Path:
@@ -201,8 +236,12 @@ def _download(model: Model) -> Path:
         raise InvalidExperiment(f"Model({model.source!r}) could not be downloaded: {error}") from error
 
 
+def _is_offline() -> bool:
+    return os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
+
+
 def _refuse_offline(model: Model) -> None:
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
+    if _is_offline():
         raise InvalidExperiment(
             f"Model({model.source!r}) is no folder here and not in the local hub cache, and HF_HUB_OFFLINE is set; "
             "unset it, or give a folder or a packaged name"

@@ -1,12 +1,28 @@
 """What answers: a local model or an endpoint. Declarations only; nothing is loaded here."""
 
+import json
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Protocol
 
-from harness.errors import InvalidExperiment
+from harness.errors import InvalidExperiment, NotFingerprintable
+from harness.fingerprint import fingerprint
 
 # Short names of the engines that bring `Model`s to answer; any other dotted path may stand in their place.
 ENGINES = {"transformers": "harness.engine.local:open_engine", "vllm": "harness.engine.vllm:open_engine"}
+
+_DTYPES = ("auto", "bfloat16", "float32", "float16")
+_MEANT = {"bf16": "bfloat16", "fp16": "float16", "f16": "float16", "half": "float16", "fp32": "float32",
+          "f32": "float32", "float": "float32", "full": "float32"}  # fmt: skip
+_FEW_BITS = re.compile(r"[248]|bit|gptq|awq|quant")
+
+
+class TemplateOptions(dict[str, object]):
+    """Options of a chat template by name, as values that a declaration may hold: hashed by their content."""
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(fingerprint(self))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,6 +30,9 @@ class _LocalOptions:
     revision: str | None = None
     trust_remote_code: bool = False
     dtype: Literal["auto", "bfloat16", "float32", "float16"] = "auto"
+    quantize: Literal["nf4"] | None = field(default=None, metadata={"key": "changed"})
+    template_options: Mapping[str, object] | None = field(default=None, metadata={"key": "changed"})
+    system: Literal["auto", "keep", "merge"] = field(default="auto", metadata={"key": "changed"})
     device: str = field(default="auto", metadata={"key": False})
     # Not in the fingerprint of the fields: `harness.plan.model_key` adds it where it is not transformers.
     engine: str = field(default=ENGINES["transformers"], metadata={"key": False})
@@ -23,9 +42,14 @@ class _LocalOptions:
 class Model(_LocalOptions):
     """A model that runs here: a packaged name, a local folder, a GGUF file, or a hub id (with `revision`).
 
-    dtype "auto" is bfloat16 where the machine computes in it and float32 elsewhere; the run records which.
+    dtype: "auto" is bfloat16 where the machine computes in it and float32 elsewhere; the run records which.
+    quantize: "nf4" answers with the linear layers in 4 bits; training is not changed by it (`QLoRA` trains so).
+    template_options: variables of the chat template, such as {"enable_thinking": False}, in training, evaluation and
+        serving alike. "date_string" is the day that a template takes for today; without it one fixed day is.
+    system: what becomes of a system message. "keep" leaves it to the template, "merge" puts it before the first user
+        message, "auto" merges where the template refuses a system message or leaves it out.
     engine: "transformers" answers in this process, "vllm" through a server that it starts on 127.0.0.1; training is
-    the same for both. Kept as the dotted path of what opens it.
+        the same for both. Kept as the dotted path of what opens it.
     """
 
     source: str
@@ -39,10 +63,55 @@ class Model(_LocalOptions):
             )
         if not self.source.strip():
             raise InvalidExperiment('Model("") names nothing; give a packaged name, a folder, a .gguf file or a hub id')
+        _check_formats(self)
+        if self.system not in ("auto", "keep", "merge"):
+            raise InvalidExperiment(f'Model({self.source!r}, system={self.system!r}): give "auto", "keep" or "merge"')
+        object.__setattr__(self, "template_options", _template_options(self) or None)
 
     @property
     def name(self) -> str:
         return self.source.rstrip("/").rsplit("/", 1)[-1].removesuffix(".gguf")
+
+
+def _check_formats(model: Model) -> None:
+    """Raise InvalidExperiment where `dtype` or `quantize` is none that there is, with the way to what is meant."""
+    said, few = f"Model({model.source!r}, dtype={model.dtype!r})", str(model.dtype).lower()
+    if model.dtype not in _DTYPES and few not in _MEANT and not re.search("16|32|64", few) and _FEW_BITS.search(few):
+        raise InvalidExperiment(
+            f'{said}: fewer than 16 bits are no dtype; quantize="nf4" answers in 4 bits, and the adapter QLoRA() '
+            "trains on a base in 4 bits"
+        )
+    if model.dtype not in _DTYPES:
+        meant = _MEANT.get(few) or few.removeprefix("torch.")
+        give = f'"{meant}"' if meant in _DTYPES else " or ".join(f'"{name}"' for name in _DTYPES)
+        raise InvalidExperiment(f"{said} is unknown; give {give}")
+    if model.quantize not in (None, "nf4"):
+        raise InvalidExperiment(
+            f'Model({model.source!r}, quantize={model.quantize!r}) is unknown; give "nf4" (4 bits), or leave it out'
+        )
+    if model.quantize is not None and model.engine == ENGINES["vllm"]:
+        raise InvalidExperiment(
+            f"Model({model.source!r}, quantize={model.quantize!r}): vLLM is not asked for it here; "
+            'answer with engine="transformers"'
+        )
+
+
+def _template_options(model: Model) -> TemplateOptions:
+    """Return the options as they are kept: names of variables, values that JSON has."""
+    given = model.template_options
+    if given is None:
+        return TemplateOptions()
+    said = f"Model({model.source!r}, template_options={given!r})"
+    if not isinstance(given, Mapping):
+        raise InvalidExperiment(f'{said}: give names and values, such as {{"enable_thinking": False}}')
+    wrong = [name for name in given if not isinstance(name, str) or not name.isidentifier()]
+    if wrong:
+        raise InvalidExperiment(f"{said}: {wrong[0]!r} is no name of a variable")
+    try:
+        fingerprint(dict(given))
+        return TemplateOptions(json.loads(json.dumps(given)))
+    except (NotFingerprintable, TypeError, ValueError) as error:
+        raise InvalidExperiment(f"{said}: {error}") from error
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import struct
 from pathlib import Path
 
 import pytest
@@ -27,8 +28,14 @@ def folder(tmp_path: Path) -> Path:
     made.mkdir()
     for name in ("config.json", "tokenizer.json"):
         (made / name).write_text("{}")
-    (made / "model.safetensors").write_bytes(b"weights")
+    (made / "model.safetensors").write_bytes(weights_of(b"weights"))
     return made
+
+
+def weights_of(content: bytes) -> bytes:
+    """Return a safetensors file of one tensor of bytes."""
+    header = json.dumps({"a": {"dtype": "U8", "shape": [len(content)], "data_offsets": [0, len(content)]}}).encode()
+    return struct.pack("<Q", len(header)) + header + content
 
 
 def test_a_packaged_model_is_found_without_importing_it() -> None:
@@ -101,7 +108,7 @@ def test_the_key_follows_content_not_place(folder: Path, tmp_path: Path) -> None
     shutil.copytree(folder, tmp_path / "elsewhere")
     (tmp_path / "elsewhere" / "README.md").write_text("notes do not count")
     assert content_key(Model(str(tmp_path / "elsewhere"))) == key
-    (folder / "model.safetensors").write_bytes(b"changed")
+    (folder / "model.safetensors").write_bytes(weights_of(b"changed"))
     assert content_key(Model(str(folder))) != key
 
 
@@ -112,7 +119,7 @@ def test_a_file_is_hashed_once_until_it_changes(folder: Path, monkeypatch: pytes
     monkeypatch.undo()
     monkeypatch.setenv("HARNESS_CACHE", str(folder.parent / "cache"))
     weights = folder / "model.safetensors"
-    weights.write_bytes(b"WEIGHTS")  # same size
+    weights.write_bytes(weights_of(b"WEIGHTS"))  # same size
     os.utime(weights, ns=(1, 1))
     assert folder_key(folder) != first
 

@@ -115,7 +115,7 @@ class EndpointEngine:
         characters = sum(len(message.text) for message in prompt)
         request = Request(
             "/chat/completions",
-            _request_body(self._endpoint.model, prompt, decoding),
+            _request_body(self._endpoint.model, prompt, decoding) | _template_options(self._endpoint),
             f"prompt at position {position}",
             characters // _CHARACTERS_PER_TOKEN + decoding.max_tokens,
         )
@@ -175,6 +175,12 @@ def _turn(message: Message) -> dict[str, Any]:
     if message.role == "tool":
         turn["tool_call_id"] = message.call_id
     return turn
+
+
+def _template_options(endpoint: Endpoint) -> dict[str, Any]:
+    """Return what makes the server render as the declared tokenizer does."""
+    options = endpoint.tokenizer.template_options if isinstance(endpoint.tokenizer, Model) else None
+    return {"chat_template_kwargs": dict(options)} if options else {}
 
 
 def _read(body: Any) -> _Said:

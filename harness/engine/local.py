@@ -24,7 +24,7 @@ from harness.protocols import Batch, LikelihoodBatch, Progress
 from harness.samples import Completion, Decoding, Messages
 from harness.weights import adapted
 from harness.weights.hardware import choose_device, choose_dtype, describe
-from harness.weights.loading import load_model, load_tokenizer, model_of, tokenizer_of
+from harness.weights.loading import check_embeddings, keep_gradients, load_model, load_tokenizer, model_of, tokenizer_of
 from harness.weights.rendering import answer_ids, end_id, prompt_ids, prompt_text
 
 # Most answers in the making at once, where the memory holds their keys and values: decoding is bound by reading the
@@ -68,6 +68,7 @@ class LocalEngine:
             "engine": "transformers",
             "model": self._model.name,
             "adapter": None if self._adapter is None else self._adapter.name,
+            **({} if self._model.quantize is None else {"quantize": self._model.quantize}),
         }
 
     @property
@@ -233,7 +234,9 @@ class LocalEngine:
         return self._shares
 
     def _load_base(self) -> Any:
-        network = load_model(self._model, dtype=self._dtype, progress=self._progress)
+        network = load_model(self._model, dtype=self._dtype, quantize=self._model.quantize, progress=self._progress)
+        check_embeddings(network.get_input_embeddings().num_embeddings, self._base_tokenizer)
+        keep_gradients(network)
         prepack(network)
         return network
 
@@ -255,7 +258,8 @@ class LocalEngine:
     def _replace(self, folder: Path) -> None:
         self._network = self._shares = None  # freed first: two whole models may not fit
         try:
-            self._network = model_of(folder, device=self._device, dtype=self._dtype)
+            self._network = model_of(folder, device=self._device, dtype=self._dtype, quantize=self._model.quantize)
+            keep_gradients(self._network)
             prepack(self._network)
             self._tokenizer = self._tokenizer_of(folder)
         except HarnessError:

@@ -6,8 +6,8 @@ import struct
 from pathlib import Path
 
 from harness.errors import InvalidExperiment
-from harness.estimates.gguf_header import config_of, parameters_of, read_header
 from harness.estimates.shape import Shape, shape_of
+from harness.gguf_header import config_of, parameters_of, read_header
 from harness.model_files import locate
 from harness.models import Model
 

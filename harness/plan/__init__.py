@@ -1,7 +1,16 @@
 """Experiment -> Plan: systems, and stages with content keys; nothing runs."""
 
-from harness.plan.contents import TRAINING_STACK, choices_of, model_key
+from harness.plan.contents import TRAINING_STACK, choices_of, model_key, rendering_of
 from harness.plan.plan import DEFAULT_ANSWER_TOKENS, JUDGE_TOKENS, Plan
 from harness.plan.tuning import TuneStep
 
-__all__ = ["DEFAULT_ANSWER_TOKENS", "JUDGE_TOKENS", "TRAINING_STACK", "Plan", "TuneStep", "choices_of", "model_key"]
+__all__ = [
+    "DEFAULT_ANSWER_TOKENS",
+    "JUDGE_TOKENS",
+    "TRAINING_STACK",
+    "Plan",
+    "TuneStep",
+    "choices_of",
+    "model_key",
+    "rendering_of",
+]

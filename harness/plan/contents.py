@@ -11,10 +11,11 @@ from functools import cached_property
 from importlib import metadata
 from typing import TypeVar, cast
 
+from harness.chat_templates import Dressed, dress
 from harness.data.inputs import as_asked, clusters_of
 from harness.data.task_part import whole_of
 from harness.fingerprint import fingerprint
-from harness.model_files import content_key
+from harness.model_files import content_key, stored_template
 from harness.models import ENGINES, AnyModel, Endpoint, Model, as_model
 from harness.protocols import HasChoices, HasCorpus, Strategy, Task
 from harness.samples import Messages, Passage, Split, plain_message
@@ -81,8 +82,8 @@ class Contents:
         return self._remember(("model", id(model)), lambda: model_key(model))
 
     def of_trained(self, model: AnyModel) -> str:
-        """Training runs in transformers whatever answers: another engine trains nothing anew."""
-        plain = replace(model, engine=ENGINES["transformers"]) if isinstance(model, Model) else model
+        """Training runs in transformers whatever answers: another engine, or answers in 4 bits, train nothing anew."""
+        plain = replace(model, engine=ENGINES["transformers"], quantize=None) if isinstance(model, Model) else model
         return self._remember(("trained", id(model)), lambda: model_key(plain))
 
     @cached_property
@@ -110,11 +111,33 @@ def model_key(model: AnyModel) -> str:
     """Return what identifies the model's content: files of a local model, declared fields of any other."""
     if isinstance(model, Model):
         # The engines' answers differ where two tokens are nearly as likely; transformers' keys are those of old.
-        other = [] if model.engine == ENGINES["transformers"] else [model.engine]
+        other: list[object] = [] if model.engine == ENGINES["transformers"] else [model.engine]
+        other += [] if model.quantize is None else [{"quantize": model.quantize}]
+        # Only where a prompt is rendered otherwise than the model's own template would.
+        rendered = rendering_of(model)
+        facts = _declared_rendering(model) if rendered is None else rendered.facts
+        other += [{"template": facts}] if facts else []
         return fingerprint([content_key(model), model.dtype, model.trust_remote_code, *other])
     if isinstance(model, Endpoint) and model.tokenizer is not None:
         return fingerprint([model, model_key(as_model(model.tokenizer))])
     return fingerprint(model)
+
+
+def rendering_of(model: Model) -> Dressed | None:
+    """Return how prompts are rendered for `model`, None where its files bring no chat template.
+
+    Raises InvalidExperiment where an option is none that the template reads.
+    """
+    template = stored_template(model)
+    if template is None:
+        return None
+    return dress(template, options=model.template_options or {}, system=model.system, name=model.name)
+
+
+def _declared_rendering(model: Model) -> dict[str, object]:
+    """Return what is declared of a template that cannot be looked at yet."""
+    found: dict[str, object] = {"options": model.template_options} if model.template_options else {}
+    return found | ({} if model.system == "auto" else {"system": model.system})
 
 
 def plain_messages(messages: Messages) -> list[list[object]]:

@@ -21,6 +21,7 @@ from harness.runner.exploring import Guarded, best_of, between_steps, forgetting
 from harness.runner.holdout import Opened, open_holdout
 from harness.runner.noise import noise_floor
 from harness.runner.parity import evaluation_parity
+from harness.runner.preflight import check_adapters, model_checks
 from harness.runner.preparing import prepared, shown_by_holdout
 from harness.runner.scoring import applies, scored
 from harness.runner.training import train_steps
@@ -75,6 +76,9 @@ def gather(run: Run, *, until: Until | None = None) -> Gathered:
     seen = _checked(run)
     if not seen.trusted:
         return seen
+    seen = replace(seen, checks=(*seen.checks, *model_checks(run)))
+    if until != "baseline":
+        check_adapters(run)
     seen = _measure_baselines(run, seen)
     if not seen.trusted or seen.stopped is not None or until == "baseline":
         return seen

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from bitsandbytes.nn import Linear4bit
 from peft import PeftConfig, get_peft_model
 from safetensors.torch import load_file
+from transformers.pytorch_utils import Conv1D
 
 from harness.errors import StageFailed
 from harness.protocols import Progress
@@ -22,7 +22,7 @@ from harness.tuning.ranks import NO_RANK_LEFT, allocates_ranks, freeze_divisors,
 from harness.tuning.starts import NOTHING, Supplies, moved_its_base, save_plain, start
 from harness.weights.adapted import attach, is_adapted, merge, save_adapter
 from harness.weights.bars import unwarned
-from harness.weights.loading import load_model
+from harness.weights.loading import keep_gradients, load_model
 from harness.weights.own import adapters as own
 
 # Up to this many tokens a row, plain attention is the faster one to train on a CPU.
@@ -73,14 +73,16 @@ def put_on(base: Any, adapter: Adapter, supplies: Supplies = NOTHING) -> Any:
     return network
 
 
-def keep_gradients(base: Any) -> None:
-    """Keep 4-bit layers in the layout that has a gradient.
-
-    On CPUs with avx512_bf16 their first forward in evaluation mode repacks the weights for a kernel that has none.
-    """
-    for module in base.modules():
-        if isinstance(module, Linear4bit):
-            module.support_avx512bf16_for_cpu = False
+def linear_names(network: Any) -> list[str]:
+    """Return the last parts of the names of the linear modules, the output head's apart."""
+    head = network.get_output_embeddings()
+    return sorted(
+        {
+            name.rpartition(".")[2]
+            for name, module in network.named_modules()
+            if isinstance(module, torch.nn.Linear | Conv1D) and module is not head
+        }
+    )
 
 
 def train_in_float32(model: Any) -> None:
@@ -161,12 +163,9 @@ def _carried(base: Any, adapter: Adapter, config: PeftConfig) -> Any:
         late = getattr(config, "init_lora_weights", None) == "eva"
         network = get_peft_model(base, config, low_cpu_mem_usage=late)
     except (ValueError, TypeError, AttributeError, KeyError, NotImplementedError, RuntimeError, ImportError) as error:
-        leaves = {
-            name.rpartition(".")[2] for name, module in base.named_modules() if isinstance(module, torch.nn.Linear)
-        }
         raise StageFailed(
             f"{adapter.name} cannot be put on the model: {str(error).splitlines()[0]}; "
-            f"its linear modules are {', '.join(sorted(leaves))}"
+            f"its linear modules are {', '.join(linear_names(base))}"
         ) from error
     if network.get_base_model().get_output_embeddings() is not head:
         raise StageFailed(

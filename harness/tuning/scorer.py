@@ -15,12 +15,11 @@ from harness.recipes import Full, QLoRA
 from harness.recipes.adapters import Adapter
 from harness.samples import Check
 from harness.tuning.ground import Ground, write_facts
-from harness.tuning.network import keep_gradients
 from harness.tuning.peft_configs import peft_config
 from harness.tuning.precision import Precision
 from harness.tuning.rows import Row
 from harness.weights.adapted import attach, is_adapted, merge, save_adapter
-from harness.weights.loading import load_tokenizer, weights_folder
+from harness.weights.loading import keep_gradients, load_tokenizer, weights_folder
 from harness.weights.rewarding import load_reward, new_scorer
 
 _ROWS = 4

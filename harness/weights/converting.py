@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
 from harness.cache import cache_folder
 from harness.errors import StageFailed
+from harness.gguf_header import check_whole
 from harness.model_files import ModelFiles
 from harness.protocols import Progress
 from harness.weights.bars import no_bars
@@ -29,11 +30,12 @@ def converted_folder(files: ModelFiles, key: str, *, progress: Progress | None =
 
     key: content key of the file; a second call, also of another process, finds the folder made.
 
-    Raises StageFailed where the file cannot be read as a causal language model.
+    Raises InvalidExperiment where the file is cut short, StageFailed where it is no causal language model.
     """
     folder = cache_folder() / "models" / f"{key[:32]}-{_FORMAT}"
     if folder.is_dir():
         return folder
+    check_whole(files.folder / str(files.gguf))
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):
         if not folder.is_dir():
@@ -51,7 +53,9 @@ def _convert(files: ModelFiles, folder: Path, progress: Progress | None) -> None
             _write(files, unfinished)
         os.replace(unfinished, folder)
     except (OSError, ValueError, RuntimeError, KeyError, NotImplementedError, ImportError) as error:
-        raise StageFailed(f"{files.folder / str(files.gguf)} could not be converted: {error}") from error
+        raise StageFailed(
+            f"{files.folder / str(files.gguf)} could not be converted: {' '.join(str(error).split())}"
+        ) from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     if progress is not None:

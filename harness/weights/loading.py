@@ -1,12 +1,15 @@
 """Tokenizer and weights of a declared model, ready to compute."""
 
+import json
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
+from harness.chat_templates import dress
 from harness.errors import InvalidExperiment
 from harness.model_files import content_key, locate
 from harness.models import Model
@@ -15,6 +18,14 @@ from harness.weights.bars import errors_only, no_bars
 from harness.weights.converting import converted_folder
 from harness.weights.hardware import choose_device, choose_dtype
 from harness.weights.steady import set_imports_apart, steady
+
+# What libraries raise of a folder that they cannot read.
+UNREADABLE = (
+    OSError, ValueError, KeyError, ImportError, RuntimeError, AttributeError, TypeError, SafetensorError,
+    StrictDataclassError,
+)  # fmt: skip
+_SHOWN = 3
+_LONGEST = 300
 
 
 def weights_folder(model: Model, *, progress: Progress | None = None) -> Path:
@@ -28,9 +39,24 @@ def weights_folder(model: Model, *, progress: Progress | None = None) -> Path:
 def load_tokenizer(model: Model, *, progress: Progress | None = None) -> Any:
     """Return the tokenizer of `model`, padding on the left with a pad token that is set.
 
-    Raises InvalidExperiment where the folder's tokenizer cannot be read.
+    Its chat template is the one of the whole run (`harness.chat_templates`): with the model's options, one fixed day
+    for today, and a system message where the template itself knows none.
+
+    Raises InvalidExperiment where the folder's tokenizer cannot be read, or its template reads no such option.
     """
-    return tokenizer_of(weights_folder(model, progress=progress), trust_remote_code=model.trust_remote_code)
+    tokenizer = tokenizer_of(weights_folder(model, progress=progress), trust_remote_code=model.trust_remote_code)
+    options, stored = model.template_options or {}, tokenizer.chat_template
+    if not stored and options:
+        raise InvalidExperiment(
+            f"Model({model.name!r}, template_options=...): its tokenizer has no chat template that could read "
+            f"{', '.join(options)}; leave template_options out"
+        )
+    if isinstance(stored, str):
+        tokenizer.chat_template = dress(stored, options=options, system=model.system, name=model.name).text
+    elif stored and "default" in stored:  # several by name
+        text = dress(stored["default"], options=options, system=model.system, name=model.name).text
+        tokenizer.chat_template = {**stored, "default": text}
+    return tokenizer
 
 
 def tokenizer_of(folder: Path, *, trust_remote_code: bool = False) -> Any:
@@ -39,11 +65,36 @@ def tokenizer_of(folder: Path, *, trust_remote_code: bool = False) -> Any:
         tokenizer = AutoTokenizer.from_pretrained(
             folder, trust_remote_code=trust_remote_code, local_files_only=True, padding_side="left"
         )
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        raise InvalidExperiment(f"{folder}: the tokenizer cannot be loaded: {error}") from error
+    except UNREADABLE as error:
+        raise InvalidExperiment(f"{folder}: the tokenizer cannot be loaded: {in_a_line(error)}") from error
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
     return tokenizer
+
+
+def check_embeddings(rows: int, tokenizer: Any) -> None:
+    """Raise InvalidExperiment where the tokenizer has tokens that a model with `rows` embeddings cannot read."""
+    missing = sorted((token, text) for text, token in tokenizer.get_vocab().items() if token >= rows)
+    if missing:
+        shown = ", ".join(f"{text!r} ({token})" for token, text in missing[:_SHOWN])
+        more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
+        raise InvalidExperiment(
+            f"{tokenizer.name_or_path}: the tokenizer has {len(missing)} tokens without an embedding: {shown}{more}, "
+            f"where the model has {rows:,} rows, for tokens 0 to {rows - 1:,}; load both, call "
+            "model.resize_token_embeddings(len(tokenizer)) and save both again, or take the tokens out of the tokenizer"
+        )
+
+
+def check_vocabulary(model: Model, tokenizer: Any) -> None:
+    """Raise what `check_embeddings` does, by what config.json says; where it says nothing, the weights will."""
+    try:
+        config = json.loads((weights_folder(model) / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return
+    told = config.get("text_config") or config
+    rows = told.get("vocab_size", config.get("vocab_size")) if isinstance(told, dict) else None
+    if isinstance(rows, int) and rows > 0:
+        check_embeddings(rows, tokenizer)
 
 
 def load_model(
@@ -84,7 +135,8 @@ def model_of(
     steady()
     quantization = None if quantize is None else nf4(dtype)
     try:
-        with no_bars(), errors_only("bitsandbytes"):
+        # What it reports of weights that are missing or do not match is said here, in a line.
+        with no_bars(), errors_only("bitsandbytes"), errors_only("transformers"):
             loaded, report = AutoModelForCausalLM.from_pretrained(
                 folder,
                 dtype=dtype,
@@ -94,9 +146,17 @@ def model_of(
                 use_safetensors=True,
                 local_files_only=True,
                 output_loading_info=True,
+                ignore_mismatched_sizes=True,
             )
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
-        raise InvalidExperiment(f"{folder} cannot be loaded as a causal language model: {error}") from error
+    except UNREADABLE as error:
+        raise InvalidExperiment(f"{folder} cannot be loaded as a causal language model: {in_a_line(error)}") from error
+    other = sorted(report["mismatched_keys"])
+    if other:
+        name, stored, wanted = other[0]
+        raise InvalidExperiment(
+            f"{folder}: {len(other)} of the stored tensors are of another size than config.json says, such as {name}, "
+            f"{tuple(stored)} where {tuple(wanted)} is asked for; take the config.json that belongs to the weights"
+        )
     if report["missing_keys"]:
         # transformers fills these with random numbers and only warns.
         raise InvalidExperiment(
@@ -115,6 +175,23 @@ def _contiguous(_: Any, arguments: tuple[torch.Tensor, ...]) -> tuple[torch.Tens
     a row before it multiplies: 64 rows of the default model are 3.6 GB and 10 s where 14 ms do.
     """
     return tuple(states.contiguous() for states in arguments)
+
+
+def in_a_line(error: Exception) -> str:
+    """Return what a library says of a fault, in one line that is no longer than a few."""
+    said = " ".join(str(error).split()) or type(error).__name__
+    return said if len(said) <= _LONGEST else f"{said[:_LONGEST]}..."
+
+
+def keep_gradients(network: Any) -> None:
+    """Keep 4-bit layers in the layout that has a gradient and whose numbers stay.
+
+    On CPUs with avx512_bf16 their first forward in evaluation mode repacks the weights for a kernel that has none. Put
+    back, as when an adapter is put on, they are no longer the same: each time all answers change a little.
+    """
+    for module in network.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):  # bitsandbytes' Linear4bit, which takes a second to import
+            module.support_avx512bf16_for_cpu = False
 
 
 def nf4(dtype: torch.dtype) -> BitsAndBytesConfig:

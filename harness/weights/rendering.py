@@ -8,8 +8,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from jinja2 import TemplateError
-
+from harness.chat_templates import REFUSALS
 from harness.errors import StageFailed
 from harness.samples import Message, Messages, tools_on_offer
 
@@ -33,6 +32,15 @@ def prompt_text(tokenizer: Any, messages: Messages) -> str:
         if _left_out(tokenizer, bare, text):
             raise _no_tools(tokenizer, messages, f"has a chat template that leaves out {what}")
     return text
+
+
+def refusal(tokenizer: Any, messages: Messages) -> str | None:
+    """Return why the chat template refuses `messages`, in its own words; None where it renders them."""
+    try:
+        prompt_text(tokenizer, messages)
+    except StageFailed as error:
+        return " ".join(str(error.__cause__ or error).split())
+    return None
 
 
 def prompt_ids(tokenizer: Any, messages: Messages) -> list[int]:
@@ -147,11 +155,11 @@ def _templated(tokenizer: Any, messages: Messages, *, answer_follows: bool) -> s
                 continue_final_message=begun,
             )
         )
-    except (TemplateError, TypeError, ValueError) as error:
+    except REFUSALS as error:
         roles = ", ".join(message.role for message in messages)
         raise StageFailed(
             f"the chat template of {tokenizer.name_or_path} refuses the roles ({roles}): {error}; "
-            "change the strategy's messages"
+            "change the prompt's turns, or give the tokenizer another chat template"
         ) from error
 
 

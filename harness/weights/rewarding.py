@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors import SafetensorError
 from transformers import AutoModelForSequenceClassification
 
 from harness.errors import InvalidExperiment, StageFailed
@@ -14,7 +13,7 @@ from harness.models import Model
 from harness.weights.adapted import attach, is_adapter
 from harness.weights.bars import errors_only, no_bars
 from harness.weights.hardware import choose_device
-from harness.weights.loading import nf4, tokenizer_of, weights_folder
+from harness.weights.loading import UNREADABLE, in_a_line, nf4, tokenizer_of, weights_folder
 from harness.weights.steady import steady
 
 # Rows scored at once: no gradient is kept, so memory is small.
@@ -96,8 +95,8 @@ def scorer_of(
                 local_files_only=True,
                 output_loading_info=True,
             )
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
-        raise InvalidExperiment(f"{folder} cannot be loaded as a model with one output: {error}") from error
+    except UNREADABLE as error:
+        raise InvalidExperiment(f"{folder} cannot be loaded as a model with one output: {in_a_line(error)}") from error
     missing = sorted(set(report["missing_keys"]) - ({_HEAD} if headless else set()))
     if missing:
         raise InvalidExperiment(

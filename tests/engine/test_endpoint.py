@@ -7,7 +7,7 @@ import pytest
 
 from harness.engine.endpoint import EndpointEngine, open_engine
 from harness.errors import InvalidExperiment, StageFailed
-from harness.models import Endpoint
+from harness.models import Endpoint, Model
 from harness.samples import Completion, Decoding, Message, ToolCall
 from tests.engine.loopback import Reply, Server, serving
 
@@ -264,3 +264,12 @@ def test_what_a_server_cannot_do_is_said() -> None:
         engine.use(Path("adapter"))
     engine.use(None)
     engine.close()
+
+
+def test_the_options_of_a_declared_tokenizer_reach_the_servers_template(tiny_model: Path) -> None:
+    known = Model(str(tiny_model), template_options={"enable_thinking": False})
+    with serving(echo) as server:
+        answers(engine_of(server, tokenizer=known), PROMPTS[:1])
+        answers(engine_of(server, tokenizer=str(tiny_model)), PROMPTS[:1])
+    assert server.requests[0][1]["chat_template_kwargs"] == {"enable_thinking": False}
+    assert "chat_template_kwargs" not in server.requests[1][1]

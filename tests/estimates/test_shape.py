@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from harness.errors import InvalidExperiment
-from harness.estimates.gguf_header import config_of, parameters_of, read_header
 from harness.estimates.reading import read_shape
 from harness.estimates.shape import shape_of
+from harness.gguf_header import config_of, parameters_of, read_header
 from harness.models import Model
 
 LLAMA_3B = {

@@ -1,5 +1,7 @@
 """A key changes exactly where what is computed changes."""
 
+import json
+import struct
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -222,13 +224,15 @@ def test_the_holdout_has_the_same_key_in_every_experiment_that_uses_it():
 def test_one_changed_byte_of_a_models_files_changes_its_stages(tmp_path: Path):
     model = tmp_path / "model"
     model.mkdir()
-    for name, content in (("config.json", "{}"), ("model.safetensors", "weights"), ("tokenizer.json", "{}")):
-        (model / name).write_text(content)
+    for name in ("config.json", "tokenizer.json"):
+        (model / name).write_text("{}")
+    header = json.dumps({"a": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}}).encode()
+    (model / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + b"w")
     experiment = replace(
         EXPERIMENT, model=Model(str(model)), recipes=[SFT(adapter=LoRA(rank=2))], baselines=[ZeroShot()]
     )
     before = keys(experiment)
-    (model / "model.safetensors").write_text("Weights")
+    (model / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + b"W")
     after = keys(experiment)
 
     assert {label for label in before if before[label] == after[label]} == {"audit data"}

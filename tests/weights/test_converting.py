@@ -10,7 +10,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from harness.errors import StageFailed
+from harness.errors import InvalidExperiment, StageFailed
+from harness.gguf_header import check_whole
 from harness.model_files import content_key, locate
 from harness.models import Model
 from harness.weights import converting
@@ -108,8 +109,17 @@ def test_a_conversion_that_stops_half_way_leaves_nothing(
 
 def test_a_file_that_is_no_gguf_is_named(tmp_path: Path) -> None:
     (tmp_path / "bad.gguf").write_bytes(b"not a model at all")
-    with pytest.raises(StageFailed, match=r"bad\.gguf could not be converted"):
+    with pytest.raises(InvalidExperiment, match=r"bad\.gguf is no GGUF file"):
         load_tokenizer(Model(str(tmp_path / "bad.gguf")))
+
+
+@pytest.mark.parametrize("lost", [1, 1000, 90_000])
+def test_a_file_that_is_cut_short_is_named(tiny_gguf: Path, tmp_path: Path, lost: int) -> None:
+    whole = tiny_gguf.read_bytes()
+    check_whole(tiny_gguf)
+    (tmp_path / "torn.gguf").write_bytes(whole[:-lost])
+    with pytest.raises(InvalidExperiment, match=r"torn\.gguf(:| is cut short: ).*download it again"):
+        load_tokenizer(Model(str(tmp_path / "torn.gguf")))
 
 
 def test_a_model_from_gguf_that_is_trained_in_full_saves_and_loads_as_any_other(

@@ -1,13 +1,16 @@
 """Weights and tokenizers, their dtype, and what is wrong with a folder that does not load."""
 
+import json
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
 
+from harness.engine.local import open_engine
 from harness.errors import InvalidExperiment
 from harness.models import Model
+from harness.runner.progress import SilentProgress
 from harness.weights.hardware import choose_device, choose_dtype, describe
 from harness.weights.loading import load_model, load_tokenizer
 
@@ -58,9 +61,31 @@ def test_a_broken_tokenizer_is_named(tiny_model: Path, tmp_path: Path) -> None:
 def test_torn_weights_are_named(tiny_model: Path, tmp_path: Path) -> None:
     shutil.copytree(tiny_model, tmp_path / "m")
     weights = tmp_path / "m" / "model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:1000])
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:1000])
+    with pytest.raises(InvalidExperiment, match=r"model\.safetensors is no whole safetensors file \(1,000 bytes\)"):
+        load_model(Model(str(tmp_path / "m")))
+    weights.write_bytes(whole[:-1])
+    with pytest.raises(InvalidExperiment, match=rf"is cut short: {len(whole) - 1:,} bytes of {len(whole):,} are there"):
+        load_model(Model(str(tmp_path / "m")))
+    weights.write_bytes(whole)
+    (tmp_path / "m" / "config.json").write_text('{"model_type": "strange"}')
     with pytest.raises(InvalidExperiment, match="m cannot be loaded as a causal language model"):
         load_model(Model(str(tmp_path / "m")))
+
+
+def test_tokens_without_an_embedding_are_named(tiny_model: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_model, tmp_path / "m")
+    tokenizer = load_tokenizer(Model(str(tmp_path / "m")))
+    rows = len(tokenizer)
+    tokenizer.add_tokens(["<|tool|>", "<|end_tool|>"], special_tokens=True)
+    tokenizer.save_pretrained(tmp_path / "m")
+    told = (
+        rf"2 tokens without an embedding: '<\|tool\|>' \({rows}\), '<\|end_tool\|>' \({rows + 1}\), where the model "
+        rf"has {rows} rows, for tokens 0 to {rows - 1}; load both, call model\.resize_token_embeddings"
+    )
+    with pytest.raises(InvalidExperiment, match=told):
+        open_engine(Model(str(tmp_path / "m")), progress=SilentProgress())
 
 
 def test_weights_that_config_asks_for_and_that_are_not_there_are_named(tiny_model: Path, tmp_path: Path) -> None:
@@ -77,3 +102,32 @@ def test_the_head_gets_its_states_in_one_piece(tiny_model: Path) -> None:
     model.get_output_embeddings().register_forward_pre_hook(lambda _, states: seen.append(states[0].is_contiguous()))
     model(torch.ones(3, 5, dtype=torch.long), logits_to_keep=1)  # the last states of 5: a strided slice
     assert seen == [True]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        (
+            "config.json",
+            {"vocab_size": 5000},
+            r"1 of the stored tensors are of another size .* \(391, 64\) where \(5000,",
+        ),
+        ("config.json", {"vocab_size": "many"}, "expected int, got str"),
+        ("config.json", {"model_type": "t5"}, "cannot be loaded as a causal language model"),
+        ("tokenizer_config.json", None, "the tokenizer cannot be loaded"),
+        ("chat_template.jinja", None, "the tokenizer cannot be loaded"),
+    ],
+)
+def test_what_a_library_says_of_a_broken_folder_is_one_line(
+    tiny_model: Path, tmp_path: Path, capfd, name: str, content: dict[str, object] | None, said: str
+) -> None:
+    shutil.copytree(tiny_model, tmp_path / "m")
+    path = tmp_path / "m" / name
+    if content is None:
+        path.write_bytes(b"\xff\xfe[]")
+    else:
+        path.write_text(json.dumps(json.loads(path.read_text()) | content))
+    with pytest.raises(InvalidExperiment, match=said) as refused:
+        open_engine(Model(str(tmp_path / "m")), progress=SilentProgress())
+    assert len(str(refused.value).splitlines()) == 1
+    assert "LOAD REPORT" not in capfd.readouterr().err

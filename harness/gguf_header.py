@@ -18,14 +18,21 @@ _NUMBERS = {
 }  # fmt: skip
 _TEXT, _ARRAY = 8, 9
 _MAGIC = b"GGUF"
+_ALIGNMENT = 32
+# Number format -> (weights, bytes) of a block; of any other a tensor has a byte at least.
+_BLOCKS = {
+    0: (1, 4), 1: (1, 2), 2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24), 8: (32, 34), 9: (32, 36), 10: (256, 84),
+    11: (256, 110), 12: (256, 144), 13: (256, 176), 14: (256, 210), 15: (256, 292), 30: (1, 2),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """settings: key -> value; a list's value is its length. tensors: name -> number of weights."""
+    """settings: key -> value; a list's value is its length. tensors: name -> number of weights. bytes: of the file."""
 
     settings: dict[str, Any]
     tensors: dict[str, int]
+    bytes: int
 
 
 def read_header(path: Path) -> Header:
@@ -39,7 +46,11 @@ def read_header(path: Path) -> Header:
                 raise InvalidExperiment(f"{path} is no GGUF file: it does not begin with {_MAGIC.decode()}")
             _, tensors, settings = struct.unpack("<IQQ", stream.read(20))
             found = {_text(stream): _value(stream, _number(stream, "<I")) for _ in range(settings)}
-            return Header(found, dict(_tensor(stream) for _ in range(tensors)))
+            listed = [_tensor(stream) for _ in range(tensors)]
+            step = int(found.get("general.alignment", _ALIGNMENT))
+            start = -(-stream.tell() // step) * step
+            ends = [start + place + size for _, _, place, size in listed]
+            return Header(found, {name: weights for name, weights, _, _ in listed}, max(ends, default=start))
     except (struct.error, KeyError, UnicodeDecodeError, OverflowError) as error:
         raise InvalidExperiment(f"{path}: its GGUF header cannot be read ({error}); download it again") from error
 
@@ -72,12 +83,21 @@ def parameters_of(header: Header) -> int:
     return sum(size for name, size in header.tensors.items() if not name.startswith("rope_"))
 
 
-def _tensor(stream: BufferedReader) -> tuple[str, int]:
+def check_whole(path: Path) -> None:
+    """Raise InvalidExperiment where the GGUF file at `path` is none, or is cut short."""
+    needed, size = read_header(path).bytes, path.stat().st_size
+    if size < needed:
+        raise InvalidExperiment(f"{path} is cut short: {size:,} bytes of {needed:,} are there; download it again")
+
+
+def _tensor(stream: BufferedReader) -> tuple[str, int, int, int]:
+    """Return (name, number of weights, place among the weights, bytes)."""
     name = _text(stream)
     dimensions = _number(stream, "<I")
-    size = math.prod(struct.unpack(f"<{dimensions}Q", stream.read(8 * dimensions)))
-    stream.read(12)  # its number format and its place in the file
-    return name, size
+    weights = math.prod(struct.unpack(f"<{dimensions}Q", stream.read(8 * dimensions)))
+    form, place = _number(stream, "<I"), _number(stream, "<Q")
+    block, size = _BLOCKS.get(form, (max(1, weights), 1))
+    return name, weights, place, weights // block * size
 
 
 def _value(stream: BufferedReader, kind: int) -> Any:

@@ -1,0 +1,185 @@
+"""What is known of local models before anything is asked of them: prompts render, adapters find their modules."""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+
+from harness.errors import InvalidExperiment
+from harness.fingerprint import fingerprint
+from harness.models import ENGINES, Model
+from harness.plan import model_key, rendering_of
+from harness.prompting import ZeroShot
+from harness.protocols import AsksItself, OnlyWeighed, Strategy, Task
+from harness.recipes import Trained
+from harness.runner.context import Run, bound
+from harness.runner.streaming import guarded, machine, stage_row
+from harness.samples import Check, Messages, Split
+from harness.systems import Stage
+
+NAME = "chat template"
+_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Prompts that one model is asked: those of a strategy for one split of a task."""
+
+    strategy: Strategy
+    task: Task
+    split: Split
+
+
+def model_checks(run: Run) -> tuple[Check, ...]:
+    """Return how each local model's chat template renders the prompts of every split, one check a model.
+
+    Looked at once for each set of prompts, and kept in the store.
+
+    Raises InvalidExperiment naming the rows whose prompts the template refuses, or the tokens without an embedding.
+    """
+    models = {model_key(model): model for model, _ in _systems(run)}
+    return tuple(_checked(run, key, model) for key, model in models.items())
+
+
+def check_adapters(run: Run) -> None:
+    """Raise InvalidExperiment where an adapter names modules that the model has not, before anything is measured.
+
+    Only what is still to be trained is looked at.
+    """
+    for system in run.plan.tuned:
+        if not _is_ours(system.model):
+            continue
+        assert isinstance(system.model, Model)
+        for step in run.plan.steps(system, run.plan.experiment.seeds[0]):
+            if isinstance(step.recipe, Trained) and run.store.stage(step.stage.key) is None:
+                # Here: it brings torch and peft, which a run with nothing to train does without.
+                from harness.tuning.placing import check_places
+
+                check_places(system.model, step.recipe, progress=run.progress)
+
+
+def _systems(run: Run) -> Iterator[tuple[Model, tuple[_Asked, ...]]]:
+    """Yield each local model with what it is asked."""
+    plan, own = run.plan, run.plan.experiment.task
+    for system in plan.baselines:
+        if _is_ours(system.model):
+            asked = [_Asked(system.strategy, own, split) for split in (Split.DEV, Split.HOLDOUT)]
+            yield system.model, _rendered(asked)  # type: ignore[misc]
+    for system in plan.tuned:
+        if _is_ours(system.model):
+            tasks = {id(task): task for task in (own, *plan.step_tasks(system), *plan.other_tasks)}.values()
+            asked = [_Asked(system.strategy, task, split) for task in tasks for split in Split]
+            yield system.model, _rendered(asked)  # type: ignore[misc]
+    if _is_ours(plan.model):
+        asked = [_Asked(plan.plain_prompt, guard.task, Split.HOLDOUT) for guard in plan.experiment.guards]
+        yield plan.model, _rendered(asked)  # type: ignore[misc]
+
+
+def _rendered(asked: Sequence[_Asked]) -> tuple[_Asked, ...]:
+    return tuple(one for one in asked if not isinstance(one.task, AsksItself | OnlyWeighed))
+
+
+def _is_ours(model: object) -> bool:
+    return isinstance(model, Model) and model.engine in ENGINES.values()
+
+
+def _checked(run: Run, key: str, model: Model) -> Check:
+    found = [one for other, asked in _systems(run) if model_key(other) == key for one in asked]
+    asked = {run.plan.contents.of_prompts(one.strategy, one.task, one.split): one for one in found}
+    stage = Stage(
+        key=fingerprint(["rendering", key, sorted(asked)]),
+        kind="rendering",
+        system=model.name,
+        split=None,
+        seed=0,
+        task=run.plan.experiment.task.name,
+    )
+    stored = run.store.stage(stage.key)
+    if stored is None:
+        with run.lock(stage):
+            stored = run.store.stage(stage.key)
+            if stored is None:
+                return _look(run, stage, model, list(asked.values()))
+    assert isinstance(stored.environment, dict)
+    told = stored.environment["check"]
+    return Check(**{**told, "items": tuple(told["items"])})
+
+
+def _look(run: Run, stage: Stage, model: Model, asked: Sequence[_Asked]) -> Check:
+    started, began = run.clock(), time.monotonic()
+    with guarded(run, stage):
+        check = _rendering(run, model, asked)
+        seconds = time.monotonic() - began
+        environment = {**machine(), "check": asdict(check)}
+        run.store.finish(
+            stage_row(run, stage, started=started, seconds=seconds, tokens=(0, 0), environment=environment)
+        )
+    return check
+
+
+def _rendering(run: Run, model: Model, asked: Sequence[_Asked]) -> Check:
+    # Here: the tokenizer brings transformers and torch, which a run with nothing to compute does without.
+    from harness.weights.loading import check_vocabulary, load_tokenizer
+    from harness.weights.rendering import refusal
+
+    tokenizer = load_tokenizer(model, progress=run.progress)
+    check_vocabulary(model, tokenizer)
+    refused, count, systems = [], 0, False
+    for one in asked:
+        for name, prompt, stands_for in _prompts(one):
+            count += stands_for
+            systems = systems or any(message.role == "system" for message in prompt)
+            why = refusal(tokenizer, prompt)
+            if why is not None:
+                roles = ", ".join(message.role for message in prompt)
+                refused.append(f"{one.split.value} row {name} of {one.task.name} ({roles}): {why}")
+    if refused:
+        more = f"; and {len(refused) - _SHOWN} more" if len(refused) > _SHOWN else ""
+        raise InvalidExperiment(
+            f"the chat template of {model.name} refuses {len(refused):,} of {count:,} prompts: "
+            f"{'; '.join(refused[:_SHOWN])}{more}. Join turns of one role that follow each other, begin with the "
+            "user's, or leave these rows out"
+        )
+    said = _said(model, systems=systems)
+    for sentence in said:
+        run.progress.say(f"{model.name}: {sentence}")
+    what = f"{count:,} prompts of every split can be rendered" if tokenizer.chat_template else "it has none"
+    return Check(name=NAME, status="ok", detail="; ".join([f"{model.name}: {what}", *said]), kind="data")
+
+
+def _said(model: Model, *, systems: bool) -> list[str]:
+    """Return in words what differs from the template as the model brings it."""
+    found = rendering_of(model)
+    if found is None:
+        return []
+    told = []
+    if found.merges_system and systems:
+        why = "" if model.system == "merge" else "its chat template knows no system message, so "
+        told.append(f"{why}a system message is put before the first user message, in training and serving alike")
+    if found.date is not None:
+        told.append(
+            f"its chat template writes today's date, and every prompt is rendered as on {found.date}; "
+            'template_options={"date_string": ...} sets another day, and a saved model keeps it'
+        )
+    if found.options:
+        options = ", ".join(f"{name}={value!r}" for name, value in found.options.items())
+        told.append(f"rendered with {options} in training, evaluation and serving alike")
+    return told
+
+
+def _prompts(asked: _Asked) -> Iterator[tuple[str, Messages, int]]:
+    """Yield (sample's id, prompt, how many samples it stands for).
+
+    Every prompt of the plain strategy. Any other strategy adds the same turns to each prompt, unless the training rows
+    that it adds differ in theirs: there one prompt stands for all of its turns.
+    """
+    samples = asked.task.samples(asked.split)
+    if not samples:
+        return
+    prompter = bound(asked.strategy, asked.task)
+    turns = [tuple(message.role for message in asked.task.prompt(sample)) for sample in samples]
+    shots = {tuple(message.role for message in asked.task.prompt(one)) for one in asked.task.samples(Split.TRAIN)}
+    if isinstance(asked.strategy, ZeroShot) or len(shots) > 1:
+        yield from ((sample.id, prompter(sample), 1) for sample in samples)
+        return
+    first = {shape: place for place, shape in reversed(list(enumerate(turns)))}
+    yield from ((samples[place].id, prompter(samples[place]), turns.count(shape)) for shape, place in first.items())

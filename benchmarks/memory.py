@@ -78,10 +78,10 @@ def train(case: Case, model: str) -> dict[str, float]:
     from harness.jobs import TuneJob
     from harness.models import Model
     from harness.recipes import SFT
-    from harness.recipes.written import read_adapter
     from harness.samples import Example, Message
     from harness.tuning.sft import fit
     from harness.weights.loading import load_tokenizer
+    from harness.written_recipes import read_adapter
 
     declared = Model(model)
     tokenizer = load_tokenizer(declared)
@@ -146,7 +146,7 @@ def row(case: Case, found: dict[str, float], model: str) -> str:
     from harness.estimates.reading import read_shape
     from harness.models import Model
     from harness.recipes import SFT
-    from harness.recipes.written import read_adapter
+    from harness.written_recipes import read_adapter
 
     recipe = SFT(adapter=read_adapter(case.adapter), batch_size=case.batch)
     formats = this_machine(Path(), device="cpu").formats(recipe.adapter, length=case.length)

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 from harness.errors import InvalidExperiment
 from harness.protocols import AnyMetric, Strategy
 from harness.recipes.adapters import Adapter, LoRA
-from harness.recipes.looking import DEFAULT_TRIALS, Space, check_watch, read_space
+from harness.recipes.looking import DEFAULT_TRIALS, Choice, Space, check_watch, read_space
 
 Schedule = Literal["cosine", "linear", "constant"]
 
@@ -30,9 +30,10 @@ class Trained:
     evaluate_on: dev examples in an evaluation, drawn once by the seed; None is all.
     watch: a metric of single answers; at each evaluation the dev examples are answered and scored, and the score, not
     the loss, chooses the checkpoint and exhausts patience.
-    search: fields of the recipe or its adapter -> what to try: (lowest, highest) is a range, on a log scale where it
-    spans ten times or more; any other sequence is a choice. `trials` recipes are trained, the worse half is stopped
-    early, and the best on DEV is kept. trials: None is 8.
+    search: fields of the recipe or its adapter -> what to try: a list is a choice, {"rank": [4, 8]} tries 4 and 8; a
+    tuple of two numbers is a range, {"rank": (4, 8)} tries what lies between too, on a log scale where it spans ten
+    times or more. `trials` recipes are trained, the worse half is stopped early, and the best on DEV is kept. trials:
+    None is 8.
     limit: train examples, drawn by the seed; None is all.
     prompt: how the tuned model is prompted, in training and in serving; None is the plain zero-shot prompt.
     label: the system's name on pages and in tables, in place of the one made from the fields.
@@ -161,6 +162,8 @@ def _said_fields(recipe: Trained) -> list[str]:
 def _shown(value: object) -> str:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return f"{value:g}"
+    if isinstance(value, Choice):
+        return "|".join(map(_shown, value))
     if isinstance(value, tuple):
         return "+".join(map(_shown, value))
     return str(getattr(value, "name", value))

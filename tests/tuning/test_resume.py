@@ -13,8 +13,8 @@ import pytest
 from harness.fingerprint import file_sha256
 from harness.jobs import LogPoint, TuneJob, TuneResult
 from harness.recipes import SFT
-from harness.recipes.written import read_adapter
 from harness.tuning.sft import fit
+from harness.written_recipes import read_adapter
 
 _SAME = "epochs=8, learning_rate=1e-2, batch_size=4, evaluate_every=4, patience=None"
 # Another seed kills at another step; a failure prints the one it met.

@@ -6,6 +6,7 @@ from dataclasses import MISSING, Field, fields, is_dataclass
 
 from harness.errors import InvalidExperiment
 from harness.recipes.adapters import Full, LoRA, QLoRA
+from harness.recipes.looking import Choice
 from harness.recipes.sft import SFT
 
 _KNOWN: Mapping[str, type] = {kind.__name__: kind for kind in (SFT, LoRA, QLoRA, Full)}
@@ -13,7 +14,10 @@ _KNOWN: Mapping[str, type] = {kind.__name__: kind for kind in (SFT, LoRA, QLoRA,
 
 def write_recipe(value: object) -> str:
     """Return the expression that makes `value`: its class, and the fields that are not their defaults."""
-    if not is_dataclass(value) or isinstance(value, type):
+    if isinstance(value, tuple):
+        items = [write_recipe(item) for item in value]
+        return f"({items[0]},)" if len(items) == 1 else f"({', '.join(items)})"
+    if not is_dataclass(value) or isinstance(value, type | Choice):
         return repr(value)
     said = [
         f"{declared.name}={write_recipe(getattr(value, declared.name))}"

@@ -9,6 +9,7 @@ from harness.commands.adding import add_command
 
 if TYPE_CHECKING:
     from harness.estimates.run import Estimate
+    from harness.estimates.speed import Pace
 
 _FITS_NOT = 1
 
@@ -31,76 +32,79 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     parser.add_argument("--answer", type=_count, default=64, metavar="TOKENS", help="of a row's answer (64)")
     parser.add_argument("--rows", type=_count, default=1000, help="training examples, for the time (1000)")
     parser.add_argument("--gpu", type=_size, metavar="GIB", help="ask about a GPU of this size, not about this machine")
+    parser.add_argument("--quantize", choices=("nf4",), help='answer in 4 bits, as Model(..., quantize="nf4") does')
 
 
 def _memory(options: argparse.Namespace) -> int:
     from harness.estimates.machine import gpu_of, this_machine
     from harness.estimates.reading import read_shape
     from harness.estimates.run import Work, estimates
-    from harness.estimates.speed import measured_rate
+    from harness.estimates.speed import Pace, measured_rate
     from harness.models import Model
-    from harness.recipes.written import SHORT_NAMES, read_recipe
+    from harness.written_recipes import SHORT_NAMES, read_recipe
 
     shape = read_shape(Model(options.model))
-    here = this_machine(Path("reports"))
-    machine = here if options.gpu is None else gpu_of(options.gpu, disk=here.disk)
-    work = Work(rows=options.rows, length=options.length, answer=options.answer)
-    rate = measured_rate()
+    machine = this_machine(Path("reports")) if options.gpu is None else gpu_of(options.gpu)
+    work = Work(rows=options.rows, length=options.length, answer=options.answer, quantize=options.quantize)
+    pace = Pace(rate=measured_rate())
     recipes = [read_recipe(text) for text in (SHORT_NAMES if options.all else (options.recipe,))]
-    found = [one for recipe in recipes for one in estimates(shape, recipe, machine, work, rate=rate)]
+    found = [one for recipe in recipes for one in estimates(shape, recipe, machine, work, pace=pace)]
     _write(
         f"{Model(options.model).name}: {shape.parameters:,} parameters, {shape.layers} layers of width {shape.hidden}"
     )
     if options.all:
-        _table(found)
+        _table(found, pace=pace)
     else:
         for one in found:
-            _parts(one, rate=rate)
+            _parts(one, pace=pace)
     return 0 if all(one.fits for one in found) else _FITS_NOT
 
 
-def _parts(found: "Estimate", *, rate: float) -> None:
-    from harness.estimates.run import gib, smaller, spoken
-    from harness.recipes.exchange.expression import write_recipe
+def _parts(found: "Estimate", *, pace: "Pace") -> None:
+    from harness.estimates.run import free_disk, gib, spoken, way_out
 
     recipe, memory, machine = found.recipe, found.memory, found.machine
     at_once = recipe.micro_batch_size or recipe.batch_size
     share = memory.trained / found.shape.parameters
     _write(f"\n{recipe.name}: {memory.trained:,} weights trained ({share:.2%})")
-    _write(f"  {at_once} of {recipe.batch_size} examples at once, of {found.work.length} tokens\n")
+    shared = f", shared by {found.devices} devices as {getattr(recipe, 'sharing', '')}" if found.devices > 1 else ""
+    _write(f"  {at_once} of {recipe.batch_size} examples at once, of {found.work.length} tokens{shared}\n")
     for part in memory.parts:
         _write(f"  {part.name:<24}{gib(part.bytes):>12}")
     _write(f"  {'total':<24}{gib(memory.total):>12}   within about 25 %")
-    _write(f"  {'free':<24}{gib(machine.free):>12}   of {gib(machine.total)}, {machine.name}")
-    _write(f"  {'disk while it runs':<24}{gib(found.disk):>12}   {gib(machine.disk)} free; {gib(found.saved)} stay")
+    _write(f"  {'free':<24}{gib(machine.free):>12}   of {gib(machine.total)}, {found.where}")
+    _write(f"  {'disk while it runs':<24}{gib(found.disk):>12}   {free_disk(machine)}; {gib(found.saved)} stay")
     _write(f"  {'time':<24}{spoken(found.duration):>12}   for {found.work.rows:,} rows, roughly\n")
     if found.fits:
         _write("fits")
         return
-    other = smaller(found, rate=rate)
-    _write(f"does not fit; {_way_out(found) if other is None else f'this does, in {gib(other.memory.total)}:'}")
-    if other is not None:
-        _write(f"  {write_recipe(other.recipe)}")
+    if found.only_answering:
+        _write(f"training fits, in {gib(found.memory.training)}; the model that answers afterwards does not:")
+    else:
+        _write("does not fit:")
+    _write(f"  {way_out(found, pace=pace)}")
 
 
-def _way_out(found: "Estimate") -> str:
-    if found.disk > found.machine.disk:
-        return "no recipe makes room on the disk: free some, or train fewer weights"
-    return "no recipe for this model does: take a smaller model, shorter rows (--length), or a machine with more memory"
-
-
-def _table(found: "list[Estimate]") -> None:
-    from harness.estimates.run import gib, spoken
+def _table(found: "list[Estimate]", *, pace: "Pace") -> None:
+    from harness.estimates.run import fewest_at_once, free_disk, gib, spoken
 
     _write(f"\n{'recipe':<28}{'trained':>14}{'memory':>12}{'disk':>12}   {'time':<20}")
     for one in found:
-        fits = "" if one.fits else "   does not fit"
+        fits = "" if one.fits else f"   does not fit; {_at_once(fewest_at_once(one, pace=pace))}"
         _write(
             f"{one.recipe.name:<28}{one.memory.trained:>14,}{gib(one.memory.total):>12}{gib(one.disk):>12}   "
             f"{spoken(one.duration):<20}{fits}".rstrip()
         )
-    machine = found[0].machine
-    _write(f"\nfree: {gib(machine.free)} of memory ({machine.name}), {gib(machine.disk)} of disk")
+    machine, work, recipe = found[0].machine, found[0].work, found[0].recipe
+    _write(f"\nfor {recipe.batch_size} rows at once of {work.length} tokens (--length)")
+    _write(f"free: {gib(machine.free)} of memory ({machine.name}), disk: {free_disk(machine)}")
+
+
+def _at_once(found: "Estimate") -> str:
+    from harness.estimates.run import gib
+
+    rows = found.recipe.micro_batch_size or found.recipe.batch_size
+    return f"micro_batch_size={rows} {'takes' if found.fits else 'still takes'} {gib(found.memory.total)}"
 
 
 def _count(text: str) -> int:

@@ -20,8 +20,10 @@ _PLAIN = 512
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """kind: where weights and activations are. free, total: its memory in bytes. disk: bytes free where results go.
+    """A place to train.
 
+    kind: where weights and activations are. free, total: its memory in bytes. disk: bytes free where results go, None
+    where that is not asked.
     bfloat16: matrix products are computed in it.
     """
 
@@ -29,11 +31,14 @@ class Machine:
     name: str
     free: int
     total: int
-    disk: int
+    disk: int | None
     bfloat16: bool
 
-    def formats(self, adapter: Adapter, *, length: int) -> Formats:
-        """Return the number formats of a run: trained weights are float32, a frozen base in what is computed in."""
+    def formats(self, adapter: Adapter, *, length: int, quantize: str | None = None) -> Formats:
+        """Return the number formats of a run: trained weights are float32, a frozen base in what is computed in.
+
+        quantize: "nf4" where the model answers in 4 bits.
+        """
         width = 2.0 if self.bfloat16 else 4.0
         full = isinstance(adapter, Full)
         return Formats(
@@ -43,6 +48,7 @@ class Machine:
             scores=self.kind == "cpu" and length <= _PLAIN,
             runtime=_LIBRARIES if self.kind == "cpu" else _CONTEXT,
             served=width,
+            served_in_4_bits=quantize is not None,
         )
 
 
@@ -59,10 +65,10 @@ def this_machine(folder: Path, *, device: str = "auto") -> Machine:
     return Machine(kind="cpu", name="CPU", free=free, total=total, disk=disk, bfloat16=_multiplies_bfloat16())
 
 
-def gpu_of(gib: float, *, disk: int) -> Machine:
+def gpu_of(gib: float) -> Machine:
     """Return a GPU with `gib` GiB, all of them free: a machine to be asked about before it is rented."""
     size = round(gib * GIB)
-    return Machine(kind="gpu", name=f"a GPU of {gib:g} GiB", free=size, total=size, disk=disk, bfloat16=True)
+    return Machine(kind="gpu", name=f"a GPU of {gib:g} GiB", free=size, total=size, disk=None, bfloat16=True)
 
 
 def _gpu() -> tuple[str, int, int] | None:

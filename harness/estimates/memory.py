@@ -1,10 +1,11 @@
 """The memory that a training run takes at its peak, part by part."""
 
+import math
 from dataclasses import dataclass, replace
 
 from harness.estimates.shape import Shape
 from harness.estimates.trainable import trained_parameters
-from harness.recipes import DPO, GRPO, KTO, PPO, RLOO, PTuning, QLoRA, Trained
+from harness.recipes import DPO, GRPO, KTO, PPO, RLOO, SFT, PTuning, QLoRA, Trained
 from harness.recipes.adapters import Adapter, Full, PromptTuning
 
 # Bytes of a weight in 4 bits: NF4 with double quantisation is 4.127 bits (Dettmers et al. 2023).
@@ -13,6 +14,14 @@ NF4_BYTES = 4.127 / 8
 _UNKNOWN_SHARE = 0.01
 # Answer tokens of a row where nobody says: only they are projected to the vocabulary.
 _ANSWER = 64
+_AFTERWARDS = "serving afterwards"
+# What each way to share work among devices divides among them.
+_DIVIDED: dict[str, frozenset[str]] = {
+    "ddp": frozenset(),
+    "zero2": frozenset({"gradients", "optimizer"}),
+    "zero3": frozenset({"weights", "adapter", "gradients", "optimizer"}),
+    "fsdp2": frozenset({"weights", "adapter", "gradients", "optimizer"}),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +33,7 @@ class Formats:
     scores: the attention's scores are held for the backward pass, as plain products do. every_logit: the output head
     computes all positions, not only those of answers. runtime: of Python with its libraries, or of the GPU's context.
     served: of a weight of the model that is loaded once training is over, to check the tuned system and to answer.
+    served_in_4_bits: its linear layers are in 4 bits then.
     """
 
     base: float = 4.0
@@ -36,6 +46,7 @@ class Formats:
     every_logit: bool = False
     runtime: int = 0
     served: float = 0.0
+    served_in_4_bits: bool = False
 
 
 # Everything in bfloat16, the optimizer's two moments too, attention by a kernel that keeps no scores: how the
@@ -55,14 +66,20 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """The parts, largest story first. trained: weights that are trained."""
+    """The parts, largest story first. trained: weights that are trained. answering: bytes taken once it is over."""
 
     parts: tuple[Part, ...]
     trained: int
+    answering: int = 0
 
     @property
     def total(self) -> int:
         return sum(part.bytes for part in self.parts)
+
+    @property
+    def training(self) -> int:
+        """The bytes of training alone, without what answering afterwards takes beyond them."""
+        return self.total - self.of(_AFTERWARDS)
 
     def of(self, name: str) -> int:
         """Return the bytes of one part, 0 where there is none of this name."""
@@ -101,20 +118,28 @@ def training_memory(shape: Shape, adapter: Adapter, formats: Formats, rows: Rows
         ("activations", shape.layers * block_activations(shape, formats, seen)),
         ("logits", logits(shape, formats, seen)),
     )
-    training = sum(size for _, size in parts)
-    afterwards = formats.runtime + shape.parameters * formats.served
-    more = ("serving afterwards", max(0.0, afterwards - training))
-    return Memory(tuple(Part(name, round(size)) for name, size in (*parts, more) if size), trained)
+    return Memory(tuple(Part(name, round(size)) for name, size in parts if size), trained)
+
+
+def answering_memory(shape: Shape, formats: Formats) -> int:
+    """Return the bytes of the model as it answers."""
+    if not formats.served_in_4_bits:
+        return round(formats.runtime + shape.parameters * formats.served)
+    return round(formats.runtime + _in_4_bits(shape, formats.served))
 
 
 def base_weights(shape: Shape, adapter: Adapter, formats: Formats) -> float:
     """Return the bytes of a frozen base."""
     if not isinstance(adapter, QLoRA):
         return shape.parameters * formats.base
-    whole = shape.parameters - shape.linear_weights
     # The layers' products are computed in 16 bits: one layer at a time is unpacked.
     unpacked = max(linear.weights for linear in shape.linears) * formats.products
-    return shape.linear_weights * NF4_BYTES + whole * formats.base + unpacked
+    return _in_4_bits(shape, formats.base) + unpacked
+
+
+def _in_4_bits(shape: Shape, width: float) -> float:
+    """Return the bytes of a model whose linear layers are in 4 bits; width: bytes of any other weight."""
+    return shape.linear_weights * NF4_BYTES + (shape.parameters - shape.linear_weights) * width
 
 
 def block_activations(shape: Shape, formats: Formats, rows: Rows) -> float:
@@ -142,13 +167,34 @@ def logits(shape: Shape, formats: Formats, rows: Rows) -> float:
 def recipe_memory(shape: Shape, recipe: Trained, formats: Formats, *, length: int, answer: int = _ANSWER) -> Memory:
     """Return the memory of one training step of `recipe` on rows of `length` tokens, of which `answer` are learned.
 
-    Preference methods compute both answers of a pair; reinforcement the completions of a prompt, and keeps their keys
-    and values while it draws them. A reference of a fully tuned policy, and a reward model, are models of their own.
+    Where devices share the work it is that of each of them. Preference methods compute both answers of a pair;
+    reinforcement the completions of a prompt, and keeps their keys and values while it draws them. A reference of a
+    fully tuned policy, and a reward model, are models of their own.
     """
-    micro = recipe.micro_batch_size or recipe.batch_size
-    texts = micro * _texts(recipe)
+    devices = devices_of(recipe)
+    texts = math.ceil((recipe.micro_batch_size or recipe.batch_size) / devices) * _texts(recipe)
     found = training_memory(shape, recipe.adapter, formats, Rows(rows=texts, length=length, answer=answer))
-    return replace(found, parts=(*found.parts, *_beside(shape, recipe, formats, length=length, texts=texts)))
+    parts = (*found.parts, *_beside(shape, recipe, formats, length=length, texts=texts))
+    if isinstance(recipe, SFT) and devices > 1:
+        parts = _shared(shape, parts, formats, sharing=recipe.sharing, devices=devices)
+    answering = answering_memory(shape, formats)
+    more = answering - sum(part.bytes for part in parts)
+    return replace(found, parts=(*parts, *([Part(_AFTERWARDS, more)] if more > 0 else [])), answering=answering)
+
+
+def devices_of(recipe: Trained) -> int:
+    """Return how many devices train the recipe together."""
+    return recipe.devices if isinstance(recipe, SFT) else 1
+
+
+def _shared(shape: Shape, parts: tuple[Part, ...], formats: Formats, *, sharing: str, devices: int) -> tuple[Part, ...]:
+    """Return the parts that each device holds; weights that are divided are gathered a block at a time."""
+    divided = _DIVIDED[sharing]
+    held = tuple(Part(one.name, one.bytes // devices if one.name in divided else one.bytes) for one in parts)
+    if "weights" not in divided:
+        return held
+    block = sum(linear.weights for linear in shape.linears)
+    return (*held, Part("gathered block", round(block * (formats.products + formats.gradient))))
 
 
 def _texts(recipe: Trained) -> int:

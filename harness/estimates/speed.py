@@ -10,6 +10,7 @@ import numpy as np
 
 from harness.cache import cache_folder
 from harness.estimates.machine import Machine
+from harness.estimates.memory import devices_of
 from harness.estimates.shape import Shape
 from harness.recipes import DPO, GRPO, KTO, ORPO, PPO, RLOO, RewardModel, Trained
 from harness.recipes.adapters import AdaLoRA, Adapter, Full, LoRA, QLoRA
@@ -21,6 +22,8 @@ _BFLOAT16 = 2.4
 _GPU_RATE = 100e12
 # Training keeps between these shares of the rate of a large product busy (docs/methods.md).
 _SHARES = (0.2, 1.0)
+# And between these of the rate at which the same model reads rows.
+_READING_SHARES = (0.4, 1.2)
 # A drawn token reads every weight for two operations each: far from what a large product reaches.
 _DRAWING = 10.0
 # Evaluations of a recipe that does not say how often.
@@ -42,6 +45,18 @@ class Duration:
     high: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How fast this machine computes.
+
+    rate: float32 operations a second in a large product. reading: operations a second of the very model while it reads
+    rows, None where that was not timed.
+    """
+
+    rate: float
+    reading: float | None = None
+
+
 def operations(shape: Shape, adapter: Adapter, *, tokens: int) -> float:
     """Return the floating-point operations of training on `tokens`: forward 2 a weight, backward 2, and 2 more
     for the gradient of the weights where all are trained.
@@ -52,16 +67,25 @@ def operations(shape: Shape, adapter: Adapter, *, tokens: int) -> float:
 
 
 def duration(
-    shape: Shape, recipe: Trained, machine: Machine, *, rows: int, length: int, answer: int, rate: float, dev: int = 0
+    shape: Shape,
+    recipe: Trained,
+    machine: Machine,
+    *,
+    rows: int,
+    mean: float,
+    length: int,
+    answer: int,
+    pace: Pace,
+    dev: int = 0,
 ) -> Duration:
-    """Return how long training on `rows` examples of `length` tokens takes, with its evaluations on `dev` ones.
+    """Return how long training on `rows` examples of `mean` tokens takes, with its evaluations on `dev` ones.
 
-    answer: tokens of the longest known answer; one that is drawn may end there, or only at its limit. rate: float32
-    operations a second.
+    length: tokens of the longest. answer: tokens of the longest known answer; one that is drawn may end there, or only
+    at its limit.
     """
     seen = min(rows, recipe.limit or rows) * recipe.epochs
     evaluated = min(dev, recipe.evaluate_on or dev) * _evaluations(recipe, seen)
-    trained = operations(shape, recipe.adapter, tokens=round(seen * length)) * _cost(recipe.adapter)
+    trained = operations(shape, recipe.adapter, tokens=round(seen * mean)) * _cost(recipe.adapter)
     trained *= _METHODS.get(type(recipe), 1.0)
     shortest = longest = 0.0
     if isinstance(recipe, GRPO | RLOO | PPO):
@@ -69,13 +93,16 @@ def duration(
         a_token = 2 * shape.parameters * seen * getattr(recipe, "generations", 1) * _DRAWING
         most_tokens = recipe.max_tokens or length
         shortest, longest = a_token * min(answer, most_tokens), a_token * most_tokens
-    trained += 2 * shape.parameters * evaluated * length
-    fast = _GPU_RATE if machine.kind == "gpu" else rate * (_BFLOAT16 if machine.bfloat16 else 1.0)
-    least, most = _SHARES
+    if machine.kind == "gpu":
+        trained /= devices_of(recipe)  # on a CPU they share its cores
+    trained += 2 * shape.parameters * evaluated * mean
+    fast = _GPU_RATE if machine.kind == "gpu" else pace.rate * (_BFLOAT16 if machine.bfloat16 else 1.0)
+    least, most = (share * fast for share in _SHARES)
+    slowest, fastest = (least, most) if pace.reading is None else (share * pace.reading for share in _READING_SHARES)
     trials = recipe.trials or 1
     return Duration(
-        trials * (trained + shortest) / (fast * most),
-        trials * ((trained + longest) / (fast * least) + _AROUND),
+        trials * (trained / fastest + shortest / most),
+        trials * (trained / slowest + longest / least + _AROUND),
     )
 
 
@@ -88,6 +115,11 @@ def _cost(adapter: Adapter) -> float:
     if isinstance(adapter, LoRA) and (adapter.dora or adapter.init == "eva"):
         return _UNFUSED
     return next((cost for kind, cost in _COSTS.items() if isinstance(adapter, kind)), 1.0)
+
+
+def reading_rate(shape: Shape, *, tokens: float, seconds: float) -> float:
+    """Return the operations a second of a model that read `tokens` in `seconds`."""
+    return 2 * shape.parameters * tokens / max(seconds, 1e-9)
 
 
 def measured_rate() -> float:

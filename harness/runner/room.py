@@ -1,18 +1,20 @@
 """Whether a training run fits before it starts: its estimate is said, and what cannot fit is refused politely."""
 
+import time
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness.errors import InvalidExperiment, StageFailed
+from harness.errors import HarnessError, InvalidExperiment, StageFailed
 from harness.estimates.machine import this_machine
 from harness.estimates.reading import read_shape
-from harness.estimates.run import Estimate, Work, estimates, gib, smaller
-from harness.estimates.speed import measured_rate
+from harness.estimates.run import Estimate, Work, estimates, gib, way_out
+from harness.estimates.shape import Shape
+from harness.estimates.speed import Pace, measured_rate, reading_rate
 from harness.jobs import TuneJob
 from harness.models import Model
 from harness.plan import Plan
-from harness.protocols import Progress
-from harness.recipes.exchange.expression import write_recipe
+from harness.protocols import Engine, Progress
 from harness.samples import Messages, Split
 from harness.systems import System
 
@@ -20,12 +22,45 @@ from harness.systems import System
 _BYTES, _FRAME = 3.0, 24
 # Samples whose prompts are rendered to learn their length, where nothing has run yet.
 _LOOKED_AT = 50
+# Training rows that the loaded model reads once to learn its pace, again unless that took so long.
+_TIMED_ROWS, _TIMED_SECONDS = 8, 3.0
 
 
-def check_room(job: TuneJob, *, progress: Progress, ignore: bool) -> None:
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What reading some training rows took the loaded model, a forward pass alone. rows: how many."""
+
+    rows: int
+    seconds: float
+
+
+def timed(engine: Engine, job: TuneJob) -> Reading | None:
+    """Return how long a loaded model takes to read a few training rows; None where there are none, or it refuses.
+
+    It is read twice: the first time may prepare weights and the beginning that rows share.
+    """
+    count = min(_TIMED_ROWS, len(job.train))
+    chosen = [job.train[at * len(job.train) // count] for at in range(count)]
+    rows = [(example.prompt, example.answer) for example in chosen if example.answer]
+    if not rows:
+        return None
+    try:
+        for again in (False, True):
+            began = time.perf_counter()
+            for _ in engine.likelihoods(rows):
+                pass
+            seconds = time.perf_counter() - began
+            if again or seconds > _TIMED_SECONDS:
+                break
+    except HarnessError:
+        return None  # a row too long, or an engine without likelihoods: the estimate is only wider then
+    return Reading(len(rows), seconds)
+
+
+def check_room(job: TuneJob, *, progress: Progress, ignore: bool, reading: Reading | None = None) -> None:
     """Say what the training of `job` will take.
 
-    ignore: train whatever it takes.
+    ignore: train whatever it takes. reading: what a few of its rows took the loaded model.
 
     Raises StageFailed where it cannot fit in what is free, even if the estimate is too high by a quarter; the message
     names the smaller recipe that would. Of recipes and models that are not the harness's own nothing is said.
@@ -33,18 +68,26 @@ def check_room(job: TuneJob, *, progress: Progress, ignore: bool) -> None:
     if not isinstance(job.model, Model):
         return
     folder = job.folder
-    work = _work(((example.prompt, example.answer) for example in job.train), rows=len(job.train), dev=len(job.dev))
+    rows = ((example.prompt, example.answer) for example in job.train)
+    work = replace(_work(rows, rows=len(job.train), dev=len(job.dev)), quantize=job.model.quantize)
     try:
         machine = this_machine(folder, device=job.model.device)
         shape = read_shape(job.model)
-        found = estimates(shape, job.recipe, machine, work, rate=measured_rate())
+        pace = Pace(rate=measured_rate(), reading=_reading_rate(shape, work, reading))
+        found = estimates(shape, job.recipe, machine, work, pace=pace)
     except InvalidExperiment as error:
         progress.say(f"the memory of {job.recipe.name} cannot be estimated: {error}")
         return
     for one in found:
         progress.say(one.sentence)
         if one.cannot_fit and not ignore:
-            raise StageFailed(_refusal(one))
+            raise StageFailed(_refusal(one, pace))
+
+
+def _reading_rate(shape: Shape, work: Work, reading: Reading | None) -> float | None:
+    if reading is None:
+        return None
+    return reading_rate(shape, tokens=reading.rows * (work.mean or work.length), seconds=reading.seconds)
 
 
 def planned(plan: Plan, system: System, *, folder: Path) -> tuple[Estimate, ...]:
@@ -59,7 +102,8 @@ def planned(plan: Plan, system: System, *, folder: Path) -> tuple[Estimate, ...]
     texts = [(system.strategy.messages(task, sample), sample.reference) for sample in samples]
     machine = this_machine(folder, device=system.model.device)
     work = _work(texts, rows=plan.examples(system), dev=len(task.samples(Split.DEV)))
-    return estimates(read_shape(system.model), system.recipe, machine, work, rate=measured_rate())
+    work = replace(work, quantize=system.model.quantize)
+    return estimates(read_shape(system.model), system.recipe, machine, work, pace=Pace(rate=measured_rate()))
 
 
 def _work(texts: Iterable[tuple[Messages, str]], *, rows: int, dev: int) -> Work:
@@ -70,6 +114,7 @@ def _work(texts: Iterable[tuple[Messages, str]], *, rows: int, dev: int) -> Work
     return Work(
         rows=max(1, rows),
         length=_FRAME + max((prompt + answer for prompt, answer in pairs), default=1),
+        mean=_FRAME + sum(prompt + answer for prompt, answer in pairs) / max(1, len(pairs)),
         answer=1 + max((answer for _, answer in pairs), default=1),
         dev=dev,
     )
@@ -79,12 +124,14 @@ def _tokens(text: str) -> int:
     return round(len(text.encode()) / _BYTES) + 1
 
 
-def _refusal(found: Estimate) -> str:
-    machine = found.machine
+def _refusal(found: Estimate, pace: Pace) -> str:
+    machine, work = found.machine, found.work
+    at_once = found.recipe.micro_batch_size or found.recipe.batch_size
     needs = (
-        f"{found.recipe.name} needs about {gib(found.memory.total)} of memory and {gib(found.disk)} of disk, and "
-        f"{gib(machine.free)} and {gib(machine.disk)} are free ({machine.name})"
+        f"{found.recipe.name} needs about {gib(found.memory.total)} of memory for {at_once} rows of up to "
+        f"{work.length} tokens at once, and {gib(found.disk)} of disk, and {gib(machine.free)} and "
+        f"{gib(machine.disk or 0)} are free ({found.where})"
     )
-    other = smaller(found, rate=measured_rate())
-    way = "take a smaller model or shorter rows" if other is None else f"this would fit: {write_recipe(other.recipe)}"
-    return f"{needs}; {way}. To train all the same: pytest --ignore-memory"
+    if found.only_answering:
+        needs += f"; training takes {gib(found.memory.training)} of it, the model that answers afterwards all of it"
+    return f"{needs}; {way_out(found, pace=pace)}. To train all the same: pytest --ignore-memory"

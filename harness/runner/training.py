@@ -7,13 +7,14 @@ from dataclasses import asdict
 from pathlib import Path
 
 from harness.errors import StageFailed
-from harness.jobs import TuneResult
-from harness.plan import TuneStep
+from harness.jobs import TuneJob, TuneResult
+from harness.models import ENGINES, Model
+from harness.plan import TuneStep, model_key
 from harness.protocols import Task
 from harness.recipes import Steps
 from harness.runner.context import Run
 from harness.runner.resolve import resolve
-from harness.runner.room import check_room
+from harness.runner.room import Reading, check_room, timed
 from harness.runner.streaming import guarded, machine, stage_row
 from harness.runner.teaching import job_of
 from harness.samples import Check
@@ -107,7 +108,6 @@ def _checks(run: Run, system: System, step: TuneStep, *, of: int) -> tuple[Check
 
 def _train(run: Run, system: System, step: TuneStep, steps: Sequence[TuneStep]) -> None:
     stage, recipe = step.stage, step.recipe
-    run.engines.close()
     if system.share < 1:  # a trainer's own line knows the recipe alone
         run.progress.say(f"for the learning curve: {stage.label}, {run.plan.examples(system):,} examples")
     elif len(steps) > 1:
@@ -118,7 +118,9 @@ def _train(run: Run, system: System, step: TuneStep, steps: Sequence[TuneStep]) 
     with guarded(run, stage):
         folders = {one.stage.key: found for one in steps if (found := _folder_of(run, one.stage)) is not None}
         job, taught = job_of(run, system, step, folders)
-        check_room(job, progress=run.progress, ignore=run.ignore_memory)
+        reading = _timed(run, job)
+        run.engines.close()
+        check_room(job, progress=run.progress, ignore=run.ignore_memory, reading=reading)
         result: TuneResult = resolve(recipe.trainer)(job, progress=run.progress)
         run.store.finish(
             stage_row(
@@ -136,6 +138,14 @@ def _train(run: Run, system: System, step: TuneStep, steps: Sequence[TuneStep]) 
             ],
         )
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+
+
+def _timed(run: Run, job: TuneJob) -> Reading | None:
+    """Return the pace of the job's model where the baselines left it loaded, and it computes here."""
+    if not isinstance(job.model, Model) or job.model.engine != ENGINES["transformers"]:
+        return None
+    key = model_key(job.model)
+    return timed(run.engines.open(key, job.model, None), job) if run.engines.is_open(key) else None
 
 
 def _environment(result: TuneResult, taught: Sequence[Check]) -> dict[str, object]:

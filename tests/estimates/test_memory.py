@@ -1,5 +1,7 @@
 """Memory part by part: published sums exactly, published measurements within a quarter."""
 
+from dataclasses import replace
+
 import pytest
 
 from harness.estimates.memory import (
@@ -79,10 +81,15 @@ def test_full_tuning_holds_every_weight_four_times() -> None:
 def test_a_model_trained_in_four_bits_is_served_in_sixteen() -> None:
     shape = shape_of(LLAMA_3B)
     formats = Formats(base=2, products=2, states=2, served=2, runtime=100)
-    found = training_memory(shape, QLoRA(), formats, Rows(rows=1, length=64))
-    assert found.total == 100 + 2 * shape.parameters
+    found = recipe_memory(shape, SFT(adapter=QLoRA(), batch_size=1), formats, length=64)
+    assert found.total == found.answering == 100 + 2 * shape.parameters
     assert 0 < found.of("serving afterwards") < 2 * shape.parameters
-    assert training_memory(shape, LoRA(), formats, Rows(rows=1, length=64)).of("serving afterwards") == 0
+    assert found.training == found.total - found.of("serving afterwards")
+    plain = recipe_memory(shape, SFT(adapter=LoRA(), batch_size=1), formats, length=64)
+    assert (plain.of("serving afterwards"), plain.training) == (0, plain.total)
+    few = recipe_memory(shape, SFT(adapter=QLoRA()), replace(formats, served_in_4_bits=True), length=64)
+    whole = shape.parameters - shape.linear_weights
+    assert few.answering == round(100 + shape.linear_weights * 4.127 / 8 + 2 * whole)
 
 
 def test_only_answers_are_projected_unless_all_positions_are() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.engine.local import open_engine
 from harness.engine.scripted import Scripted
 from harness.errors import StageFailed
 from harness.estimates.machine import GIB, Machine
@@ -51,12 +52,14 @@ def test_what_cannot_fit_is_refused_with_the_recipe_that_would(job, said, monkey
     message = str(refused.value)
     assert message.startswith("sft full batch=64 needs about ")
     assert "1.1 GiB and 8.0 GiB are free (CPU)" in message
-    assert "this would fit: SFT(adapter=Full(), batch_size=64, micro_batch_size=" in message
+    assert "for 64 rows of up to " in message
+    assert "this would fit, in " in message
+    assert ": SFT(adapter=Full(), batch_size=64, micro_batch_size=" in message
     assert message.endswith("To train all the same: pytest --ignore-memory")
 
     room.check_room(job(huge), progress=said, ignore=True)
     free(monkeypatch, 0.1)
-    with pytest.raises(StageFailed, match="take a smaller model or shorter rows"):
+    with pytest.raises(StageFailed, match=r"even 1 at once, answered in 4 bits, takes .*: take a smaller model"):
         room.check_room(job(huge), progress=said, ignore=False)
 
 
@@ -84,3 +87,33 @@ def test_looking_ahead_opens_no_database() -> None:
     code = "import harness.outlook, sys; print([name for name in ('duckdb', 'torch') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_loaded_model_reads_some_rows_and_the_range_is_narrower(job, said, monkeypatch) -> None:
+    free(monkeypatch, 4)
+    made = job(SFT(adapter=LoRA(rank=4)))
+    short = tuple(replace(one, prompt=(Message("user", f"Which {place}?"),)) for place, one in enumerate(made.train))
+    made = replace(made, train=short)
+    engine = open_engine(made.model, progress=said)
+    read = []
+    reads = engine.likelihoods
+
+    def counted(rows):
+        read.append(len(rows))
+        return reads(rows)
+
+    monkeypatch.setattr(engine, "likelihoods", counted)
+    reading = room.timed(engine, made)
+    assert reading is not None
+    assert (reading.rows, read) == (8, [8, 8])
+    room.check_room(made, progress=said, ignore=False, reading=room.Reading(rows=8, seconds=16.0))
+    # 64 rows, three epochs, 2 s to read one and twice that to learn from it.
+    assert said.lines[-1].endswith("11 min to 32 min")
+
+
+def test_what_cannot_be_read_leaves_the_range_as_wide_as_it_is(job, said, monkeypatch) -> None:
+    made = job(SFT())
+    long = replace(made.train[0], prompt=(Message("user", "x y " * 900),))
+    engine = open_engine(made.model, progress=said)
+    assert room.timed(engine, replace(made, train=(long,))) is None
+    assert room.timed(engine, replace(made, train=())) is None

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from harness.data.similarity import same_text
 from harness.protocols import AsksItself, OnlyWeighed, Task
-from harness.samples import Sample, Split
+from harness.samples import Sample, Split, tools_on_offer
 
 _WORDS = re.compile(r"\s*\S+")
 
@@ -88,7 +88,8 @@ def _shared(rows: Sequence[list[str]]) -> int:
 
 def _prompt(task: Task, sample: Sample) -> str:
     """Return the whole prompt; what is only weighed is its reference after it."""
-    turns = [turn.content for turn in task.prompt(sample)]
+    prompt = task.prompt(sample)
+    turns = [*filter(None, [tools_on_offer(prompt)]), *(turn.text for turn in prompt)]
     return "\n".join([*turns, sample.reference] if isinstance(task, OnlyWeighed) else turns)
 
 

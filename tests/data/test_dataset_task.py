@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from harness.data.dataset_task import DatasetTask
+from harness.data.inputs import as_asked
+from harness.data.leakage import audit
 from harness.errors import InvalidData, InvalidExperiment
 from harness.fingerprint import fingerprint
 from harness.protocols import Task
@@ -196,6 +198,31 @@ def test_a_column_of_votes_is_one_in_every_split(tmp_path: Path) -> None:
 
     with pytest.raises(InvalidData, match=r"holdout\.jsonl: each of 2 answers was voted bad"):
         DatasetTask("numbers", train=train, holdout=holdout).samples(HOLDOUT)
+
+
+@pytest.mark.parametrize(
+    "around",
+    [
+        [{"system": "Be kind."}, {"system": "Be brief."}],
+        [{"history": [["Hi", "Ho"]]}, {}],
+        [{"tools": [{"name": "add"}]}, {"tools": [{"name": "multiply"}]}],
+    ],
+)
+def test_rows_that_differ_in_what_stands_around_the_question_do_not_contradict_each_other(
+    tmp_path: Path, around: list[dict[str, object]]
+) -> None:
+    rows = [
+        {"instruction": f"What is number {n}?", "output": str(place), **more}
+        for n in range(60)
+        for place, more in enumerate(around)
+    ]
+    task = DatasetTask("numbers", write(tmp_path / "rows.jsonl", rows))
+
+    checks = audit({split.value: samples for split, samples in as_asked(task).items()})
+
+    wrong = [check.name for check in checks if check.status != "ok"]
+    assert "conflicting references" not in wrong
+    assert "duplicates inside a split" not in wrong
 
 
 def test_choices_are_named_up_to_eight(tmp_path: Path) -> None:

@@ -3,11 +3,13 @@
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import ClassVar, Literal, Protocol
+from urllib.parse import urlsplit
 
 from harness.errors import InvalidExperiment, NotFingerprintable
 from harness.fingerprint import fingerprint
+from harness.redacting import shown_address
 
 # Short names of the engines that bring `Model`s to answer; any other dotted path may stand in their place.
 ENGINES = {"transformers": "harness.engine.local:open_engine", "vllm": "harness.engine.vllm:open_engine"}
@@ -23,6 +25,10 @@ class TemplateOptions(dict[str, object]):
 
     def __hash__(self) -> int:  # type: ignore[override]
         return hash(fingerprint(self))
+
+
+# What a request says that no parameter may change.
+_OURS = ("messages", "model", "stream", "n", "prompt")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,16 +120,19 @@ def _template_options(model: Model) -> TemplateOptions:
         raise InvalidExperiment(f"{said}: {error}") from error
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Endpoint:
     """Any OpenAI-compatible server.
 
-    url: base address, such as "http://127.0.0.1:8000/v1". price_in, price_out: money for one million tokens.
+    url: base address, such as "http://127.0.0.1:8000/v1"; a query, such as Azure's "?api-version=...", follows each
+    path. price_in, price_out: money for one million tokens.
     api_key_env: NAME of the environment variable that holds the key; the key itself is never stored.
     requests_per_minute, tokens_per_minute (in and out): None is no limit. timeout_seconds: for one request.
     retries: after the first attempt. tokenizer: the local model (a string means `Model(string)`) whose tokenizer and
     chat template the server's model has; only with it can log-likelihoods be asked for, since an answer's tokens are
     scored after the very tokens of its prompt.
+    parameters: JSON values that each request for an answer carries beside, or in place of, what decoding says, such as
+    {"reasoning_effort": "low"}. omit: names that it must not carry, such as ("temperature", "seed").
     """
 
     url: str
@@ -141,12 +150,17 @@ class Endpoint:
     concurrency: int = field(default=4, metadata={"key": False}, kw_only=True)
     timeout_seconds: float = field(default=60.0, metadata={"key": False}, kw_only=True)
     retries: int = field(default=5, metadata={"key": False}, kw_only=True)
+    parameters: Mapping[str, object] | None = field(default=None, hash=False, metadata={"key": "changed"}, kw_only=True)
+    omit: tuple[str, ...] = field(default=(), metadata={"key": "changed"}, kw_only=True)
 
     def __post_init__(self) -> None:
         if not self.url.startswith(("http://", "https://")):
-            raise InvalidExperiment(f"Endpoint(url={self.url!r}): an address starts with http:// or https://")
+            raise InvalidExperiment(f"Endpoint(url={self.shown!r}): an address starts with http:// or https://")
+        if not _has_host(self.url):
+            raise InvalidExperiment(f"Endpoint(url={self.shown!r}) names no host, or a port that is no number")
         if not self.model:
-            raise InvalidExperiment(f"Endpoint({self.url!r}) needs model=, the name that the server knows")
+            raise InvalidExperiment(f"Endpoint({self.shown!r}) needs model=, the name that the server knows")
+        self._check_parameters()
         if self.concurrency < 1 or self.retries < 0 or self.timeout_seconds <= 0:
             raise InvalidExperiment("Endpoint: concurrency >= 1, retries >= 0 and timeout_seconds > 0 are needed")
         for limit in (self.requests_per_minute, self.tokens_per_minute):
@@ -158,6 +172,42 @@ class Endpoint:
     @property
     def name(self) -> str:
         return self.model.rsplit("/", 1)[-1]
+
+    @property
+    def shown(self) -> str:
+        """The address without password and keys, as errors, store and page show it."""
+        return shown_address(self.url)
+
+    def __repr__(self) -> str:
+        said = [repr(self.shown), repr(self.model)]
+        said += [
+            f"{one.name}={getattr(self, one.name)!r}"
+            for one in fields(self)
+            if one.name not in ("url", "model") and getattr(self, one.name) != one.default
+        ]
+        return f"Endpoint({', '.join(said)})"
+
+    def _check_parameters(self) -> None:
+        given = dict(self.parameters or {})
+        object.__setattr__(self, "omit", (self.omit,) if isinstance(self.omit, str) else tuple(self.omit))
+        for name in (*given, *self.omit):
+            if name in _OURS:
+                raise InvalidExperiment(f"Endpoint: {name!r} is not for parameters= or omit=; the harness writes it")
+        both = sorted({*given} & {*self.omit})
+        if both:
+            raise InvalidExperiment(f"Endpoint: {both[0]!r} stands in parameters= and in omit=; keep one")
+        try:
+            json.dumps(given, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise InvalidExperiment(f"Endpoint(parameters={given!r}) has no JSON form ({error})") from error
+
+
+def _has_host(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        return False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from benchmarks.situations import servers
 from benchmarks.situations.engines import Misbehaving, Partial
 from benchmarks.situations.situation import Situation, once
 from benchmarks.situations.trainers import Faulty, Lucky
@@ -146,6 +147,11 @@ def _measuring(name: str, planted: str, expected: str, says: str, make: Callable
     return Situation(group=_MEASURING, name=name, planted=planted, expected=expected, says=says, play=once(make))
 
 
+def _hosted(name: str, planted: str, expected: str, says: str, replies: servers.Replies) -> Situation:
+    play = servers.hosted(replies)
+    return Situation(group=_MEASURING, name=name, planted=planted, expected=expected, says=says, play=play)
+
+
 def _parity(fault: str, planted: str, says: str) -> Situation:
     return _training(
         f"parity: {fault}", planted, "INVALID", says, lambda: world(0.3, 0.8).experiment(recipes=[Faulty(fault=fault)])
@@ -251,6 +257,27 @@ SITUATIONS = (
         "GO",
         "shows",
         lambda: _baseline_lacks(0.05, ""),
+    ),
+    _hosted(
+        "list of parts",
+        "the hosted baseline knows 80 %, replies in lists of parts and thoughts; the tuned model knows 30 %",
+        "NO_GO",
+        "misses a rise",
+        servers.parts,
+    ),
+    _hosted(
+        "thoughts only",
+        "the hosted baseline thinks until it is cut, in a field of its own",
+        "INVALID",
+        "cut while thinking",
+        servers.thoughts_only,
+    ),
+    _hosted(
+        "filtered prompts",
+        "the hosted baseline's content filter refuses a fifth of the prompts with status 400",
+        "INVALID",
+        "content filter",
+        servers.filtered,
     ),
     _measuring(
         "groups declared",

@@ -1,6 +1,5 @@
 """Requests to an OpenAI-compatible server: side by side, in pace, again after a fault that may pass."""
 
-import os
 import random
 import threading
 import time
@@ -11,9 +10,12 @@ from typing import Any, Generic, TypeVar
 
 import httpx
 
+from harness.engine.connection import connect, connection_fault, key_of, secrets_of
 from harness.engine.pace import Pace
+from harness.engine.replies import error_of, filtered
 from harness.errors import StageFailed
 from harness.models import Endpoint
+from harness.redacting import redacted, shown_address
 
 _RETRIED = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 _LONGEST_WAIT_SECONDS = 60.0
@@ -43,12 +45,25 @@ class Reply(Generic[Result]):
     seconds: float
 
 
+class Refused(StageFailed):
+    """A server understood a request and refuses it: trying again would change nothing.
+
+    status: HTTP's. body: what it said, as JSON values; None where it is no JSON.
+    """
+
+    def __init__(self, message: str, *, status: int, body: Any) -> None:
+        super().__init__(message)
+        self.status, self.body = status, body
+
+
 class Client:
     """One server. Nothing is sent before the first request.
 
     key: gives the API key, None for the variable that `endpoint` names. first_wait_seconds: pause before the first
     retry; each further one is twice as long, with jitter, unless the server says how long in Retry-After.
-    proxied: through the proxy that the environment names, if it does.
+    proxied: through the proxy that the environment names, if it does; a server on this machine is asked directly.
+
+    Raises StageFailed naming the environment variable that makes a connection impossible.
     """
 
     def __init__(
@@ -62,11 +77,13 @@ class Client:
         self._endpoint = endpoint
         self._first_wait_seconds = first_wait_seconds
         # Read at each request, and never kept: no key can end up in a store, a log or an error.
-        self._key = key or (lambda: os.environ.get(endpoint.api_key_env))
+        self._key = key or (lambda: key_of(endpoint.api_key_env))
         # A password within the address is a key too: it is neither shown nor recorded.
-        self.shown = str(httpx.URL(endpoint.url).copy_with(userinfo=b"")).rstrip("/")
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=endpoint.concurrency)
-        self._http = httpx.Client(timeout=endpoint.timeout_seconds, limits=limits, trust_env=proxied)
+        self.shown = endpoint.shown
+        self._base, _, query = endpoint.url.partition("?")
+        self._query = f"?{query}" if query else ""
+        self._proxied = proxied
+        self._http = connect(endpoint, proxied=proxied)
         self._pace = Pace(endpoint.requests_per_minute, endpoint.tokens_per_minute)
         self._stopped = threading.Event()
 
@@ -98,8 +115,8 @@ class Client:
     def post(self, request: Request, read: Reader[Result], *, kind: str) -> Reply[Result]:
         """Return what `read` makes of the answer's JSON; what it cannot read is named as no `kind`.
 
-        Raises StageFailed naming address, status and the beginning of the body where the server refuses the request
-        or goes on failing after all retries.
+        Raises Refused where the server refuses the request and StageFailed where it goes on failing after all
+        retries, both naming address, status and the beginning of the body.
         """
         attempt = 0
         while True:
@@ -111,10 +128,14 @@ class Client:
                 break
             self._stopped.wait(self._pause(attempt, reply))
             attempt += 1
-        raise StageFailed(
-            f"POST {self.shown}{request.path}, {request.about}: {reply.reason}; "
+        shown, _, query = self.shown.partition("?")
+        message = (
+            f"POST {shown.rstrip('/')}{request.path}{'?' if query else ''}{query}, {request.about}: {reply.reason}; "
             f"attempts: {attempt + 1}; what was answered is stored, running again resumes"
         )
+        if reply.refused:
+            raise Refused(message, status=reply.status, body=reply.body)
+        raise StageFailed(message)
 
     def close(self) -> None:
         self._http.close()
@@ -141,27 +162,42 @@ class Client:
     def _attempt(self, request: Request, read: Reader[Result], kind: str) -> "Reply[Result] | _Failure":
         key = self._key()
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        address = f"{self._endpoint.url.rstrip('/')}{request.path}"
+        address = f"{self._base.rstrip('/')}{request.path}{self._query}"
         started = time.perf_counter()
         try:
             response = self._http.post(address, json=request.body, headers=headers)
-        except httpx.TimeoutException:
-            return _Failure(f"no answer within {self._endpoint.timeout_seconds:g} s", retried=True)
-        except httpx.TransportError as error:
-            return _Failure(f"no connection ({error})", retried=True)
+        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
+            reason, retried = connection_fault(error, self._endpoint, proxied=self._proxied)
+            return _Failure(reason, retried)
         seconds = time.perf_counter() - started
-        excerpt = _excerpt(response.text, key)
-        if response.status_code >= 400:
-            reason = f"status {response.status_code}: {excerpt}{self._hint(response.status_code)}"
-            return _Failure(reason, response.status_code in _RETRIED, _seconds_asked(response))
+        excerpt = _excerpt(response.text, secrets_of(self._endpoint, key))
+        body = _json(response)
+        if response.status_code >= 300:
+            return self._failure(response, body, excerpt)
+        if error_of(body):
+            status = _status_told(body)
+            reason = f"status {response.status_code}, but the body is an error: {excerpt}"
+            retried = (status is None or status in _RETRIED) and not filtered(body)
+            return _Failure(reason, retried, status=status or 400, body=body)
         try:
-            body = response.json()
             value = read(body)
         except (ValueError, KeyError, IndexError, TypeError, AttributeError):
             reason = f"status {response.status_code}, but the body is no {kind}: {excerpt}"
             return _Failure(reason, retried=True)
         self._pace.correct(request.tokens, _tokens_counted(body, request.tokens))
         return Reply(value, seconds)
+
+    def _failure(self, response: httpx.Response, body: Any, excerpt: str) -> "_Failure":
+        status = response.status_code
+        if status < 400:
+            place = response.headers.get("Location", "")
+            where = shown_address(place) or "no place"
+            shown = redacted(" ".join(where.split())[:_EXCERPT_CHARACTERS], secrets_of(self._endpoint, self._key()))
+            reason = f"status {status}: it redirects to {shown}; give the address that answers as Endpoint(url=...)"
+            return _Failure(reason, retried=False)
+        reason = f"status {status}: {excerpt}{self._hint(status)}"
+        retried = status in _RETRIED and not filtered(body)
+        return _Failure(reason, retried, _seconds_asked(response), status=status, body=body)
 
     def _hint(self, status: int) -> str:
         return f" (is {self._endpoint.api_key_env} set to a valid key?)" if status in {401, 403} else ""
@@ -175,11 +211,17 @@ class Client:
 
 @dataclass(frozen=True)
 class _Failure:
-    """wait_seconds: what the server asked for in Retry-After."""
+    """wait_seconds: what the server asked for in Retry-After. status, body: of an error that the server told."""
 
     reason: str
     retried: bool
     wait_seconds: float | None = None
+    status: int = 0
+    body: Any = None
+
+    @property
+    def refused(self) -> bool:
+        return self.status >= 400 and not self.retried
 
 
 def _tokens_counted(body: Any, expected: int) -> int:
@@ -187,8 +229,25 @@ def _tokens_counted(body: Any, expected: int) -> int:
     usage = body.get("usage") if isinstance(body, dict) else None
     if not isinstance(usage, dict):
         return expected
-    parts = (usage.get("prompt_tokens") or 0) + (usage.get("completion_tokens") or 0)
-    return int(usage.get("total_tokens") or parts or expected)
+    counted = [usage.get(name) for name in ("total_tokens", "prompt_tokens", "completion_tokens")]
+    total, *parts = [int(one) if isinstance(one, int | float) and one > 0 else 0 for one in counted]
+    return total or sum(parts) or expected
+
+
+def _json(response: httpx.Response) -> Any:
+    """Return the body's JSON values; where it is none, its text."""
+    try:
+        return response.json()
+    except (ValueError, RecursionError):
+        return response.text
+
+
+def _status_told(body: Any) -> int | None:
+    """Return the HTTP status that an error body names, None where it names none."""
+    error = body.get("error")
+    code = error.get("code") if isinstance(error, dict) else None
+    told = int(code) if isinstance(code, int | str) and str(code).isdecimal() else 0
+    return told if 400 <= told < 600 else None
 
 
 def _seconds_asked(response: httpx.Response) -> float | None:
@@ -199,6 +258,5 @@ def _seconds_asked(response: httpx.Response) -> float | None:
         return None
 
 
-def _excerpt(body: str, key: str | None) -> str:
-    text = body.replace(key, "***") if key else body
-    return " ".join(text.split())[:_EXCERPT_CHARACTERS] or "(empty body)"
+def _excerpt(body: str, secrets: Sequence[str]) -> str:
+    return " ".join(redacted(body, secrets).split())[:_EXCERPT_CHARACTERS] or "(empty body)"

@@ -1,14 +1,17 @@
 """Any OpenAI-compatible server: answers over /chat/completions, likelihoods over /completions where they are right."""
 
 import json
+import threading
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NoReturn
 
-from harness.engine.client import Client, Reply, Request
+from harness.engine.adapting import change_asked
+from harness.engine.client import Client, Refused, Reply, Request
 from harness.engine.echoes import Echoes
+from harness.engine.replies import Said, chat_reply, filtered
 from harness.errors import StageFailed
 from harness.models import Endpoint, Model
 from harness.protocols import Batch, LikelihoodBatch, Progress
@@ -32,6 +35,10 @@ class EndpointEngine:
         self._client = Client(endpoint, first_wait_seconds=first_wait_seconds)
         self._counted_by_words = False
         self._tokens_scored = 0
+        self._lock = threading.Lock()
+        self._left_out: Counter[str] = Counter()
+        # Parameters that the server refused: name -> the one it asked for instead, None where it is left out.
+        self._changes: dict[str, str | None] = {}
 
     @property
     def description(self) -> dict[str, str | int | float | bool | None]:
@@ -42,6 +49,14 @@ class EndpointEngine:
             "concurrency": self._endpoint.concurrency,
             "token_counts": "words, the server gave no usage" if self._counted_by_words else "server",
         }
+        if self._endpoint.parameters:
+            shown["parameters"] = json.dumps(dict(self._endpoint.parameters), ensure_ascii=False, sort_keys=True)
+        if self._endpoint.omit:
+            shown["omitted"] = ", ".join(self._endpoint.omit)
+        if self._changes:
+            shown["refused_parameters"] = ", ".join(_changed(*change) for change in sorted(self._changes.items()))
+        if self._left_out:
+            shown["parts_left_out"] = ", ".join(f"{kind} ({count})" for kind, count in sorted(self._left_out.items()))
         # What a server charges for likelihoods: the prompt is sent with each text, only the text is scored.
         return shown | ({"likelihood_tokens_sent": self._echoes.tokens_sent} if self._tokens_scored else {})
 
@@ -49,6 +64,9 @@ class EndpointEngine:
         self, prompts: Sequence[Messages], decoding: Decoding, *, done: frozenset[int] = frozenset()
     ) -> Iterator[Batch]:
         """Yield completions a batch, `concurrency` requests at a time.
+
+        A prompt that the server's content filter refuses is an answer that ended so. A parameter of decoding that the
+        server refuses is renamed or left out as its error asks, from then on, and the description says so.
 
         Raises StageFailed naming address, status and the beginning of the body where the server refuses a request
         or goes on failing after all retries; what the rest of the batch was answered is yielded first.
@@ -113,37 +131,62 @@ class EndpointEngine:
 
     def _ask(self, position: int, prompt: Messages, decoding: Decoding) -> Completion:
         characters = sum(len(message.text) for message in prompt)
-        request = Request(
-            "/chat/completions",
-            _request_body(self._endpoint.model, prompt, decoding) | _template_options(self._endpoint),
-            f"prompt at position {position}",
-            characters // _CHARACTERS_PER_TOKEN + decoding.max_tokens,
-        )
-        return self._completion(self._client.post(request, _read, kind="chat completion"), prompt)
+        expected = characters // _CHARACTERS_PER_TOKEN + decoding.max_tokens
+        read = partial(chat_reply, tools=bool(tools_on_offer(prompt)))
+        while True:
+            body = self._body(prompt, decoding)
+            request = Request("/chat/completions", body, f"prompt at position {position}", expected)
+            try:
+                return self._completion(self._client.post(request, read, kind="chat completion"), prompt)
+            except Refused as refusal:
+                if filtered(refusal.body):
+                    return self._completion(Reply(Said("", "filter"), 0.0), prompt)
+                if not self._adapts(refusal, body):
+                    raise
 
-    def _completion(self, reply: "Reply[_Said]", prompt: Messages) -> Completion:
+    def _body(self, prompt: Messages, decoding: Decoding) -> dict[str, Any]:
+        body = _request_body(self._endpoint.model, prompt, decoding) | _template_options(self._endpoint)
+        parameters = self._endpoint.parameters or {}
+        if "max_completion_tokens" in parameters:
+            del body["max_tokens"]
+        body |= parameters
+        for name, instead in {**dict.fromkeys(self._endpoint.omit), **self._changes}.items():
+            if name in body:
+                value = body.pop(name)
+                body |= {} if instead is None else {instead: value}
+        return body
+
+    def _adapts(self, refusal: Refused, sent: dict[str, Any]) -> bool:
+        """Tell whether to ask again, otherwise: each parameter is changed once, as the server's error asks."""
+        change = change_asked(refusal.body, sent)
+        if change is None or change.name in (self._endpoint.parameters or {}):
+            return False
+        with self._lock:
+            if change.name not in self._changes:
+                self._changes[change.name] = change.instead
+                self._progress.say(f"{self._endpoint.model} refuses {change.name}: {_changed(*change)} from now on")
+        return True
+
+    def _completion(self, reply: Reply[Said], prompt: Messages) -> Completion:
         said = reply.value
         shown = "\n\n".join(f"{message.role}: {message.text}" for message in prompt)
-        if said.tokens is None:
+        with self._lock:
+            self._left_out.update(said.left_out)
+        if None in said.tokens and said.ended != "filter":
             self._counted_by_words = True
-        tokens_in, tokens_out = said.tokens or (len(shown.split()), len(said.text.split()))
+        words = len(shown.split()), len(said.text.split()) + len(said.reasoning.split())
+        tokens_in, tokens_out = (
+            by_words if counted is None else counted for counted, by_words in zip(said.tokens, words, strict=True)
+        )
         return Completion(
             text=said.text,
             prompt=shown,
             tokens_in=tokens_in,
             tokens_out=tokens_out,
             seconds=reply.seconds,
-            ended="length" if said.cut else "stop",
+            ended=said.ended,
+            reasoning=said.reasoning,
         )
-
-
-@dataclass(frozen=True)
-class _Said:
-    """tokens: (in, out) as the server counts them, None where it does not."""
-
-    text: str
-    cut: bool
-    tokens: tuple[int, int] | None
 
 
 def _request_body(model: str, prompt: Messages, decoding: Decoding) -> dict[str, Any]:
@@ -183,11 +226,5 @@ def _template_options(endpoint: Endpoint) -> dict[str, Any]:
     return {"chat_template_kwargs": dict(options)} if options else {}
 
 
-def _read(body: Any) -> _Said:
-    choice = body["choices"][0]
-    text = choice["message"]["content"] or ""
-    usage = body.get("usage") or {}
-    counted = (int(usage["prompt_tokens"]), int(usage["completion_tokens"])) if usage else None
-    # JSON may escape half a character (a lone surrogate), which no file and no page can hold.
-    whole = str(text).encode("utf-8", "replace").decode("utf-8")
-    return _Said(whole, choice.get("finish_reason") == "length", counted)
+def _changed(name: str, instead: str | None) -> str:
+    return f"without {name}" if instead is None else f"{instead} in place of {name}"

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -41,6 +42,7 @@ class Generated:
 class Speaker:
     """What generating needs to know of a model. ends: tokens that end an answer. limits: of a packed prefill.
 
+    markers: special tokens that are shown all the same, since thoughts stand between them.
     shares: its attention can look at one shared prefix and at packed rows; otherwise each row gets a copy of the prefix
     and stands in a padded batch.
     """
@@ -50,9 +52,18 @@ class Speaker:
     ends: frozenset[int]
     limits: Limits
     shares: bool = False
+    markers: frozenset[int] = frozenset()
 
     def text(self, tokens: Sequence[int]) -> str:
-        return str(self.tokenizer.decode(list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False))
+        if self.markers.isdisjoint(tokens):
+            return self._decoded(tokens)
+        runs = groupby(tokens, key=self.markers.__contains__)
+        return "".join(self._decoded(list(run), markers=shown) for shown, run in runs)
+
+    def _decoded(self, tokens: Sequence[int], *, markers: bool = False) -> str:
+        return str(
+            self.tokenizer.decode(list(tokens), skip_special_tokens=not markers, clean_up_tokenization_spaces=False)
+        )
 
 
 class Growing:

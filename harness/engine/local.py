@@ -26,6 +26,7 @@ from harness.weights import adapted
 from harness.weights.hardware import choose_device, choose_dtype, describe
 from harness.weights.loading import check_embeddings, keep_gradients, load_model, load_tokenizer, model_of, tokenizer_of
 from harness.weights.rendering import answer_ids, end_id, prompt_ids, prompt_text
+from harness.weights.thinking import marker_tokens, thought_apart
 
 # Most answers in the making at once, where the memory holds their keys and values: decoding is bound by reading the
 # weights, so many are nearly free. Scoring is bound by arithmetic: more tokens a pass than these gain nothing.
@@ -105,7 +106,8 @@ class LocalEngine:
         ends = self.end_tokens | {end_id(self._tokenizer)}
         # Many answers are in the making before the first is complete: handed over singly, the first would look slow.
         size = max(1, min(len(requests), self._most_rows) // _HANDED_OVER)
-        answers = self.generate_from_tokens(requests, decoding, ends=ends, done=done)
+        markers = marker_tokens(self._tokenizer)
+        answers = self.generate_from_tokens(requests, decoding, ends=ends, markers=markers, done=done)
         while found := dict(islice(answers, size)):
             yield (
                 tuple(found),
@@ -118,9 +120,12 @@ class LocalEngine:
         decoding: Decoding,
         *,
         ends: frozenset[int],
+        markers: frozenset[int] = frozenset(),
         done: frozenset[int] = frozenset(),
     ) -> Iterator[tuple[int, Generated]]:
-        """Yield (position, answer) as answers are complete. ends: tokens that end an answer.
+        """Yield (position, answer) as answers are complete.
+
+        ends: tokens that end an answer. markers: special tokens that its text shows.
 
         Raises StageFailed naming the position of a prompt that the model's context cannot hold.
         """
@@ -132,7 +137,14 @@ class LocalEngine:
             return
         prefix = self._prefix([request.prompt for request in requests])
         shares = self._can_share([Scored(request.prompt, request.prompt[-1:], 1) for request in requests], prefix)
-        speaker = Speaker(self._open(), self._tokenizer, ends, self._scorer().limits, shares=shares)
+        speaker = Speaker(
+            self._open(),
+            self._tokenizer,
+            ends,
+            self._scorer().limits,
+            shares=shares,
+            markers=markers,
+        )
 
         def answer(asked: Sequence[Request], rows: int) -> Iterator[tuple[int, Generated]]:
             return generate(speaker, asked, decoding, prefix, rows=rows)
@@ -291,11 +303,14 @@ class LocalEngine:
         return min(wanted, left)
 
     def _completion(self, prompt: Messages, request: Request, answer: Generated) -> Completion:
+        rendered = prompt_text(self._tokenizer, prompt)
+        thought = thought_apart(answer.text, prompt=rendered)
         return Completion(
-            text=answer.text,
-            prompt=prompt_text(self._tokenizer, prompt),
+            text=thought.text,
+            prompt=rendered,
             tokens_in=len(request.prompt),
             tokens_out=answer.tokens,
             seconds=answer.seconds,
             ended="length" if answer.cut else "stop",
+            reasoning=thought.reasoning,
         )

@@ -4,12 +4,14 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from harness.engine.branches import scored_branches
 from harness.engine.client import Client, Request, Result
 from harness.engine.echoes import PROMPT_LOGPROBS, Echoes, TokenScore, likelihood_of
+from harness.engine.replies import Said, text_reply
 from harness.engine.vllm_environment import executable, shown_version
 from harness.engine.vllm_server import BASE, Serving, VllmServer
 from harness.errors import StageFailed
@@ -91,13 +93,11 @@ class VllmEngine:
             ids = prompt_ids(self._tokenizer, prompts[place])
             drawn = replace(decoding, seed=decoding.seed + draws[place])
             body = _body(server.name, ids, drawn, ends, room=server.context - len(ids))
-            reply = server.client.post(
-                Request("/completions", body, f"prompt at position {place}"), _read, kind="completion"
-            )
+            rendered = prompt_text(self._tokenizer, prompts[place])
+            request = Request("/completions", body, f"prompt at position {place}")
+            reply = server.client.post(request, partial(text_reply, prompt=rendered), kind="completion")
             # A row's share: those that are answered beside it take the rest.
-            return self._completion(
-                prompts[place], len(ids), reply.value, reply.seconds / min(len(missing), _CONCURRENCY)
-            )
+            return self._completion(rendered, len(ids), reply.value, reply.seconds / min(len(missing), _CONCURRENCY))
 
         for answered in server.each(missing, ask):
             yield tuple(answered), tuple(answered.values())
@@ -180,15 +180,15 @@ class VllmEngine:
         )
         return [likelihood_of(row, bytes_=size) for row, size in zip(scores, sizes, strict=True)]
 
-    def _completion(self, prompt: Messages, tokens_in: int, said: tuple[str, bool, int], seconds: float) -> Completion:
-        text, cut, tokens_out = said
+    def _completion(self, rendered: str, tokens_in: int, said: Said, seconds: float) -> Completion:
         return Completion(
-            text=text,
-            prompt=prompt_text(self._tokenizer, prompt),
+            text=said.text,
+            prompt=rendered,
             tokens_in=tokens_in,
-            tokens_out=tokens_out,
+            tokens_out=len(said.text.split()) if said.tokens[1] is None else said.tokens[1],
             seconds=seconds,
-            ended="length" if cut else "stop",
+            ended=said.ended,
+            reasoning=said.reasoning,
         )
 
 
@@ -260,13 +260,6 @@ def _body(name: str, ids: list[int], decoding: Decoding, ends: list[int], *, roo
         "stop": list(decoding.stop),
         "stop_token_ids": ends,
     }
-
-
-def _read(body: Any) -> tuple[str, bool, int]:
-    """Return text, whether it was cut, and its tokens."""
-    choice = body["choices"][0]
-    text = str(choice["text"]).encode("utf-8", "replace").decode("utf-8")
-    return text, choice["finish_reason"] == "length", int(body["usage"]["completion_tokens"])
 
 
 def _groups(prompts: Sequence[tuple[int, Messages]], *, shares: bool) -> list[tuple[Messages, list[int]]]:

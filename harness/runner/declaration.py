@@ -1,17 +1,21 @@
 """An experiment's declaration as the JSON that the store keeps and the report shows."""
 
 import dataclasses
+import re
 import shlex
 from enum import Enum
 from importlib import metadata
 from typing import Any
 
+from harness.models import Endpoint
 from harness.plan import TRAINING_STACK, Plan
 from harness.protocols import Task
+from harness.redacting import redacted, secrets_in
 from harness.runner.rule import declared_rule
 from harness.samples import Split
 
 _SHOWN_PACKAGES = (*TRAINING_STACK, "datasets", "evaluate", "bert-score", "lm-eval", "duckdb", "numpy", "scipy")
+_ADDRESS = re.compile(r"https?://[^\s\"'\\<>]+")
 
 
 def declared(plan: Plan, *, file: str, source: str) -> dict[str, Any]:
@@ -22,7 +26,7 @@ def declared(plan: Plan, *, file: str, source: str) -> dict[str, Any]:
     experiment = plan.experiment
     return {
         "file": file,
-        "source": source,
+        "source": _without_secrets(source),
         "command": f"pytest {shlex.quote(file)}" if file else f"harness.run(experiment, name={plan.name!r})",
         "task": experiment.task.name,
         "model": plan.model.name,
@@ -58,8 +62,15 @@ def plain(item: object) -> Any:
         return {str(name): plain(value) for name, value in item.items()}
     if dataclasses.is_dataclass(item) and not isinstance(item, type):
         content = {part.name: plain(getattr(item, part.name)) for part in dataclasses.fields(item)}
+        if isinstance(item, Endpoint):
+            content["url"] = item.shown
         return {"kind": type(item).__name__, "name": str(getattr(item, "name", type(item).__name__)), **content}
     return repr(item)
+
+
+def _without_secrets(source: str) -> str:
+    """Return the text of a file without passwords and keys in the addresses that it writes."""
+    return redacted(source, (secret for found in _ADDRESS.finditer(source) for secret in secrets_in(found[0])))
 
 
 def _version(package: str) -> str:

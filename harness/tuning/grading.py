@@ -15,6 +15,7 @@ from harness.real_number import real_number, shown
 from harness.recipes import Grader, JudgeGrade, Reinforced, Weighted
 from harness.samples import Answer, Check, Decoding, Example, Sample, Score
 from harness.tuning.time_limit import TookTooLongError, within
+from harness.weights.thinking import thought_apart
 
 # More failures than this share, of at least so many gradings, and the grader is at fault, not a completion.
 _TOO_MANY, _ENOUGH = 0.5, 16
@@ -101,10 +102,13 @@ class Graders:
         self._judges.clear()
 
     def _answer(self, sample: Sample, completion: Completed) -> Answer:
+        # As serving reads it: what was thought aloud is no answer.
+        thought = thought_apart(completion.text)
         return Answer(
             sample_id=sample.id,
-            text=completion.text,
-            value=completion.text if self._task is None else self._task.read(completion.text),
+            text=thought.text,
+            reasoning=thought.reasoning,
+            value=thought.text if self._task is None else self._task.read(thought.text),
             tokens_out=len(completion.tokens),
             ended="length" if completion.cut else "stop",
         )

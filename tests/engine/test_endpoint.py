@@ -159,7 +159,7 @@ def test_a_slow_answer_is_given_up_and_asked_for_again() -> None:
         answers(engine_of(server, timeout_seconds=0.1, retries=1), PROMPTS[:1])
 
 
-@pytest.mark.parametrize("body", ["{not json", "[]", '{"choices": []}', '{"choices": [{"message": null}]}', "3"])
+@pytest.mark.parametrize("body", ["{not json", "[]", '{"choices": [{"message": null}]}', '{"choices": {}}', "3"])
 def test_a_body_that_is_no_chat_completion_is_shown(body: str) -> None:
     with (
         serving(lambda place, _: Reply(200, body)) as server,

@@ -27,13 +27,16 @@ def _first_line(text: str) -> str | None:
 
 
 def _json(text: str) -> object | None:
-    """Return the JSON value that is all of `text`, in its first fenced block, or its first object or list."""
+    """Return the JSON value that is all of `text`, in its last fenced block with one, or its first object or list.
+
+    Earlier blocks are sketches: who writes several ends with the answer.
+    """
     whole = _parsed(text)
     if whole is not None:
         return whole
-    fenced = _FENCED.search(text)
-    if fenced and (inside := _parsed(fenced[1])) is not None:
-        return inside
+    for fenced in reversed(_FENCED.findall(text)):
+        if (inside := _parsed(fenced)) is not None:
+            return inside
     for opening in _OPENING.finditer(text):
         try:
             value: object = _DECODER.raw_decode(text, opening.start())[0]

@@ -168,7 +168,10 @@ def _remedy(fault: Fault, found: Sequence[tuple[Missing, Answer]], reading: Read
 def _longer(found: Sequence[tuple[Missing, Answer]], reading: Reading) -> str:
     thinking = sum(bool(answer.reasoning) and not answer.text.strip() for _, answer in found)
     if thinking * 2 < len(found):
-        return f"raise answer_tokens from {reading.limit:,} to {4 * reading.limit:,}, or ask for shorter answers"
+        return (
+            f"raise answer_tokens from {reading.limit:,} to {4 * reading.limit:,}, or ask for shorter answers; where "
+            'the answer stands in front, read only that, such as reader="first_line"'
+        )
     room = max(_THINKING_TOKENS, 4 * reading.limit)
     return (
         f"they were cut while thinking: raise answer_tokens from {reading.limit:,} to {room:,}, "

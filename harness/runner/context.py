@@ -16,6 +16,7 @@ from harness.runner.resolve import resolve
 from harness.samples import Sample, Split
 from harness.store.store import Store
 from harness.systems import Stage
+from harness.weights.thinking import thought_apart
 
 
 def utc_now() -> datetime:
@@ -65,7 +66,7 @@ class Run:
         return tuple(
             replace(
                 sample,
-                expected=read_value(task, sample.reference, sample) if sample.expected is None else sample.expected,
+                expected=_expected(task, sample) if sample.expected is None else sample.expected,
                 cluster=clusters[sample.id],
             )
             for sample in task.samples(split)
@@ -90,6 +91,11 @@ class Run:
             yield
         finally:
             lock.release()
+
+
+def _expected(task: Task, sample: Sample) -> object:
+    """Return the value of the reference, which is read as an answer is: without what it thinks aloud."""
+    return read_value(task, thought_apart(sample.reference, prompt="").text, sample)
 
 
 def read_value(task: Task, text: str, sample: Sample) -> object:

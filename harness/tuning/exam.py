@@ -21,6 +21,7 @@ from harness.tuning.precision import Precision
 from harness.tuning.rows import draw
 from harness.tuning.watching import Watched
 from harness.weights.rendering import answer_ids, end_id, prompt_ids
+from harness.weights.thinking import thought_apart
 
 # Answers generated at once, and their longest where the task does not say.
 _AT_ONCE = 32
@@ -55,7 +56,9 @@ class Exam:
         return scored(self.metric, self.samples, [self._answer(place, text) for place, text in enumerate(texts)])
 
     def _answer(self, place: int, text: str) -> Answer:
-        return Answer(sample_id=self.samples[place].id, text=text, value=self.task.read(text))
+        thought = thought_apart(text, prompt=self.tokenizer.decode(self.prompts[place]))
+        value = self.task.read(thought.text)
+        return Answer(sample_id=self.samples[place].id, text=thought.text, reasoning=thought.reasoning, value=value)
 
     def _generate(self, network: Any) -> list[str]:
         texts = [""] * len(self.prompts)

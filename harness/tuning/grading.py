@@ -208,7 +208,8 @@ def sample_of(example: Example, task: Task | None) -> Sample:
     sample = example.sample or Sample(id=example.id, input=example.prompt[-1].content, reference=example.answer)
     if sample.expected is not None:
         return sample
-    return replace(sample, expected=sample.reference if task is None else task.read(sample.reference))
+    reference = thought_apart(sample.reference, prompt="").text
+    return replace(sample, expected=reference if task is None else task.read(reference))
 
 
 def _check(name: str, tally: _Tally, failure: float) -> Check:

@@ -15,6 +15,8 @@ from harness.data.readers import Reader, read_answer
         ("json", '{"a": [1, 2]}', {"a": [1, 2]}),
         ("json", 'Sure!\n```json\n{"a": 1}\n```\nDone {"a": 2}.', {"a": 1}),
         ("json", "```\n[1]\n```", [1]),
+        ("json", 'First\n```json\n{"a": 1}\n```\nno, rather\n```json\n{"a": 2}\n```', {"a": 2}),
+        ("json", 'It is\n```json\n{"a": 1}\n```\nas in\n```python\nprint(1)\n```', {"a": 1}),
         ("json", 'I {think} it is {"a": {"b": "}"}} indeed', {"a": {"b": "}"}}),
         ("json", '```json\n{"a": 1', None),
         ("json", "7", 7),

@@ -14,6 +14,10 @@ from harness.store.store import Store
 from tests.runner.conftest import Lamps
 
 _NAME = "how answers ended"
+_LONGER = (
+    "raise answer_tokens from 8 to 32, or ask for shorter answers; where the answer stands in front, read only that, "
+    'such as reader="first_line"'
+)
 _ENDED = "SELECT DISTINCT ended FROM answers JOIN stages ON key = stage_key WHERE system = 'zero-shot'"
 
 
@@ -47,12 +51,15 @@ def test_a_baseline_cut_in_every_answer_is_invalid_before_anything_is_trained(
     assert (outcome.verdict, outcome.reason) == (
         Verdict.INVALID,
         "zero-shot on dev: 40 of 40 answers (100.0 %) cannot be judged: 40 cut at the token limit; above 5% a baseline "
-        "is not measured; raise answer_tokens from 8 to 32, or ask for shorter answers",
+        f"is not measured; {_LONGER}",
     )
     kinds = store.query("SELECT DISTINCT kind FROM stages ORDER BY kind")[1]
     assert kinds == [("answer",), ("audit",)]
     assert store.query("SELECT count(*) FROM looks")[1] == [(0,)]
     assert store.query("SELECT DISTINCT ended, reasoning FROM answers")[1] == [("length", "")]
+    evidence = store.evidence("lamps")
+    assert evidence is not None
+    assert "raise answer_tokens from 8 to 32" in render_page(evidence)
 
 
 def test_a_tuned_system_cut_in_every_answer_is_named(make_experiment: Callable, store: Store) -> None:
@@ -61,8 +68,7 @@ def test_a_tuned_system_cut_in_every_answer_is_named(make_experiment: Callable, 
     assert outcome.verdict is Verdict.NO_GO
     assert [status for status, _ in checks(store)] == ["ok", "warning", "ok", "warning"]
     assert checks(store)[1][1] == (
-        "scripted-tuning on dev: 40 of 40 answers (100.0 %) cannot be judged: 40 cut at the token limit; "
-        "raise answer_tokens from 8 to 32, or ask for shorter answers"
+        f"scripted-tuning on dev: 40 of 40 answers (100.0 %) cannot be judged: 40 cut at the token limit; {_LONGER}"
     )
     evidence = store.evidence("lamps")
     assert evidence is not None
@@ -146,6 +152,16 @@ def test_every_repeat_counts(make_experiment: Callable, store: Store) -> None:
 
     assert decided(experiment, store).verdict is Verdict.GO
     assert checks(store)[0][1] == "zero-shot on dev: each of 120 answers is whole and can be read"
+
+
+def test_a_reference_that_thinks_aloud_is_read_as_an_answer_is(make_experiment: Callable, store: Store) -> None:
+    rows = {
+        split: tuple(replace(s, reference=f"<think>Hm</think>\n\n{s.reference}") for s in Lamps().samples(split))
+        for split in Split
+    }
+    decided(make_experiment(task=Lamps(rows=rows)), store)
+
+    assert store.query("SELECT DISTINCT expected FROM samples WHERE reference LIKE '%red'")[1] == [('"red"',)]
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,19 @@ from harness.errors import InvalidData, MissingPackage
 from harness.git_lfs import is_lfs_pointer
 
 PACKED = (".gz", ".zst")
+# What stands under the ending of a text file by mistake, by its first bytes, and what to do about it.
+_NO_TEXT = (
+    (b"PK\x03\x04", "a zip archive", "unpack it, or name it .xlsx if it is an Excel file"),
+    (b"\xd0\xcf\x11\xe0", "an old Excel file", "save it as .xlsx or CSV"),
+    (b"PAR1", "a Parquet file", "name it .parquet"),
+    (b"ARROW1", "an Arrow file", "name it .arrow"),
+    (b"SQLite format 3\0", "an SQLite database", "write the table to a .csv or .jsonl file"),
+    (b"BZh", "bzip2 data", "unpack it with bunzip2"),
+    (b"\xfd7zXZ\0", "xz data", "unpack it with unxz"),
+    (b"%PDF-", "a PDF document", "write its text to a file"),
+    (b"<!doctype html", "a web page", "download the file itself, not the page about it"),
+    (b"<html", "a web page", "download the file itself, not the page about it"),
+)
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _AGAIN = "copy or download it again"
 
@@ -35,6 +48,22 @@ def read_bytes(path: Path) -> bytes:
     if content and path.suffix.lower() in PACKED:
         raise InvalidData(f"{path}: is not {path.suffix} data; take {path.suffix} off its name, or {_AGAIN}")
     return content
+
+
+def check_name(path: Path) -> None:
+    """Refuse a name that is no text: it would stand in the ids of rows."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise InvalidData(f"{str(path)!r}: the name is not in UTF-8; rename it") from None
+
+
+def check_text(content: bytes, path: Path) -> None:
+    """Refuse the content of another kind of file that stands under the ending of a text file."""
+    start = content[:64].lstrip(b"\xef\xbb\xbf \t\r\n")
+    for mark, kind, remedy in _NO_TEXT:
+        if start[: len(mark)].lower() == mark.lower():
+            raise InvalidData(f"{path}: is {kind}, not what its ending says; {remedy}")
 
 
 def check_readable(path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from harness.data.arrow_rows import read_arrow, read_parquet
 from harness.data.encodings import Decoded, decode
 from harness.data.excel_files import read_excel
-from harness.data.file_bytes import read_bytes, unpacked_name
+from harness.data.file_bytes import check_name, check_text, read_bytes, unpacked_name
 from harness.data.folders import read_folder
 from harness.data.inspect_logs import read_eval_log
 from harness.data.json_files import read_json, read_jsonl
@@ -40,6 +40,7 @@ def read_file(path: str | Path, *, keep_unreadable: bool = False) -> DataFile:
     Raises InvalidData as `read_rows` does.
     """
     path = Path(path)
+    check_name(path)
     try:
         is_folder = path.is_dir()
     except (OSError, ValueError) as error:
@@ -82,7 +83,9 @@ def _hint(ending: str) -> str:
 
 
 def _read_text(path: Path, reader: Callable[[Path, Decoded], DataFile]) -> DataFile:
-    decoded = decode(read_bytes(path), path)
+    content = read_bytes(path)
+    check_text(content, path)
+    decoded = decode(content, path)
     read = reader(path, decoded)
     notes = []
     if not decoded.sure or decoded.encoding != "UTF-8":

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from harness.data.encodings import decode
-from harness.data.file_bytes import read_bytes, unpacked_name
+from harness.data.file_bytes import check_name, read_bytes, unpacked_name
 from harness.data.row import DataFile, Note, Row, listed
 from harness.errors import InvalidData
 
@@ -45,7 +45,8 @@ def read_folder(folder: Path, *, endings: Collection[str], read: Callable[[Path]
             f"{folder}: is a folder without data files ({', '.join(endings)}) or text files ({', '.join(_TEXTS)}); "
             "give a file, or a folder that holds some"
         )
-    _check_splits(folder, data or texts)
+    # A text's own name says nothing about splits: a note called test.txt is a note.
+    _check_splits(folder, data or [text.parent for text in texts if text.parent != folder])
     read_files = _shards(folder, data, read) if data else _texts(folder, texts)
     kind = "files" if data else "text files, each a row"
     notes = [Note(str(folder), "read_as", f"is a folder; read were {len(data or texts):,} {kind}", len(data or texts))]
@@ -68,6 +69,8 @@ def _files(folder: Path) -> list[Path]:
         found += [Path(place) / name for name in names if not name.startswith(".") and not _ABOUT.fullmatch(name)]
     if problems:
         raise InvalidData(f"{problems[0].filename}: cannot be listed: {problems[0].strerror}; check its permissions")
+    for file in found:
+        check_name(file)
     return sorted(found, key=lambda file: natural(file.relative_to(folder).as_posix()))
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from harness.data.file_bytes import check_readable
+from harness.data.half_characters import with_whole_characters
 from harness.data.row import DataFile, Note, Row
 from harness.errors import InvalidData
 
@@ -30,7 +31,7 @@ def read_eval_log(path: Path) -> DataFile:
         raise InvalidData(f"{path}: is packed in a way that Python cannot unpack; {_JSON}") from None
     except (zipfile.BadZipFile, OSError, ValueError, RecursionError, EOFError) as error:
         raise InvalidData(f"{path}: not a readable Inspect log: {error}; copy it again, or {_JSON}") from None
-    return _rows(samples, path)
+    return with_whole_characters(_rows(samples, path), path)
 
 
 def rows_of_log(value: object, path: Path) -> DataFile:

@@ -1,21 +1,23 @@
 """Rows of JSON and JSONL files."""
 
 import json
+import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import NoReturn
 
 from harness.data.encodings import Decoded
+from harness.data.half_characters import with_whole_characters
 from harness.data.inspect_logs import is_inspect_log, rows_of_log
 from harness.data.json_shapes import rows_in
 from harness.data.row import DataFile, Note, Row, Unreadable
 from harness.errors import InvalidData
 
 _ESCAPED_HALF = re.compile(r"\\u[dD][89a-fA-F]")
-_HALF = re.compile("[\ud800-\udfff]")
 
 
 def read_jsonl(path: Path, decoded: Decoded) -> DataFile:
@@ -29,24 +31,24 @@ def read_jsonl(path: Path, decoded: Decoded) -> DataFile:
         if whole is not None:
             return whole
     # str.splitlines would also cut at U+2028 and others, which JSON allows inside a string.
-    lines = text.split("\n")
+    whole_file = _Lines(text.split("\n"))
     rows: list[Row] = []
     unreadable: list[Unreadable] = []
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(whole_file.lines, start=1):
         if not line or line.isspace():
             continue
         place = f"{path}, row {number}"
         try:
             value = _decoded_json(line)
         except _NotJson as error:
-            remedy = _remedy_of_line(error, number=number, lines=lines)
+            remedy = _remedy_of_line(error, number=number, file=whole_file)
             unreadable.append(Unreadable(place, error.message(place, line, remedy)))
             continue
         try:
             rows.append(Row(str(path), number, _object(value, place)))
         except InvalidData as error:
             unreadable.append(Unreadable(place, str(error)))
-    return replace(_mended(rows, text, path), unreadable=tuple(unreadable))
+    return _mended(DataFile(tuple(rows), unreadable=tuple(unreadable)), text, path)
 
 
 def read_json(path: Path, decoded: Decoded) -> DataFile:
@@ -62,11 +64,10 @@ def read_json(path: Path, decoded: Decoded) -> DataFile:
     except _NotJson as error:
         raise InvalidData(error.message(str(path), text, _remedy_of_file(error, text))) from None
     if is_inspect_log(value):
-        return rows_of_log(value, path)
+        return _mended(rows_of_log(value, path), text, path)
     found, notes = rows_in(value, path)
     rows = [Row(str(path), number, _object(row, f"{path}, row {number}")) for number, row in enumerate(found, start=1)]
-    mended = _mended(rows, text, path)
-    return DataFile(mended.rows, (*notes, *mended.notes))
+    return _mended(DataFile(tuple(rows), notes), text, path)
 
 
 def _whole_list(path: Path, text: str) -> DataFile | None:
@@ -120,8 +121,15 @@ def _no_repeated_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return values
 
 
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise _NotJson(f"the number {text[:20]} is too large to read, write it as text")
+    return value
+
+
 # Made once: json.loads with options makes one for each row, which takes longer than the row.
-_DECODER = json.JSONDecoder(parse_constant=_no_constant, object_pairs_hook=_no_repeated_keys)
+_DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=_no_constant, object_pairs_hook=_no_repeated_keys)
 _MORE = "Extra data"
 
 
@@ -140,19 +148,35 @@ def _decoded_json(text: str) -> object:
     return value
 
 
-def _remedy_of_line(error: _NotJson, *, number: int, lines: Sequence[str]) -> str:
+@dataclass(frozen=True)
+class _Lines:
+    """The lines of a file, and what is asked of all of them: once, however many lines are no JSON."""
+
+    lines: Sequence[str]
+
+    @cached_property
+    def last(self) -> int:
+        """The number of the last line that is not blank."""
+        return max(number for number, line in enumerate(self.lines, start=1) if line.strip())
+
+    @cached_property
+    def is_one_value(self) -> bool:
+        """Whether all of the lines together are one JSON value."""
+        return _is_json("\n".join(self.lines))
+
+
+def _remedy_of_line(error: _NotJson, *, number: int, file: _Lines) -> str:
     """Return what to do about a line that is no JSON."""
-    line = lines[number - 1].strip()
+    line = file.lines[number - 1].strip()
     if line.startswith("{'"):
         return "write texts in double quotes, as json.dumps does; this is Python's own way of writing them"
     if error.is_more and line.endswith("},"):
         return "take the comma off the line's end: in a .jsonl each line stands alone"
-    if not _is_cut(error, lines[number - 1]):
+    if not _is_cut(error, file.lines[number - 1]):
         return "correct the line or take it out"
-    last = next(place for place in range(len(lines), 0, -1) if lines[place - 1].strip())
-    if number == last and number > 1:
+    if number == file.last and number > 1:
         return "the last line is cut off: write the file again, or take the line out"
-    if _is_json("\n".join(lines)):
+    if file.is_one_value:
         return "the file is one JSON value over several lines: name it .json"
     return "write each row on one line, such as with: jq -c . FILE"
 
@@ -192,32 +216,5 @@ def kind_of_json(value: object) -> str:
     return names.get(type(value), "a number")
 
 
-def _mended(rows: Sequence[Row], text: str, path: Path) -> DataFile:
-    """Return `rows` with U+FFFD for each half of a character, which no file and no model can take."""
-    if not _ESCAPED_HALF.search(text):
-        return DataFile(tuple(rows))
-    mended = [Row(row.source, row.number, dict(_pairs(row.values))) for row in rows]
-    changed = [new.number for old, new in zip(rows, mended, strict=True) if old.values != new.values]
-    if not changed:
-        return DataFile(tuple(rows))
-    note = Note(
-        str(path),
-        "replaced",
-        f"{len(changed):,} rows hold half a character (an emoji that was cut in two), first row {changed[0]:,}; "
-        "each half was read as U+FFFD, the sign for a damaged character",
-        len(changed),
-    )
-    return DataFile(tuple(mended), (note,))
-
-
-def _pairs(values: Mapping[str, object]) -> Iterator[tuple[str, object]]:
-    for key, value in values.items():
-        yield _HALF.sub("\ufffd", key), _whole_characters(value)
-
-
-def _whole_characters(value: object) -> object:
-    if isinstance(value, str):
-        return _HALF.sub("\ufffd", value)
-    if isinstance(value, list):
-        return [_whole_characters(item) for item in value]
-    return dict(_pairs(value)) if isinstance(value, dict) else value
+def _mended(read: DataFile, text: str, path: Path) -> DataFile:
+    return with_whole_characters(read, path) if _ESCAPED_HALF.search(text) else read

@@ -142,6 +142,8 @@ def _inside(value: Mapping[str, Any], path: Path) -> Found | None:
 
 
 def _why_no_rows(value: Mapping[str, Any]) -> str:
+    if not value:
+        return "holds an empty object, not a list of rows; put the rows in [ ]"
     places = [place for place in _places(value, ()) if not place[1]]
     if places:
         where = listed((".".join(place[0]) for place in places), most=8)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from harness.data.encodings import Decoded
+from harness.data.half_characters import with_whole_characters
 from harness.data.row import DataFile, Note, Row, listed
 from harness.errors import InvalidData
 
@@ -36,11 +37,12 @@ def read_yaml(path: Path, decoded: Decoded, *, read: Callable[[Path], DataFile])
     if value is None:
         return DataFile(())
     if isinstance(value, list) and all(isinstance(row, dict) for row in value):
-        return DataFile(tuple(Row(str(path), number, _named(row)) for number, row in enumerate(value, start=1)))
+        rows = tuple(Row(str(path), number, _named(row)) for number, row in enumerate(value, start=1))
+        return with_whole_characters(DataFile(rows), path)
     if not isinstance(value, dict) or "tests" not in value:
         keys = f" with the keys {listed(value)}" if isinstance(value, dict) else ""
         raise InvalidData(f"{path}: neither a list of rows nor a promptfoo configuration with tests{keys}; use .jsonl")
-    return _Configuration(path, value).rows(read)
+    return with_whole_characters(_Configuration(path, value).rows(read), path)
 
 
 def _named(row: Mapping[object, object]) -> dict[str, object]:

@@ -53,8 +53,12 @@ def read_separated(path: Path, decoded: Decoded, *, separator: str) -> DataFile:
     dialect, parsed = _fitting(text, separator)
     if parsed.fault is not None:
         raise InvalidData(f"{path}{parsed.fault}")
-    read = rows_of_table(parsed.header, parsed.records, path)
     notes = []
+    records = parsed.records
+    if _are_spaced([parsed.header, *records]):
+        records = [[cell.removeprefix(" ") for cell in cells] for cells in records]
+        notes.append(Note(str(path), "separator", "a space follows each separator; it was taken off"))
+    read = rows_of_table(parsed.header, records, path)
     if dialect.separator != usual:
         name = _SEPARATORS.get(dialect.separator, repr(dialect.separator))
         notes.append(Note(str(path), "separator", f"the cells are separated by {name}"))
@@ -94,8 +98,14 @@ def _dialects(text: str, usual: str) -> Iterator[_Dialect]:
             yield _Dialect(separator, quote=None, note="quotes were read as they stand: not all of them are closed")
 
 
+def _are_spaced(records: Sequence[Sequence[str]]) -> bool:
+    """Tell whether every cell but the first of each record begins with one space: it belongs to the separator."""
+    later = [cell for cells in records for cell in cells[1:] if cell]
+    return bool(later) and all(cell.startswith(" ") for cell in later)
+
+
 def _has_other_separator(header: Sequence[str], usual: str) -> bool:
-    return any(other in header[0] for other in _SEPARATORS if other != usual)
+    return any(other in name for name in header for other in _SEPARATORS if other != usual)
 
 
 def _parsed(text: str, dialect: _Dialect) -> _Parsed:

@@ -1,10 +1,14 @@
 """Rows leave a file with their place, and a fault names it."""
 
+import contextlib
 import json
+import os
 from pathlib import Path
 
 import pyarrow
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pyarrow import parquet
 
 from harness.data.files import Row, read_rows
@@ -73,6 +77,7 @@ def test_a_malformed_row_37_is_named_with_its_position_and_remedy(tmp_path: Path
         ("rows.csv", "text,label\n", "the file has no rows"),
         ("rows.jsonl", "\n \n\n", "the file has no rows"),
         ("rows.csv", "\n \n\n", "the file has no rows"),
+        ("rows.csv", ";", "the file has no rows"),
         ("rows.parquet", "", "the file has no rows"),
         ("rows.json", '{"data": []}', "holds an object with the keys 'data', not a list of rows; put the rows in [ ]"),
         ("rows.json", '{"a": 1}\n{"a": 2}\n', "line 2, column 1: not JSON: Extra data"),
@@ -91,6 +96,12 @@ def test_a_malformed_row_37_is_named_with_its_position_and_remedy(tmp_path: Path
         ("rows.jsonl", '{"a": "\u0434\u0430"}'.encode("cp1251"), "line 1: byte 0xe4 at 7 is not UTF-8"),
         ("rows.csv", b"text\n\x1b$B$9\n", "is written in ISO-2022-JP; save it as UTF-8"),
         ("rows.parquet", "not parquet", "not a readable Parquet file"),
+        ("rows.json", "{}", "holds an empty object, not a list of rows"),
+        ("rows.jsonl", '{"a": 1e999}', "row 1: the number 1e999 is too large to read, write it as text"),
+        ("rows.csv", b"PK\x03\x04\xff\xff", "is a zip archive, not what its ending says; unpack it"),
+        ("rows.csv", b"\xd0\xcf\x11\xe0\xa1\xb1", "is an old Excel file"),
+        ("rows.jsonl", "\n<!DOCTYPE html><html></html>", "is a web page, not what its ending says; download the file"),
+        ("rows.jsonl", b"PAR1\x15\x04", "is a Parquet file, not what its ending says; name it .parquet"),
         ("rows.txt", "hello", "the ending '.txt' is unknown; use one of .jsonl, .json, .csv, .tsv, .parquet"),
     ],
 )
@@ -107,3 +118,48 @@ def test_a_fault_names_the_file_and_the_fact(tmp_path: Path, name: str, content:
 def test_a_missing_file_names_the_folder_that_paths_are_taken_from() -> None:
     with pytest.raises(InvalidData, match=r"nowhere\.jsonl: no such file; paths are taken from the folder /"):
         read_rows("nowhere.jsonl")
+
+
+_NAMES = (
+    "data rows id eval status version samples paragraphs qas context answers columns train test prompts tests vars "
+    "assert type value row row_idx messages role content input target output choices 0 1 x"
+)
+_FIELDS = st.sampled_from(_NAMES.split())
+_SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+_JSON = st.recursive(
+    _SCALARS | st.sampled_from(["equals", "{{x}}", "\ud83d", "text", ""]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_FIELDS, inner, max_size=5),
+    max_leaves=20,
+)
+
+
+@given(_JSON, st.sampled_from(["rows.json", "rows.jsonl", "rows.yaml"]))
+def test_any_value_gives_rows_that_can_be_written_or_one_line(
+    tmp_path_factory: pytest.TempPathFactory, value: object, name: str
+) -> None:
+    path = write(tmp_path_factory.mktemp("any"), name, json.dumps(value))
+    try:
+        rows = read_rows(path)
+    except InvalidData as error:
+        rows = ()
+        assert str(error).startswith(str(path)) and "\n" not in str(error)  # noqa: PT017, PT018
+
+    for row in rows:
+        json.dumps(dict(row.values), ensure_ascii=False, default=str).encode()
+
+
+@given(
+    st.binary(max_size=60), st.sampled_from([".csv", ".tsv", ".jsonl", ".yaml", ".parquet", ".arrow", ".eval", ".xlsx"])
+)
+def test_any_bytes_give_rows_or_one_line(tmp_path_factory: pytest.TempPathFactory, content: bytes, ending: str) -> None:
+    path = write(tmp_path_factory.mktemp("any"), f"rows{ending}", content)
+
+    with contextlib.suppress(InvalidData):
+        read_rows(path)
+
+
+def test_a_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.jsonl")
+
+    with pytest.raises(InvalidData, match=r"caf\\udce9\.jsonl': the name is not in UTF-8; rename it"):
+        read_rows(path)

@@ -63,6 +63,10 @@ def test_a_folder_that_is_no_one_set_is_refused(tmp_path: Path, names: tuple[str
         read_file(filled(tmp_path, *names))
 
 
+def test_the_name_of_a_text_is_no_split(tmp_path: Path) -> None:
+    assert len(read_file(filled(tmp_path, "test.txt", "my_train_notes.txt", "dev.txt")).rows) == 3
+
+
 def test_the_shards_of_one_split_are_a_set(tmp_path: Path) -> None:
     read = read_file(filled(tmp_path, *(f"train-{number:05d}-of-00002.jsonl" for number in range(2))))
 

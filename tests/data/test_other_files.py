@@ -153,6 +153,16 @@ def test_an_inspect_log_gives_what_was_asked_and_answered(tmp_path: Path) -> Non
         assert [(note.kind, note.count) for note in read.notes] == [("read_as", 0), ("left_out", 2)]
 
 
+def test_half_an_emoji_in_a_log_is_replaced(tmp_path: Path) -> None:
+    whole = {"version": 2, "status": "x", "eval": {}, "samples": [{"id": 1, "input": "\ud83d", "target": "a"}]}
+    (tmp_path / "log.json").write_text(json.dumps(whole), encoding="utf-8")
+    with zipfile.ZipFile(tmp_path / "log.eval", "w") as log:
+        log.writestr("samples/1_epoch_1.json", json.dumps(whole["samples"][0]))  # type: ignore[index]
+
+    for name in ("log.json", "log.eval"):
+        assert [row.values["input"] for row in read_rows(tmp_path / name)] == ["\ufffd"]
+
+
 def test_a_log_without_samples_or_that_is_damaged_is_refused(tmp_path: Path) -> None:
     (tmp_path / "log.json").write_text('{"version": 2, "status": "success", "eval": {}}', encoding="utf-8")
     (tmp_path / "log.eval").write_text("nothing", encoding="utf-8")

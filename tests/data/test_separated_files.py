@@ -32,6 +32,8 @@ def written(folder: Path, name: str, text: str) -> Path:
         ("'text','label'\n'it, is',1\n", [("it, is", "1")], ["cells are quoted by '"]),
         ('text, "label"\nx, "a, b"\n', [("x", "a, b")], ["spaces stand before quoted cells"]),
         ('text,label\n"say \\"hi, you\\"",a\n', [('say "hi, you"', "a")], ['quotes inside cells are written \\"']),
+        ("text, label\na, b\nc, d\n", [("a", "b"), ("c", "d")], ["a space follows each separator; it was taken off"]),
+        ("text, label\na, b\nc,d\n", [("a", " b"), ("c", "d")], []),
         ("text,label,\na,b,\n", [("a", "b")], []),
         (
             ",text,label\n0,a,b\n1,c,d\n",

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from harness.data.fields import accepted_of, is_empty, wrong
+from harness.data.fields import accepted_of, is_empty, present, wrong
 from harness.data.formats import reads_past_media, samples_of
 from harness.data.row import DataFile, Note, Row, Unreadable
 from harness.data.shapes import Columns, Format, Shape, degrees_column, shape_of, vote_column, vote_of
@@ -101,15 +101,17 @@ def read(
     vote = vote or ("label" if format == "labelled" else "")
     found: list[ReadRow] = []
     left_out: list[Unreadable] = []
+    shapes: dict[Shape, Shape] = {}
     for row in rows:
         try:
             one = _read_row(row, columns, format, vote)
-            for sample in one.samples:
+            for sample in one.samples if one.good is not False else ():
                 accept(row, sample)
         except InvalidData as error:
             left_out.append(Unreadable(row.where, str(error)))
             continue
-        found.append(one)
+        # One object for all rows of a shape: of a million rows each would keep its own.
+        found.append(replace(one, shape=shapes.setdefault(one.shape, one.shape)))
     samples, kept = _references(found, grouped=columns.turns == "all" and columns.group is None)
     not_read = Counter(name for one in found for name in _not_read(one))
     return Reading(
@@ -138,6 +140,10 @@ def refuse_unreadable(reading: Reading, way_out: str) -> None:
 
 def _read_row(row: Row, columns: Columns, format: Format | Literal["auto"], vote: str) -> ReadRow:
     shape = shape_of(row, columns, format=format, vote=vote)
+    if format == "labelled" and not shape.vote:
+        present(row, vote)
+    if format == "preference" and not shape.worse:
+        present(row, "chosen")
     samples = samples_of(row, shape, columns)
     if not shape.vote:
         return ReadRow(row=row, shape=shape, samples=samples)

@@ -118,13 +118,15 @@ def _votes_of(reading: Reading) -> int:
 
 def _votes(readings: Mapping[str, Reading]) -> Check:
     bad, votes = sum(one.bad for one in readings.values()), sum(map(_votes_of, readings.values()))
-    detail = f"{votes:,} answers are voted good or bad; {bad:,} bad ones are no references"
+    if not bad:
+        return Check(name="answers voted bad", status="ok", detail=f"none of {votes:,} answers with votes", kind="data")
+    detail = f"{bad:,} of {votes:,} answers with votes: none of them is a reference"
     kept = sum(reading.kept_as_rejected for reading in readings.values())
     if kept:
         detail += f", {kept:,} of them kept as the worse answer beside a good one"
     if bad > kept:
         detail += "; KTO(votes=FILE) learns from all of them"
-    return Check(name="answers voted bad", status="warning" if bad else "ok", detail=detail, kind="data")
+    return Check(name="answers voted bad", status="warning", detail=detail, kind="data")
 
 
 def _media(readings: Mapping[str, Reading]) -> Check:

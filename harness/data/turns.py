@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Literal, cast
 
-from harness.data.fields import kind_of, wrong
+from harness.data.fields import kind_of, present, wrong
 from harness.data.literals import as_list, as_mapping
 from harness.data.row import Row, listed
 from harness.data.tools import calls_of, tools_of
@@ -48,7 +48,7 @@ def holds_turns(value: object) -> bool:
 
 def turns_of(row: Row, field: str, *, media: Media = "refuse") -> Messages:
     """Return the conversation in a field; a single turn may stand without its list."""
-    value = row.values.get(field)
+    value = present(row, field)
     turns = _list_of_turns(value)
     if turns is None:
         raise wrong(row, field, f"is {kind_of(value)}", "write it as a list of turns with 'role' and 'content'")

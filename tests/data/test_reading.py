@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from harness.data.reading import Reading, read
 from harness.data.row import Row
 from harness.data.shapes import Columns
+from harness.errors import InvalidData
 from harness.samples import Message, Sample, ToolCall
 
 USER, ANSWER = {"role": "user", "content": "2 + 2?"}, {"role": "assistant", "content": "4"}
@@ -388,6 +389,27 @@ def test_pairs_come_in_many_shapes(row: Mapping[str, object], prompt: str, chose
     sample = only(row)
 
     assert (sample.input, sample.reference, sample.rejected) == (prompt, chosen, rejected)
+
+
+@pytest.mark.parametrize(
+    ("format", "missing"),
+    [("labelled", "label"), ("preference", "chosen"), ("messages", "messages"), ("conversations", "conversations")],
+)
+def test_a_declared_format_is_kept_to(format: Any, missing: str) -> None:
+    reading = read([Row("f.jsonl", 1, {"prompt": "q", "completion": "a"})], Columns(), format=format)
+
+    assert [one.reason for one in reading.left_out] == [
+        f"f.jsonl, row 1: field {missing!r} is missing; the row has 'prompt', 'completion'"
+    ]
+
+
+def test_a_bad_answer_need_not_be_one_that_the_task_takes() -> None:
+    def refuse(row: Row, sample: Sample) -> None:
+        raise InvalidData(f"{row.where}: {sample.reference!r} is no answer")
+
+    rows = [Row("f.jsonl", 1, {"prompt": "q", "completion": "a", "label": False})]
+
+    assert read(rows, Columns(), accept=refuse).bad == 1
 
 
 def test_columns_and_fields_of_turns_that_nothing_reads_are_named() -> None:

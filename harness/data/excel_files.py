@@ -1,6 +1,7 @@
 """Rows of Excel files, through openpyxl."""
 
 import zipfile
+from collections.abc import Mapping
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
 
@@ -19,19 +20,17 @@ def read_excel(path: Path) -> DataFile:
     check_readable(path)
     try:
         # Imported here: only Excel files need it, and it is an extra.
-        import openpyxl
+        import openpyxl  # noqa: F401
     except ImportError:
         raise MissingPackage(f"{path}: Excel files need openpyxl; pip install openpyxl, or save it as CSV") from None
-    try:
-        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-        try:
-            sheets = {sheet.title: _records(sheet.iter_rows(values_only=True)) for sheet in book.worksheets}
-        finally:
-            book.close()
-    except (zipfile.BadZipFile, KeyError, ValueError, TypeError, OSError, SyntaxError, AttributeError) as error:
-        raise InvalidData(
-            f"{path}: not a readable Excel file: {error}; take off its password, or save it again as .xlsx or CSV"
-        ) from None
+    sheets = _sheets(path, values=True)
+    if any(cell is None for records in sheets.values() for cells in records for cell in cells):
+        unknown = _filled_cells(_sheets(path, values=False)) - _filled_cells(sheets)
+        if unknown:
+            raise InvalidData(
+                f"{path}: {unknown:,} cells have formulas without a stored value; open it in Excel and save it, or "
+                "save it as CSV"
+            )
     filled = {title: records for title, records in sheets.items() if records}
     if len(filled) > 1:
         raise InvalidData(
@@ -43,6 +42,26 @@ def read_excel(path: Path) -> DataFile:
     read = rows_of_table(header, records, path)
     notes = (Note(str(path), "place", f"the rows are those of the sheet {title!r}"),) if len(sheets) > 1 else ()
     return DataFile(read.rows, (*notes, *read.notes))
+
+
+def _sheets(path: Path, *, values: bool) -> dict[str, list[list[object]]]:
+    """Return the cells of each sheet; of formulas the values that were stored, or else the formulas."""
+    import openpyxl
+
+    try:
+        book = openpyxl.load_workbook(path, read_only=True, data_only=values)
+        try:
+            return {sheet.title: _records(sheet.iter_rows(values_only=True)) for sheet in book.worksheets}
+        finally:
+            book.close()
+    except (zipfile.BadZipFile, KeyError, ValueError, TypeError, OSError, SyntaxError, AttributeError) as error:
+        raise InvalidData(
+            f"{path}: not a readable Excel file: {error}; take off its password, or save it again as .xlsx or CSV"
+        ) from None
+
+
+def _filled_cells(sheets: Mapping[str, list[list[object]]]) -> int:
+    return sum(cell is not None for records in sheets.values() for cells in records for cell in cells)
 
 
 def _records(rows: object) -> list[list[object]]:

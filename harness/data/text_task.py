@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
+from harness.data.file_bytes import read_bytes
 from harness.data.files import read_rows
 from harness.errors import InvalidData, InvalidExperiment
 from harness.samples import Message, Messages, Sample, Split
@@ -130,8 +131,6 @@ def _end(text: str, letters: int) -> int:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise InvalidData(f"{path}: no such file; paths are taken from the folder {Path.cwd()}") from error
+        return read_bytes(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InvalidData(f"{path}: is not UTF-8 at byte {error.start}; save it as UTF-8") from error

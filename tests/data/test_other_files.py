@@ -62,6 +62,13 @@ def test_several_sheets_and_damaged_books_are_refused(tmp_path: Path, monkeypatc
         read_rows(path)
 
 
+def test_formulas_that_were_never_calculated_are_refused(tmp_path: Path) -> None:
+    path = book(tmp_path / "rows.xlsx", A=[["text", "label"], ["a", "=1+1"], [None, "=2"]])
+
+    with pytest.raises(InvalidData, match="2 cells have formulas without a stored value; open it in Excel and save it"):
+        read_rows(path)
+
+
 def test_a_promptfoo_test_is_a_row_with_its_prompt_and_the_expected_answer(tmp_path: Path) -> None:
     (tmp_path / "promptfooconfig.yaml").write_text(_CONFIGURATION, encoding="utf-8")
 

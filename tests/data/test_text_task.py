@@ -78,8 +78,10 @@ def test_files_folders_and_tables_are_read(tmp_path: Path) -> None:
 def test_what_cannot_be_read_names_the_file_and_the_way_out(tmp_path: Path) -> None:
     (tmp_path / "latin.txt").write_bytes("é".encode("latin-1"))
     (tmp_path / "rows.jsonl").write_text('{"body": "x"}', encoding="utf-8")
+    (tmp_path / "stored.txt").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d\nsize 12\n")
     faults = {
         "none.txt": "no such file",
+        "stored.txt": "is a Git LFS pointer, and the data are not here; run git lfs pull",
         "latin.txt": "is not UTF-8 at byte 0",
         "rows.jsonl": r"row 1: no text in 'text'; name the column",
     }

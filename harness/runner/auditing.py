@@ -62,8 +62,9 @@ def _foreign(metric: KnowsLanguages, samples: Sequence[Sample]) -> Check | None:
     known = metric.known_languages
     if known is None or not samples:
         return None
-    counted = Counter(languages([sample.reference for sample in samples]))
-    foreign = {code: count for code, count in counted.most_common() if code not in (*known, "und")}
+    texts = [sample.reference for sample in samples]
+    told = [_alphabet(text) if code == "und" else code for code, text in zip(languages(texts), texts, strict=True)]
+    foreign = {code: count for code, count in Counter(told).most_common() if code not in (*known, "und")}
     if sum(foreign.values()) <= _FOREIGN_SHARE * len(samples):
         return None
     shares = ", ".join(f"{code} {count / len(samples):.0%}" for code, count in foreign.items())
@@ -73,6 +74,12 @@ def _foreign(metric: KnowsLanguages, samples: Sequence[Sample]) -> Check | None:
         'BERTScore(model="xlm-roberta-base")'
     )
     return Check(name=f"language of {metric.name}", status="warning", detail=detail, kind="data")
+
+
+def _alphabet(text: str) -> str:
+    """Return "another alphabet" where most letters of a text in no certain language are not Latin, else "und"."""
+    letters = [letter for letter in text if letter.isalpha()]
+    return "another alphabet" if 2 * sum(letter > "\u024f" for letter in letters) > len(letters) else "und"
 
 
 def _audit(run: Run) -> None:

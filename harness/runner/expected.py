@@ -64,6 +64,8 @@ def _baselines(plan: Plan) -> Iterator[Expected]:
         again = possible_noise(plan, system, answers)
         measures = [plan.measure(m, one) for one in again for m in judged if m.name in wanted]
         yield from (Expected(stage, "if time") for stage in (*again, *measures))
+        if _judges(plan):
+            yield Expected(replace(answers, key="", kind="judge"), _of_several(plan.baselines))
 
 
 def _tuning(plan: Plan) -> Iterator[Expected]:
@@ -126,12 +128,17 @@ def _holdout(plan: Plan) -> Iterator[Expected]:
             part = f"part {number} of {len(blocks)}"
             for stage in _asked(plan, system, block, Split.HOLDOUT):
                 yield Expected(replace(stage, part=part), "if open" if number > 1 else "if chosen")
-    judged = [metric for metric in metrics if isinstance(metric, JudgedMetric) and metric.judge is not None]
-    for system in plan.tuned if judged else ():
+    for system in plan.tuned if _judges(plan) else ():
         for seed in plan.experiment.seeds:
             votes = plan.answering(system, task, Split.HOLDOUT, seed)[0]
             yield Expected(replace(votes, key="", kind="judge"), "if chosen")
     yield from _guards(plan, Split.HOLDOUT, "if chosen")
+
+
+def _judges(plan: Plan) -> bool:
+    """Whether a model compares answers: on a few pairs of DEV, to see that it is understood, and on the holdout."""
+    metrics = plan.experiment.metrics
+    return any(isinstance(metric, JudgedMetric) and metric.judge is not None for metric in metrics)
 
 
 def _guards(plan: Plan, split: Split, when: Condition) -> Iterator[Expected]:

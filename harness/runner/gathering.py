@@ -23,7 +23,7 @@ from harness.runner.noise import noise_floor
 from harness.runner.parity import evaluation_parity
 from harness.runner.preflight import check_adapters, model_checks
 from harness.runner.preparing import prepared, shown_by_holdout
-from harness.runner.scoring import applies, scored
+from harness.runner.scoring import applies, scored, tried_judge
 from harness.runner.training import train_steps
 from harness.samples import Check, Split
 from harness.stats.repeats import copied_repeats
@@ -146,12 +146,14 @@ def _measure_baselines(run: Run, seen: Gathered) -> Gathered:
     seen = _answering(run, seen, baselines, best)
     if not seen.trusted:
         return seen
-    _rehearse(run, best)
+    tried = _rehearse(run, best)
+    if any(check.status == "invalid" for check in tried):
+        return replace(seen, checks=(*seen.checks, *tried))
     ready = prepared(run, metric, baselines, best, seen.checks)
     power = shown_by_holdout(run, metric, best, left_out=seen.left_out)
     return replace(
         seen,
-        checks=(*seen.checks, *ready, *_repeats(best)),
+        checks=(*seen.checks, *tried, *ready, *_repeats(best)),
         power=power,
         noise=noise_floor(run, best[0].system, best[0]),
         stopped=_stopped(run, best),
@@ -183,11 +185,16 @@ def _repeats(best: BySeed) -> tuple[Check, ...]:
     return (Check(name="repeats", status="warning", detail=detail),)
 
 
-def _rehearse(run: Run, best: BySeed) -> None:
-    """Score with every metric once: one that is broken must not cost a training run, or the holdout's first look."""
-    for metric in run.plan.experiment.metrics:
+def _rehearse(run: Run, best: BySeed) -> tuple[Check, ...]:
+    """Score with every metric once: one that is broken must not cost a training run, or the holdout's first look.
+
+    Returns whether the judges of pairs are understood.
+    """
+    metrics = run.plan.experiment.metrics
+    for metric in metrics:
         if applies(metric, best[0]):
             scored(run, metric, best)
+    return tuple(tried_judge(run, one, best[0]) for one in metrics if isinstance(one, JudgedMetric) and one.judge)
 
 
 def _stopped(run: Run, best: BySeed) -> Decision | None:

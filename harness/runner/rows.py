@@ -13,7 +13,7 @@ from harness.runner.context import Run
 from harness.runner.declaration import declared
 from harness.runner.gathering import Gathered
 from harness.runner.noise import noise_stages
-from harness.runner.scoring import questions
+from harness.runner.scoring import questions, tried_pairs
 from harness.samples import Split
 from harness.stats.version import STATISTICS
 from harness.store.rows import (
@@ -165,6 +165,10 @@ def _used_stages(run: Run, seen: Gathered) -> Iterator[Stage]:
         yield from _stages_of(run, answered)
     if seen.noise and seen.baseline is not None:
         yield from noise_stages(run, seen.baseline, seen.of(seen.baseline)[0])
+    judged = [one for one in run.plan.experiment.metrics if isinstance(one, JudgedMetric) and one.judge is not None]
+    if seen.baseline is not None:
+        own, references = tried_pairs(seen.of(seen.baseline)[0])
+        yield from (questions(run, metric, references, own)[0] for metric in judged)
     if seen.stopped is None:
         for system in run.plan.tuned:
             for seed in run.plan.experiment.seeds:
@@ -173,9 +177,8 @@ def _used_stages(run: Run, seen: Gathered) -> Iterator[Stage]:
             yield from (step.stage for one in by_seed for step in run.plan.steps(one.system, one.stage.seed))
     if seen.holdout is not None:
         baseline, tuned = seen.holdout.baseline, seen.holdout.tuned
-        for metric in run.plan.experiment.metrics:
-            if isinstance(metric, JudgedMetric) and metric.judge is not None:
-                yield from (questions(run, metric, one, baseline[one.stage.repeat % len(baseline)])[0] for one in tuned)
+        for metric in judged:
+            yield from (questions(run, metric, one, baseline[one.stage.repeat % len(baseline)])[0] for one in tuned)
 
 
 def _all_answered(seen: Gathered) -> Iterator[Answered]:

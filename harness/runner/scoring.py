@@ -1,7 +1,7 @@
 """Answers -> scores. Pure metrics are computed anew each time; a metric that runs a model is a stage of its own."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ParamSpec, TypeVar
 
 import numpy as np
@@ -24,6 +24,14 @@ Result = TypeVar("Result")
 
 # Above this share of pairs without a judgement the rest is no fair part of them.
 MOST_UNREAD = 0.05
+# Pairs of DEV that a judge is tried on before anything is trained, and the share of them that may be unread: of a judge
+# that is at the limit above, more than that happens once in a hundred times.
+TRIED_PAIRS = 10
+MOST_UNREAD_TRIED = 0.2
+_JUDGE_REMEDY = (
+    'ask for the form of the reply in Preference(instruction=...), such as "Reply with one line: Winner: A, Winner: B '
+    'or Winner: tie", or name another judge'
+)
 
 
 @dataclass(frozen=True)
@@ -137,12 +145,34 @@ def replies_read(metric: str, judge: str, tuned: Scored) -> Check:
     detail = f"{judge}: {said} had a reply that was not understood, and are left out; the first: {unread[0]}"
     if len(unread) <= MOST_UNREAD * len(errors):
         return Check(name=name, status="warning", detail=detail)
-    detail += (
-        f"; above {MOST_UNREAD:.0%} what is left is no fair part: ask for the form of the reply in "
-        'Preference(instruction=...), such as "Reply with one line: Winner: A, Winner: B or Winner: tie", or name '
-        "another judge"
-    )
+    detail += f"; above {MOST_UNREAD:.0%} what is left is no fair part: {_JUDGE_REMEDY}"
     return Check(name=name, status="invalid", detail=detail)
+
+
+def tried_judge(run: Run, metric: JudgedMetric, best: Answered) -> Check:
+    """Return whether the judge is understood on a few DEV pairs: the baseline's answer against the reference.
+
+    A judge that is not would make the verdict INVALID after training, and naming another one then changes the rule.
+    """
+    assert metric.judge is not None
+    own, references = tried_pairs(best)
+    errors = [error for score in _votes(run, metric, references, own) if (error := score.error)]
+    name = f"judge of {metric.name} on dev"
+    asked = f"tried on {len(own.samples)} DEV pairs, {metric.judge.name} was"
+    if not errors:
+        return Check(name=name, status="ok", detail=f"{asked} understood on all")
+    detail = f"{asked} not understood on {len(errors)}; the first: {errors[0]}"
+    if len(errors) <= max(1, MOST_UNREAD_TRIED * len(own.samples)):
+        return Check(name=name, status="warning", detail=detail)
+    return Check(name=name, status="invalid", detail=f"{detail}; {_JUDGE_REMEDY}")
+
+
+def tried_pairs(best: Answered) -> tuple[Answered, Answered]:
+    """Return the first DEV samples as the baseline answered them, and answered with their references."""
+    samples, answers = best.samples[:TRIED_PAIRS], best.answers[:TRIED_PAIRS]
+    own = replace(best, samples=samples, answers=answers)
+    meant = tuple(Answer(sample_id=sample.id, text=sample.reference) for sample in samples)
+    return own, replace(own, answers=meant)
 
 
 def _scores(run: Run, metric: Named, answered: Answered) -> tuple[Score, ...]:
@@ -192,7 +222,7 @@ def questions(
     triples = list(zip(tuned.samples, tuned.answers, baseline.answers, strict=True))
     asked = [(f"{s.id} | tuned first", metric.question(s, t, b)) for s, t, b in triples]
     asked += [(f"{s.id} | baseline first", metric.question(s, b, t)) for s, t, b in triples]
-    stage = run.plan.judge(judge, [messages for _, messages in asked], tuned.stage.seed, tuned.system.name)
+    stage = run.plan.judge(judge, [messages for _, messages in asked], tuned.stage)
     return stage, asked
 
 

@@ -17,6 +17,7 @@ from harness.engine.scripted import Scripted
 from harness.errors import Incomparable, InvalidData, InvalidExperiment, StageFailed
 from harness.protocols import Direction
 from harness.runner.run import Options, run
+from harness.runner.scoring import TRIED_PAIRS
 from harness.samples import Answer, Sample, Score
 from harness.store.store import Store
 
@@ -45,10 +46,12 @@ def judge_of(experiment: Experiment, *, always_first: bool) -> Scripted:
     known = dict(experiment.model.answers)
     learned = known | dict(experiment.model.after_tuning)
     table = {}
-    for sample in experiment.task.samples(Split.HOLDOUT):
+    dev = experiment.task.samples(Split.DEV)[:TRIED_PAIRS]
+    for sample in (*dev, *experiment.task.samples(Split.HOLDOUT)):
         asked = experiment.task.prompt(sample)[-1].content
         old = Answer(sample_id=sample.id, text=known.get(asked, "I do not know."))
         new = Answer(sample_id=sample.id, text=learned.get(asked, "I do not know."))
+        new = replace(new, text=sample.reference) if sample in dev else new
         for first, second in ((old, new), (new, old)):
             winner = "A" if always_first or first.text == sample.reference != second.text else "B"
             winner = "tie" if first.text == second.text and not always_first else winner
@@ -70,7 +73,7 @@ def test_a_judge_is_asked_in_both_orders_and_once(make_experiment: Callable, sto
     (row,) = [row for row in evidence.comparisons if row.metric == "preference"]
     assert row.difference == pytest.approx(0.7)
     votes = "SELECT count(*), count(DISTINCT sample_id) FROM answers a JOIN stages s ON s.key = a.stage_key"
-    assert store.query(f"{votes} WHERE s.kind = 'judge'")[1] == [(400, 400)]
+    assert store.query(f"{votes} WHERE s.kind = 'judge'")[1] == [(400 + 2 * TRIED_PAIRS, 400 + 2 * TRIED_PAIRS)]
 
     before = store.query("SELECT key, started_at FROM stages ORDER BY key")
     measured(experiment, store)
@@ -333,7 +336,9 @@ def test_a_judge_whose_replies_are_not_understood_makes_the_verdict_invalid(
     decision = run(experiment, name="lamps", store=store).decision
 
     assert decision.verdict is Verdict.INVALID
-    assert decision.reason.startswith("judge: 200 of 200 pairs had a reply that was not understood, and are left out")
+    assert decision.reason.startswith(
+        "tried on 10 DEV pairs, judge was not understood on 10; the first: the judge's reply"
+    )
     assert "Preference(instruction=...)" in decision.reason
 
 

@@ -8,6 +8,7 @@ from benchmarks.situations.engines import Partial
 from benchmarks.situations.world import world
 from harness import ExactMatch, Experiment, Gain, Preference
 from harness.front import run_and_report
+from harness.store.store import Store
 from harness.verify import verify_page
 
 COLOURS = ("amber", "blue", "green", "red", "white")
@@ -28,6 +29,21 @@ def test_a_page_with_unread_pairs_says_so_and_its_verdict_can_be_recomputed(
     found = verify_page(page)
     assert outcome.decision.verdict.value == verdict
     assert (found.verdict, found.differences, found.decided) == (verdict, [], True)
-    assert "had a reply that was not understood" in page.read_text(encoding="utf-8")
+    assert "not understood" in page.read_text(encoding="utf-8")
     if pairs is not None:
         assert f"n = {pairs}" in outcome.decision.reason
+
+
+def test_a_judge_that_is_not_understood_is_told_before_anything_is_trained(tmp_path: Path) -> None:
+    run_and_report(judged(1), name="colours", file=None, store_path=tmp_path / "results.duckdb")
+
+    kinds = Store(tmp_path / "results.duckdb").query("SELECT DISTINCT kind FROM stages ORDER BY kind")[1]
+    assert kinds == [("answer",), ("audit",), ("judge",)]
+
+
+def test_a_judge_that_fails_later_makes_the_verdict_invalid(tmp_path: Path) -> None:
+    """Every twentieth question: two of the first ten pairs, and one in ten of the holdout's."""
+    outcome = run_and_report(judged(19), name="colours", file=None, store_path=tmp_path / "results.duckdb")
+
+    assert outcome.decision.verdict.value == "INVALID"
+    assert "judge: 22 of 200 pairs had a reply that was not understood, and are left out" in outcome.decision.reason

@@ -127,6 +127,8 @@ def _parsed(text: str, dialect: _Dialect) -> _Parsed:
         header = next((cells for cells in reader if any(cell.strip() for cell in cells)), [])
         for number, cells in enumerate(reader, start=1):
             records.append(cells)
+            if len(header) > 1 and len(cells) == len(header) + 1 and not cells[-1]:
+                cells.pop()  # a separator at the line's end, after the last cell
             if cells and len(cells) != len(header):
                 return _Parsed(header, records, _ragged(number, reader.line_num, cells, header, dialect))
     except csv.Error as error:

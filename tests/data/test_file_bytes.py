@@ -91,11 +91,39 @@ def test_what_is_no_file_says_what_it_is(tmp_path: Path) -> None:
         assert message in str(caught.value)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
-def test_a_file_without_permission_says_so(tmp_path: Path) -> None:
+def test_a_file_that_grows_while_it_is_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_bytes(_LINES)
-    path.chmod(0)
+    fstat = os.fstat
 
-    with pytest.raises(InvalidData, match="cannot be read: Permission denied; check the path and its permissions"):
+    def after_more_is_written(descriptor: int) -> os.stat_result:
+        state = fstat(descriptor)
+        path.write_bytes(path.read_bytes() + _LINES)
+        return state
+
+    monkeypatch.setattr("harness.data.file_bytes.os.fstat", after_more_is_written)
+
+    with pytest.raises(InvalidData, match="changed while it was read; wait until it is written, or read a copy"):
         read_rows(path)
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.parquet", "folder", "folder/rows.jsonl"])
+def test_what_may_not_be_read_says_so(tmp_path: Path, name: str) -> None:
+    for place in ("rows.jsonl", "rows.parquet", "folder/rows.jsonl"):
+        (tmp_path / place).parent.mkdir(exist_ok=True)
+        (tmp_path / place).write_bytes(_LINES)
+    for closed in ("rows.jsonl", "rows.parquet", "folder"):
+        (tmp_path / closed).chmod(0)
+    user = os.geteuid()
+    if user == 0:
+        # Root may read everything, so it reads as nobody; who may not even look into the folder of the test.
+        try:
+            os.seteuid(65534)
+        except OSError:
+            pytest.skip("root may read everything, and cannot become another user here")
+    try:
+        with pytest.raises(InvalidData, match=r"cannot be (read|listed): Permission denied; check"):
+            read_rows(tmp_path / name)
+    finally:
+        os.seteuid(user)
+        (tmp_path / "folder").chmod(0o700)

@@ -34,6 +34,7 @@ def written(folder: Path, name: str, text: str) -> Path:
         ('text,label\n"say \\"hi, you\\"",a\n', [('say "hi, you"', "a")], ['quotes inside cells are written \\"']),
         ("text, label\na, b\nc, d\n", [("a", "b"), ("c", "d")], ["a space follows each separator; it was taken off"]),
         ("text, label\na, b\nc,d\n", [("a", " b"), ("c", "d")], []),
+        ("text,label\na,b,\nc,d\n", [("a", "b"), ("c", "d")], []),
         ("text,label,\na,b,\n", [("a", "b")], []),
         (
             ",text,label\n0,a,b\n1,c,d\n",
@@ -76,6 +77,7 @@ def test_a_tsv_whose_quotes_are_not_closed_is_read_as_it_stands(tmp_path: Path) 
         ("hello there,greet\nbye,part\nhi,greet\nyo,greet\n", "'greet' stands in 2 rows of its column too"),
         ("text;label\na;b;c\n", "row 1 (line 2): 3 cells under 2 headers, as separated by semicolons"),
         ("text,label\na\n", "row 1 (line 2): 1 cells under 2 headers, as separated by commas"),
+        ("text\nhello,\n", "1 headers"),
         ("text\nhello, you\n", "put quotes around a cell that holds the separator"),
         ("text,,label\na,b,c\n", "column 2 has no header"),
     ],

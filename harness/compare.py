@@ -7,10 +7,11 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from harness.errors import HarnessError, Incomparable
-from harness.protocols import CorpusMetric, Direction, FloatArray, Named
+from harness.protocols import CorpusMetric, Direction, FloatArray, JudgedMetric, Named, PairMetric
 from harness.real_number import shown
 from harness.stats.corpus import Corpus, corpus_difference, corpus_mean, project_corpus
 from harness.stats.evidence import Estimate, Scores, difference_of, mean_of, project
+from harness.stats.intervals import Interval
 from harness.stats.projection import Projection
 from harness.stats.wording import FRACTION, confidence
 from harness.system_scores import SystemScores, group_codes, group_count, require_same_samples
@@ -102,8 +103,20 @@ def compare(
         more = project(new, old, seed=bootstrap_seed, level=level)
     seeds = len(tuned.scores)
     notes = difference.notes if seeds > 1 else (*difference.notes, ONE_SEED)
+    if scores_pairs(metric):
+        # The two shares of a pair add up to 1: one interval says all there is to say.
+        own = tuple(
+            replace(side, interval=_share(difference.interval, of)) for side, of in zip(own, (-1, 1), strict=True)
+        )
+        projected = more.difference
+        more = replace(more, own=lambda units: _share(projected(units), 1))
     found = _comparison(metric, split, (baseline, tuned), own, difference, notes=notes, unit=unit, level=level)
     return replace(found, projection=more)
+
+
+def scores_pairs(metric: Named) -> bool:
+    """Tell whether a score is one system's share of a pair of answers, of which the other has the rest."""
+    return isinstance(metric, PairMetric | JudgedMetric) or bool(getattr(metric, "pairs", False))
 
 
 def standing(
@@ -162,6 +175,12 @@ def _comparison(
     )
 
 
+def _share(difference: Interval, of: int) -> Interval:
+    """Return the interval of a share, of a difference of 2 x share - 1; of: 1 for the tuned side, -1 for the other."""
+    ends = sorted((1 + of * end) / 2 for end in (difference.low, difference.high))
+    return Interval(max(0.0, ends[0]), min(1.0, ends[1]))
+
+
 def _unit(metric: Named, *systems: SystemScores) -> str:
     if isinstance(metric, HasUnit):
         return metric.unit
@@ -207,4 +226,14 @@ def statistic_of(metric: CorpusMetric) -> Callable[[Sequence[object], FloatArray
     return statistic
 
 
-__all__ = ["DEFAULT_LEVEL", "ONE_SEED", "Comparison", "HasUnit", "SystemScores", "compare", "standing", "statistic_of"]
+__all__ = [
+    "DEFAULT_LEVEL",
+    "ONE_SEED",
+    "Comparison",
+    "HasUnit",
+    "SystemScores",
+    "compare",
+    "scores_pairs",
+    "standing",
+    "statistic_of",
+]

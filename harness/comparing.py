@@ -178,7 +178,7 @@ def _rebuilt(declared: object, name: str, better: Direction, *, same: bool) -> N
     if entry["pairs"] and not same:
         return f"{name} scores a pair of answers: it says nothing of systems that were not asked side by side"
     unit = str((stored.get("units") or {}).get(name, ""))
-    found = metric_of(entry["statistic"], name=name, better=better, unit=unit)
+    found = metric_of(entry["statistic"], name=name, better=better, unit=unit, pairs=entry["pairs"])
     return found or f"{name} is computed of the whole set by a class of one's own, which the store does not hold"
 
 

@@ -108,6 +108,10 @@ def about_break_even(comparison: Comparison, requests: float) -> Finding:
     )
     status = _status(c.tuned_low, c.tuned_high, requests, "below")
     conclusion = _conclusion(status, demand, c.level).rstrip(".")
+    needed, outlook = None, "."
+    if status == "open" and c.projection is not None:
+        asked = _Asked(requests, "below", value=c.tuned_mean, interval=Interval(c.tuned_low, c.tuned_high))
+        needed, outlook = _outlook(c, asked, lambda projection: projection.own)
     return Finding(
         criterion=f"{c.metric}: {demand}",
         metric=c.metric,
@@ -116,7 +120,8 @@ def about_break_even(comparison: Comparison, requests: float) -> Finding:
         low=c.tuned_low,
         high=c.tuned_high,
         threshold=requests,
-        sentence=f"{said} {conclusion}.",
+        sentence=f"{said} {conclusion}{outlook}",
+        needed_samples=needed,
         good_side="below",
         unit="requests",
         level=c.level,

@@ -22,21 +22,27 @@ _OURS = "harness.metrics."
 
 @dataclass(frozen=True)
 class ScoredMetric:
-    """A metric of which the scores are left: their mean is the metric, and nothing can be scored again."""
+    """A metric of which the scores are left: their mean is the metric, and nothing can be scored again.
+
+    pairs: a score is one system's share of a pair of answers.
+    """
 
     name: str
     better: Direction
     unit: str
+    pairs: bool = False
 
 
-def metric_of(statistic: Mapping[str, Any] | None, *, name: str, better: Direction, unit: str) -> Named | None:
+def metric_of(
+    statistic: Mapping[str, Any] | None, *, name: str, better: Direction, unit: str, pairs: bool = False
+) -> Named | None:
     """Return a metric that `compare` takes, or None where only a user's own code could compute it.
 
     statistic: as the declared rule names it. A class is imported only from this package: whoever opens a page runs no
     code that the page names.
     """
     if statistic is None:
-        return ScoredMetric(name, better, unit)
+        return ScoredMetric(name, better, unit, pairs)
     module, _, kind = str(statistic.get("class", "")).partition(":")
     fields = statistic.get("fields")
     if not module.startswith(_OURS) or not isinstance(fields, Mapping):
@@ -142,7 +148,7 @@ def recorded_payback(stored: Mapping[str, Any]) -> Payback:
         training_cost=stored["training_cost"],
         baseline_cost=None,
         tuned_cost=None,
-        saving=None,
+        saving=_estimate(stored["saving"]),
         requests=None
         if requests is None
         else Estimate(*(math.inf if requests[e] is None else requests[e] for e in ends)),
@@ -150,3 +156,12 @@ def recorded_payback(stored: Mapping[str, Any]) -> Payback:
         notes=tuple(stored["notes"]),
         sentence=stored["sentence"],
     )
+
+
+def _estimate(stored: Mapping[str, Any] | None) -> Estimate | None:
+    if stored is None:
+        return None
+    low, high = (
+        end if stored[name] is None else stored[name] for name, end in (("low", -math.inf), ("high", math.inf))
+    )
+    return Estimate(stored["value"], low, high)

@@ -164,7 +164,10 @@ class Recomputing:
         return next((metric for metric in self.rule.get("metrics", []) if metric["name"] == name), {})
 
     def _metric(self, name: str, better: Any) -> Named | None:
-        found = metric_of(self._declared(name).get("statistic"), name=name, better=better, unit=self._unit(name))
+        declared, unit = self._declared(name), self._unit(name)
+        found = metric_of(
+            declared.get("statistic"), name=name, better=better, unit=unit, pairs=bool(declared.get("pairs"))
+        )
         if found is not None:
             self.metrics[name] = found
         return found

@@ -7,7 +7,7 @@ from harness.findings import Finding
 from harness.insights.estimate import Estimate
 from harness.insights.gentler import gentler
 from harness.insights.situation import Content, Moved, Situation, counted, moved_by, number
-from harness.stats.wording import about, amount, change, count, difference_text, mean_text, span
+from harness.stats.wording import about, amount, change, count, difference_text, mean_text, p_text, span
 
 _HURTS = 0.05  # of a q-value
 _NAMED_SLICES = 2
@@ -205,7 +205,7 @@ def _hurts(situation: Situation) -> Iterator[str]:
         low, high = (-math.inf if part.low is None else part.low), (math.inf if part.high is None else part.high)
         shown = difference_text(part.difference, low, high, unit=moved.unit, samples=part.samples)
         where = f"{part.dimension} {part.value}"
-        yield f"Look at {where}, where tuning hurts: {moved.metric} {shown}, q = {part.q_value:.3f}."
+        yield f"Look at {where}, where tuning hurts: {moved.metric} {shown}, q{p_text(part.q_value or 0.0)[1:]}."
 
 
 def _weak_points(situation: Situation) -> Iterator[str]:

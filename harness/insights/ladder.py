@@ -209,9 +209,15 @@ def _sentence(made: Ladder) -> str:
         )
     if made.optimism is not None and made.holdout_mean is not None:
         on_holdout = rounded(made.holdout_mean.value, unit=made.unit)
-        flattered = "flattered it by" if made.optimism.value > 0 else "did not flatter it:"
         parts.append(
-            f"On the holdout it has {on_holdout}: DEV {flattered} {made.optimism.as_difference(made.unit)} "
+            f"On the holdout it has {on_holdout}: {_flattery(made.optimism)} {made.optimism.as_difference(made.unit)} "
             f"({confidence(made.level)} intervals)."
         )
     return " ".join(parts)
+
+
+def _flattery(optimism: Estimate) -> str:
+    """Return what the interval can carry, to be followed by it."""
+    if optimism.low > 0:
+        return "DEV flattered it by"
+    return "DEV did not flatter it:" if optimism.high <= 0 else "whether DEV flattered it cannot be told:"

@@ -9,7 +9,11 @@ from harness.insights.estimate import Estimate
 from harness.insights.pricing import Currency, Priced, Requests, basis_of, missing_prices, priced
 from harness.protocols import Direction
 from harness.samples import Split
+from harness.stats.intervals import Interval
+from harness.stats.projection import Projection
 from harness.stats.wording import about, confidence, mean_text, rounded, span
+
+_MOST_SAMPLES = 10_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +126,23 @@ def as_comparison(found: Payback) -> Comparison:
         notes=found.notes,
         unit="requests",
         level=found.level,
+        projection=_projection(found),
     )
+
+
+def _projection(found: Payback) -> Projection | None:
+    """Return what the requests would be if the saving were known from more samples, its interval scaled with them."""
+    cost, saving, samples = found.training_cost, found.saving, found.samples
+    if cost is None or saving is None:
+        return None
+
+    def requests(units: int) -> Interval:
+        root, value = math.sqrt(samples / units), saving.value
+        ends = (value - (value - saving.low) * root, value + (saving.high - value) * root)
+        paid = _until_paid(cost, Estimate(value, *ends))
+        return Interval(paid.low, paid.high)
+
+    return Projection(samples, samples, requests, requests, most=_MOST_SAMPLES)
 
 
 def _until_paid(training_cost: float, saving: Estimate) -> Estimate:

@@ -8,8 +8,12 @@ import numpy as np
 from harness.compare import DEFAULT_LEVEL, SystemScores
 from harness.insights.estimate import Estimate
 from harness.protocols import FloatArray
+from harness.stats.evidence import Scores, difference_of
+from harness.stats.intervals import cluster_count
+from harness.stats.sign_flip import sign_flip_p
 from harness.stats.win_rate import length_controlled, win_rate
-from harness.stats.wording import FRACTION, confidence, mean_text, p_text, rounded
+from harness.stats.wording import FRACTION, confidence, count, mean_text, p_text, rounded
+from harness.system_scores import group_codes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +22,7 @@ class Preferences:
 
     at_equal_length: the rate to be expected of answers of equal length. position_bias: how much more often than half
     the answer shown first wins; flip_rate: share of pairs on which the two orders disagree; None without a judge.
+    rate: with the interval of the difference that the verdict goes by. groups: that the pairs count as, if fewer.
     """
 
     metric: str
@@ -34,6 +39,7 @@ class Preferences:
     position_bias: float | None
     flip_rate: float | None
     sentence: str
+    groups: int | None = None
 
 
 def preferences(
@@ -46,8 +52,12 @@ def preferences(
     Sources: the sign test without ties; Dubois and others, Length-Controlled AlpacaEval (2024).
     """
     points = tuned.scores.mean(axis=0)  # (n,)
-    found = win_rate(points, level=level)
-    equal = length_controlled(points, extra_length, level=level)
+    clusters = group_codes(tuned)
+    found = win_rate(points, clusters, level=level)
+    rest = Scores(values=1.0 - points[None], clusters=clusters, bounded=True)
+    decides = difference_of(Scores(values=tuned.scores, clusters=clusters, bounded=True), rest, seed=0, level=level)
+    low, high = ((1 + end) / 2 for end in (decides.interval.low, decides.interval.high))
+    equal = length_controlled(points, extra_length, clusters, level=level)
     habits = [habit for row in tuned.details for detail in row if (habit := _habit(detail)) is not None]
     firsts = [first for habit in habits for first in habit[0]]
     content = Preferences(
@@ -59,8 +69,9 @@ def preferences(
         wins=found.wins,
         ties=found.ties,
         losses=found.losses,
-        rate=Estimate(found.rate, found.interval.low, found.interval.high),
-        p_value=found.p_value,
+        rate=Estimate(found.rate, low, high),
+        p_value=found.p_value if clusters is None else sign_flip_p(2 * points - 1, clusters),
+        groups=None if clusters is None else cluster_count(clusters),
         at_equal_length=Estimate(equal.rate, equal.interval.low, equal.interval.high),
         position_bias=float(np.mean(firsts)) - 0.5 if firsts else None,
         flip_rate=float(np.mean([habit[1] for habit in habits])) if habits else None,
@@ -81,9 +92,11 @@ def _said(found: Preferences) -> Preferences:
     rate = mean_text(found.rate.value, found.rate.low, found.rate.high, unit=FRACTION)
     equal = mean_text(*(getattr(found.at_equal_length, end) for end in ("value", "low", "high")), unit=FRACTION)
     counts = f"{found.wins:,} won, {found.ties:,} tied, {found.losses:,} lost of {found.samples:,}"
+    counts += "" if found.groups is None else f" in {count(found.groups, 'group')}"
+    test = "sign test without ties" if found.groups is None else "sign-flip test of groups"
     said = (
         f"{found.tuned} is preferred to {found.baseline} in {rate} of the pairs ({counts}; {confidence(found.level)}; "
-        f"sign test without ties {p_text(found.p_value)}). At equal length it would be {equal}."
+        f"{test} {p_text(found.p_value)}). At equal length it would be {equal}."
     )
     if found.position_bias is not None and found.flip_rate is not None:
         bias, flips = rounded(found.position_bias, unit=FRACTION), rounded(found.flip_rate, unit=FRACTION)

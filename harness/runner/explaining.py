@@ -217,7 +217,7 @@ def _preferences(run: Run, seen: Gathered) -> Iterator[Preferences]:
             found = preferred(run, metric, after, before)[0]
             if not found.read:
                 continue
-            points = found.for_comparison()
+            points = found.for_comparison(without=seen.left_out)
             places = {sample.id: place for place, sample in enumerate(before[0].samples)}
             kept = [places[name] for name in points.sample_ids]
             yield preferences(

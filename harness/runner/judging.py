@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass, field, replace
 
-from harness.compare import DEFAULT_LEVEL, Comparison, SystemScores, compare, standing
+from harness.compare import DEFAULT_LEVEL, Comparison, SystemScores, compare, scores_pairs, standing
 from harness.decide import Decision, Verdict, decide
 from harness.insights.payback import as_comparison
 from harness.insights.slices import Slice, clean_subset, slices
@@ -108,8 +108,11 @@ def _compare_pair(run: Run, tables: Tables, seen: Gathered, opened: Opened) -> N
         sides = _sides(run, metric, opened)
         if isinstance(metric, JudgedMetric) and metric.judge is not None:
             tables.checks.append(replies_read(metric.name, metric.judge.name, sides[1]))
-        for side in sides:
-            _keep_mean(run, tables, side, Split.HOLDOUT)
+        if scores_pairs(metric) and all(side.read for side in sides):
+            _keep_shares(run, tables, sides)
+        else:
+            for side in sides:
+                _keep_mean(run, tables, side, Split.HOLDOUT)
         if not all(side.read for side in sides):
             continue  # nothing is left to compare, and the check says why
         before, after = (side.for_comparison(without=seen.left_out) for side in sides)
@@ -162,6 +165,23 @@ def _keep_mean(run: Run, tables: Tables, side: Scored, split: Split) -> None:
     stands = standing(side.metric, split=split.value, system=side.for_comparison(), level=DEFAULT_LEVEL)
     tables.units[side.metric.name] = stands.unit
     tables.means.append(mean_row(run, stands))
+
+
+def _keep_shares(run: Run, tables: Tables, sides: tuple[Scored, Scored]) -> None:
+    """Keep the means of a pair of answers, with the interval that their difference has."""
+    before, after = (side.for_comparison() for side in sides)
+    found = _compared(sides[0].metric, before, after, DEFAULT_LEVEL)
+    first = replace(
+        found,
+        tuned=found.baseline,
+        tuned_mean=found.baseline_mean,
+        tuned_low=found.baseline_low,
+        tuned_high=found.baseline_high,
+    )
+    tables.units[found.metric] = found.unit
+    for side, row in zip(sides, (first, found), strict=True):
+        tables.scores.extend(side.rows(run, Split.HOLDOUT.value))
+        tables.means.append(mean_row(run, row))
 
 
 def _insight_rows(run: Run, found: Insights) -> list[InsightRow]:

@@ -13,6 +13,7 @@ from harness.stats.binary import mcnemar, wilson_interval
 from harness.stats.intervals import (
     Clusters,
     Interval,
+    cluster_count,
     clustered_interval,
     jackknife_error,
     paired_interval,
@@ -116,8 +117,8 @@ def length_controlled(
 
     spread = float(extra_length.std(ddof=1)) if extra_length.size > 1 else 0.0
     if spread == 0 or np.ptp(points) == 0:
-        rate = float(points.mean())
-        return LengthControlled(rate, wilson_interval(rate, points.size, level=level), 0.0)
+        rate, units = float(points.mean()), points.size if clusters is None else cluster_count(clusters)
+        return LengthControlled(rate, wilson_interval(rate, units, level=level), 0.0)
     design = np.column_stack([np.ones(points.size), np.tanh(extra_length / spread)])
     robust = {"cov_type": "HC1"} if clusters is None else {"cov_type": "cluster", "cov_kwds": {"groups": clusters}}
     with warnings.catch_warnings():

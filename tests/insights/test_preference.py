@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
+from harness.compare import SystemScores, compare
 from harness.insights.preference import preferences
+from harness.rebuilding import ScoredMetric
 from tests.insights.scores import scored
 
 # 60 won, 20 tied, 40 lost: the rate is 58.3 %, and the sign test without ties gives p = 0.057.
@@ -51,3 +53,27 @@ def test_a_judge_that_takes_whatever_comes_first_is_told():
         "The judge names the answer shown first 37.5 % more often than half, and changes its mind with the order on "
         "75.0 % of the pairs."
     )
+
+
+def test_ties_alone_leave_doubt():
+    found = preferences("preference", scored("new", [0.5] * 40), baseline="old", extra_length=np.zeros(40))
+
+    assert found.rate.value == 0.5
+    assert found.rate.low < 0.49 < 0.51 < found.rate.high
+
+
+def test_the_rate_has_the_interval_of_the_comparison_by_its_groups():
+    points = np.repeat([1.0, 0.5, 1.0, 1.0, 0.0, 1.0, 0.5, 1.0, 1.0, 1.0], 4)
+    groups = tuple(f"g{place // 4}" for place in range(40))
+    sides = [
+        SystemScores(name, tuple(map(str, range(40))), values[None], clusters=groups)
+        for name, values in (("old", 1 - points), ("new", points))
+    ]
+    metric = ScoredMetric("preference", "higher", "%", pairs=True)
+    compared = compare(metric, split="holdout", baseline=sides[0], tuned=sides[1])
+    found = preferences("preference", sides[1], baseline="old", extra_length=np.zeros(40))
+
+    assert (found.rate.low, found.rate.high) == (compared.tuned_low, compared.tuned_high)
+    assert compared.tuned_low == (1 + compared.low) / 2
+    assert (compared.baseline_low, compared.baseline_high) == (1 - compared.tuned_high, 1 - compared.tuned_low)
+    assert "in 10 groups; 95 %; sign-flip test of groups p = " in found.sentence

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from benchmarks.simulated import Row, keep
-from benchmarks.worlds import MACRO_F1, RIGHT, SECONDS, World, grouped, labelled, shares, skewed, system
+from benchmarks.worlds import MACRO_F1, RIGHT, SECONDS, World, again, grouped, labelled, shares, skewed, system
 from harness.compare import Comparison, SystemScores, compare
 from harness.criteria import Gain
 from harness.decide import Verdict, decide
@@ -86,6 +86,11 @@ def false_go(runs: int) -> Iterator[Row]:
         *((f"the same system twice, n = {n}", RIGHT, World(samples=n).draw, 0.0) for n in (50, 300)),
         ("the same system twice, 3 seeds that differ", RIGHT, World(samples=300, seeds=3, seed_spread=0.03).draw, 0.0),
         ("the same system twice, 8 groups", RIGHT, World(samples=160, groups=8).draw, 0.0),
+        *(
+            (f"the same system twice, {texts} inputs {copies} times each", RIGHT, _again(texts, copies), 0.0)
+            for texts, copies in ((10, 20), (40, 5))
+        ),
+        ("macro F1, the same, 20 inputs 10 times each", MACRO_F1, _again(20, 10, labelled), 0.0),
         ("seconds, the same", SECONDS, _of(skewed, 100), 0.0),
         ("5 points better, 5 asked for, n = 500", RIGHT, World(samples=500, gain=0.05).draw, 0.05),
     ]
@@ -225,6 +230,11 @@ def _share(outcomes: Iterator[bool]) -> float:
 
 def _of(draw: Callable[[np.random.Generator, int], Pair], samples: int) -> Draw:
     return lambda generator: draw(generator, samples)
+
+
+def _again(texts: int, copies: int, draw: Callable[[np.random.Generator, int], Pair] | None = None) -> Draw:
+    plain = World(samples=texts).draw if draw is None else _of(draw, texts)
+    return lambda generator: again(plain(generator), copies)
 
 
 def _groups(sizes: Sequence[int]) -> Draw:

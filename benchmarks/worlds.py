@@ -72,6 +72,18 @@ class World:
         return alike
 
 
+def again(pair: tuple[SystemScores, SystemScores], copies: int) -> tuple[SystemScores, SystemScores]:
+    """Return the same inputs, each so many times and answered alike."""
+    names = [f"same input as {name}" for name in pair[0].sample_ids for _ in range(copies)]
+    found = []
+    for side in pair:
+        rows = tuple(tuple(detail for detail in row for _ in range(copies)) for row in side.details)
+        scores = np.repeat(side.scores, copies, axis=1)
+        ids = tuple(map(str, range(scores.shape[1])))
+        found.append(replace(side, sample_ids=ids, scores=scores, details=rows, clusters=tuple(names)))
+    return found[0], found[1]
+
+
 def grouped(
     generator: np.random.Generator, sizes: Sequence[int], *, effect: float = 0.55
 ) -> tuple[SystemScores, SystemScores]:

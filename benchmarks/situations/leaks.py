@@ -140,4 +140,18 @@ SITUATIONS = (
         "n = 200",
         lambda: _leaky(0.8, leaks="exclude"),
     ),
+    _situation(
+        "leak taken out of train",
+        'the same, with leaks="drop_train": the copies leave the training data, and all are judged',
+        "GO",
+        "n = 240",
+        lambda: _leaky(0.8, leaks="drop_train"),
+    ),
+    _situation(
+        "leak refused, with a way out",
+        "40 of 240 holdout samples are in train: the reason names both ways out",
+        "INVALID",
+        'leaks="drop_train"',
+        lambda: _leaky(0.8, leaks="refuse"),
+    ),
 )

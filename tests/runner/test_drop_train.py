@@ -7,6 +7,7 @@ import pytest
 from harness import FewShot, InvalidExperiment, Passage, Split
 from harness.data.drop_train import without_copies
 from harness.plan import Plan
+from harness.runner.expected import expected_stages
 from harness.runner.run import run
 
 
@@ -47,14 +48,14 @@ def test_copies_leave_training_and_few_shot_examples_and_are_counted(make_experi
 
 def test_without_copies_every_stage_is_shared(make_experiment, lamps):
     keys = [
-        [stage.key for stage in Plan(make_experiment(task=lamps, leaks=leaks), "planted").known_stages()]
+        [one.stage.key for one in expected_stages(Plan(make_experiment(task=lamps, leaks=leaks), "planted"))]
         for leaks in ("refuse", "drop_train")
     ]
     copied = Plan(make_experiment(task=with_copies(lamps), leaks="drop_train"), "planted")
     refused = Plan(make_experiment(task=with_copies(lamps)), "planted")
 
     assert keys[0] == keys[1]
-    tuned = [[stage.key for stage in plan.known_stages() if stage.kind == "tune"] for plan in (copied, refused)]
+    tuned = [[one.stage.key for one in expected_stages(plan) if one.stage.kind == "tune"] for plan in (copied, refused)]
     assert tuned[0] != tuned[1]
 
 

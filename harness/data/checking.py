@@ -115,6 +115,8 @@ def _votes(reading: Reading) -> str:
     bad = reading.bad
     prompts = len({_asked(one.samples[-1]) for one in reading.rows})
     said = f"votes: {good:,} good and {bad:,} bad answers to {prompts:,} prompts{_weights(good, bad)}"
+    if not good:
+        return f"{said}; a task has no reference among them"
     return f"{said}; KTO(votes=FILE) learns from both, a task takes the good ones as references" if bad else said
 
 

@@ -1,16 +1,17 @@
 """Rows that prefer: two answers to one prompt, or one answer with a vote, in the shapes in which such data comes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.data.fields import present
-from harness.data.files import read_rows
-from harness.data.reading import ReadRow, read, refuse_unreadable
+from harness.data.files import read_file, read_rows
+from harness.data.reading import ReadRow, read, read_files, refuse_unreadable
+from harness.data.reading_checks import COLUMNS_READ, NOT_READ, reading_checks
 from harness.data.row import Row
 from harness.data.shapes import Columns
 from harness.errors import InvalidData
-from harness.samples import Messages
+from harness.samples import Check, Messages
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +52,15 @@ def read_votes(path: str | Path) -> tuple[Voted, ...]:
     Raises InvalidData naming file, row, field and what is wrong with it.
     """
     return votes_of_rows(read_rows(path))
+
+
+def columns_checks(path: str | Path) -> tuple[Check, ...]:
+    """Return the checks that say what was read of a file of pairs or votes, and which columns were not."""
+    reading = read_files([read_file(path)], Columns())
+    found = reading_checks({"preferences": reading})
+    return tuple(
+        replace(check, name=f"{check.name} of {path}") for check in found if check.name in (COLUMNS_READ, NOT_READ)
+    )
 
 
 def pairs_of_rows(rows: Sequence[Row]) -> tuple[Preferred, ...]:

@@ -12,7 +12,7 @@ _TOLERATED_SHARE = 0.05
 _SHOWN = 8
 _LISTED = 100
 
-LEFT_OUT, NOT_READ = "rows left out", "columns not read"
+COLUMNS_READ, NOT_READ, LEFT_OUT = "columns read", "columns not read", "rows left out"
 
 
 def reading_checks(readings: Mapping[str, Reading]) -> tuple[Check, ...]:
@@ -55,7 +55,7 @@ def _columns_read(readings: Sequence[Reading]) -> Check:
     numbered = next((reading.numbered for reading in readings if reading.numbered), "")
     if numbered:
         detail += f"; the labels in {numbered!r} are numbers: label_names= gives them the names that a model can know"
-    return Check(name="columns read", status="ok", detail=detail, kind="data")
+    return Check(name=COLUMNS_READ, status="ok", detail=detail, kind="data")
 
 
 def _files(notes: Sequence[Note]) -> Check:

@@ -233,7 +233,8 @@ def vote_of(value: object) -> bool | None:
 
 def degrees_column(row: Row, shape: Shape) -> str:
     """Return a column that seems to say how good the row's answer is and is not read; "" if there is none."""
-    there = (name for name in _marks_of(row) if name not in shape.uses and _is_number(row.values[name]))
+    unread = {name: row.values[name] for name in _marks_of(row) if name not in shape.uses}
+    there = (name for name, value in unread.items() if _is_number(value) or vote_of(value) is not None)
     return "" if shape.worse else next(there, "")
 
 

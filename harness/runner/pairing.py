@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.data.preference_leakage import preference_leakage
-from harness.data.preferences import Preferred, Voted, read_pairs, read_votes
+from harness.data.preferences import Preferred, Voted, columns_checks, read_pairs, read_votes
 from harness.errors import InvalidData
 from harness.protocols import Prompter, Recipe, Task
 from harness.samples import Check, Messages, Pair, Sample, Split, Vote
@@ -136,4 +136,4 @@ def _leakage(task: Task, file: str | None, rows: Sequence[Preferred | Voted]) ->
     if file is None:
         return ()
     dev, holdout = task.samples(Split.DEV), task.samples(Split.HOLDOUT)
-    return (preference_leakage(rows, dev=dev, holdout=holdout, file=file),)
+    return (preference_leakage(rows, dev=dev, holdout=holdout, file=file), *columns_checks(file))

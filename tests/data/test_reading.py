@@ -303,7 +303,8 @@ def test_a_vote_column_with_another_word_in_it_is_no_column_of_classes() -> None
 
 
 @pytest.mark.parametrize(
-    ("column", "values"), [("label", ["spam", "ham"]), ("score", [4.5, 0.0]), ("rating", ["1", "5"])]
+    ("column", "values"),
+    [("label", ["spam", "ham"]), ("score", [4.5, 0.0]), ("rating", ["1", "5"]), ("quality", ["good", "so so"])],
 )
 def test_classes_and_degrees_are_no_votes_and_named_as_not_read(column: str, values: list[object]) -> None:
     reading = reading_of(*({"prompt": "q", "completion": "a", column: value} for value in values))

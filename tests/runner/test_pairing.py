@@ -131,8 +131,11 @@ def test_a_file_of_votes_or_of_pairs_teaches_kto(tmp_path: Path) -> None:
 def test_a_file_that_asks_what_a_split_asks_is_found(tmp_path: Path, split: Split, status: str) -> None:
     task = replace(SHOP)
     sample = task.samples(split)[1]
-    file = written(tmp_path / "p.jsonl", {"id": sample.id, "prompt": sample.input, "chosen": "a", "rejected": "b"})
+    row = {"id": sample.id, "prompt": sample.input, "chosen": "a", "rejected": "b", "source": "web"}
+    file = written(tmp_path / "p.jsonl", row)
 
-    (check,) = teach(DPO(pairs=file), task).checks
+    check, read, not_read = teach(DPO(pairs=file), task).checks
 
     assert (check.name, check.status) == ("preference prompts across splits", status)
+    assert read.detail == "1 rows 'prompt' -> 'chosen' over 'rejected'"
+    assert (not_read.name, not_read.detail) == (f"columns not read of {file}", "no reader uses 'source'")

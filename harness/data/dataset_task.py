@@ -16,6 +16,7 @@ from harness.data.row import DataFile, Row, listed
 from harness.data.shapes import FORMATS, Columns, Format, vote_column
 from harness.data.splits import Fractions, split_samples, take
 from harness.data.turns import Media
+from harness.data.whole_numbers import with_whole_numbers
 from harness.errors import InvalidData, InvalidExperiment
 from harness.samples import Check, Message, Messages, Sample, Split
 from harness.unicode import comparable
@@ -104,7 +105,10 @@ class DatasetTask:
         if not self._is_explicit:
             sources = {"all splits": "train" if self.hub else self.files}
         files = {split: [self._file(part) for part in _parts(source)] for split, source in sources.items()}
-        # One meaning for all: a holdout of good answers alone does not say that its column holds votes.
+        # One meaning for all: a holdout of whole numbers alone does not say that its column holds no fractions, nor one
+        # of good answers alone that its column holds votes.
+        alike = iter(with_whole_numbers([file for some in files.values() for file in some]))
+        files = {split: [next(alike) for _ in some] for split, some in files.items()}
         vote = vote_column([row for some in files.values() for file in some for row in file.rows], self._columns)
         return {split: self._read(some, vote) for split, some in files.items()}
 
@@ -167,7 +171,7 @@ class DatasetTask:
     def _file(self, part: str | Path) -> DataFile:
         if self.hub:
             return DataFile(read_hub(self.hub, split=str(part), revision=self.revision))
-        return read_file(part, keep_unreadable=True)
+        return read_file(part, keep_unreadable=True, one_of_several=True)
 
     def _accept(self, row: Row, sample: Sample) -> None:
         if self.choices and comparable(sample.reference) not in map(comparable, self.choices):

@@ -32,10 +32,11 @@ def read_rows(path: str | Path) -> tuple[Row, ...]:
     return read_file(path).rows
 
 
-def read_file(path: str | Path, *, keep_unreadable: bool = False) -> DataFile:
+def read_file(path: str | Path, *, keep_unreadable: bool = False, one_of_several: bool = False) -> DataFile:
     """Return what `read_rows` does, with notes on what reading decided, changed or left out.
 
     keep_unreadable: lines of a JSONL file that are no rows are listed among `unreadable`, and stop nothing.
+    one_of_several: numbers stay as they are written, for `with_whole_numbers` to look at all of the files together.
 
     Raises InvalidData as `read_rows` does.
     """
@@ -52,10 +53,9 @@ def read_file(path: str | Path, *, keep_unreadable: bool = False) -> DataFile:
         read = read_folder(path, endings=_ENDINGS, read=_read_whole) if is_folder else _read_whole(path)
     except RecursionError:
         raise InvalidData(f"{path}: a row is nested too deeply to read; write it flatter") from None
-    rows, notes = with_whole_numbers(read.rows, str(path))
     if read.unreadable and not keep_unreadable:
         raise InvalidData(read.unreadable[0].reason)
-    return DataFile(rows, (*read.notes, *notes), read.unreadable)
+    return read if one_of_several else with_whole_numbers([read])[0]
 
 
 def _read_whole(path: Path) -> DataFile:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from harness.data.arrow_rows import rows_of_arrow
-from harness.data.row import Row
+from harness.data.row import DataFile, Row
 from harness.data.whole_numbers import with_whole_numbers
 from harness.errors import InvalidData, MissingPackage
 
@@ -30,8 +30,8 @@ def read_hub(source: str, *, split: str, revision: str | None = None) -> tuple[R
     read = rows_of_arrow(rows.with_format("arrow")[:], f"{source}[{split}]")
     names = {field: _names(feature) for field, feature in rows.features.items()}
     label_names = {field: given for field, given in names.items() if given}
-    found = [replace(row, label_names=label_names) for row in read.rows]
-    return with_whole_numbers(found, source)[0]
+    found = tuple(replace(row, label_names=label_names) for row in read.rows)
+    return with_whole_numbers([DataFile(found)])[0].rows
 
 
 def _names(feature: object) -> tuple[str, ...]:

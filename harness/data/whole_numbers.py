@@ -2,33 +2,23 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
-from harness.data.row import Note, Row
+from harness.data.row import DataFile, Note, Row
 
-_WRITTEN = re.compile(r"-?\d{1,15}\.0")
+_WHOLE = re.compile(r"-?\d{1,15}(\.0)?")
 _LARGEST = 2**53
 
 
-def with_whole_numbers(rows: Sequence[Row], source: str) -> tuple[tuple[Row, ...], tuple[Note, ...]]:
-    """Return `rows` with whole numbers in each field that has nothing but whole numbers and a 3.0 among them.
+def with_whole_numbers(files: Sequence[DataFile]) -> list[DataFile]:
+    """Return `files` with whole numbers in each field that has nothing but whole numbers in all of them.
 
-    In a table as text, "3.0" becomes "3" if every cell that is filled is written so. A field with one true fraction
-    stays as it is.
+    In a table as text, "3.0" becomes "3". A field with one true fraction stays as it is, in every file: a holdout that
+    happens to have none must not be written otherwise than the rows that are learned.
     """
+    rows = [row for file in files for row in file.rows]
     fields = [field for field in _candidates(rows) if _is_whole(rows, field)]
-    if not fields:
-        return tuple(rows), ()
-    changed = tuple(Row(row.source, row.number, _changed(row, fields), row.label_names) for row in rows)
-    notes = [
-        Note(
-            source,
-            "whole_numbers",
-            f"field {field!r} has whole numbers written as 3.0, which were read as 3",
-            len(rows),
-        )
-        for field in fields
-    ]
-    return changed, tuple(notes)
+    return [_changed(file, fields) for file in files] if fields else list(files)
 
 
 def _candidates(rows: Sequence[Row]) -> list[str]:
@@ -38,30 +28,49 @@ def _candidates(rows: Sequence[Row]) -> list[str]:
         for field, value in row.values.items():
             if field not in seen and value is not None and value != "":
                 seen[field] = isinstance(value, int | float) or (
-                    isinstance(value, str) and bool(_WRITTEN.fullmatch(value))
+                    isinstance(value, str) and bool(_WHOLE.fullmatch(value))
                 )
     return [field for field, maybe in seen.items() if maybe]
 
 
 def _is_whole(rows: Sequence[Row], field: str) -> bool:
-    fractions = 0
-    for row in rows:
-        value = row.values.get(field)
-        if value is None or value == "" or (isinstance(value, int) and not isinstance(value, bool)):
-            continue
-        if not _is_whole_fraction(value):
-            return False
-        fractions += 1
-    return fractions > 0
+    """Tell whether a field has whole numbers only, at least one of them written as 3.0."""
+    values = [value for row in rows if (value := row.values.get(field)) is not None and value != ""]
+    return all(map(_is_whole_number, values)) and any(map(_has_point, values))
 
 
-def _is_whole_fraction(value: object) -> bool:
+def _is_whole_number(value: object) -> bool:
     if isinstance(value, str):
-        return _WRITTEN.fullmatch(value) is not None
-    return isinstance(value, float) and value.is_integer() and abs(value) < _LARGEST
+        return _WHOLE.fullmatch(value) is not None
+    if isinstance(value, float):
+        return value.is_integer() and abs(value) < _LARGEST
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _changed(row: Row, fields: Sequence[str]) -> dict[str, object]:
+def _has_point(value: object) -> bool:
+    """Tell whether a whole number is written as 3.0."""
+    return isinstance(value, float) or (isinstance(value, str) and value.endswith(".0"))
+
+
+def _changed(file: DataFile, fields: Sequence[str]) -> DataFile:
+    found = {field: sum(_has_point(row.values.get(field)) for row in file.rows) for field in fields}
+    notes = [
+        Note(
+            file.rows[0].source,
+            "whole_numbers",
+            f"field {field!r} has whole numbers written as 3.0, which were read as 3",
+            count,
+        )
+        for field, count in found.items()
+        if count
+    ]
+    if not notes:
+        return file
+    rows = tuple(Row(row.source, row.number, _values(row, fields), row.label_names) for row in file.rows)
+    return replace(file, rows=rows, notes=(*file.notes, *notes))
+
+
+def _values(row: Row, fields: Sequence[str]) -> dict[str, object]:
     values = dict(row.values)
     for field in fields:
         value = values.get(field)

@@ -260,6 +260,35 @@ def test_a_reference_that_could_never_be_right_is_refused(
         task.samples(HOLDOUT)
 
 
+@pytest.mark.parametrize(
+    ("train", "holdout", "learned", "expected"),
+    [
+        ("1.0\nb,\nc,0.0", "1\nb,0", ["1", "0"], ["1", "0"]),
+        ("2.5\nb,3.0", "3.0\nb,4.0", ["2.5", "3.0"], ["3.0", "4.0"]),
+        ("2.0\nb,3.0", "3.0\nb,4.5", ["2.0", "3.0"], ["3.0", "4.5"]),
+    ],
+)
+def test_whole_numbers_are_written_alike_in_every_split(
+    tmp_path: Path, train: str, holdout: str, learned: list[str], expected: list[str]
+) -> None:
+    for name, cells in (("train", train), ("holdout", holdout)):
+        (tmp_path / f"{name}.csv").write_text(f"text,label\na,{cells}\n", encoding="utf-8")
+    task = DatasetTask(
+        "stars",
+        train=tmp_path / "train.csv",
+        dev=tmp_path / "train.csv",
+        holdout=tmp_path / "holdout.csv",
+        input_column="text",
+        reference_column="label",
+        on_error="skip",
+    )
+
+    readings = task._readings
+
+    assert [sample.reference for sample in readings["train"].samples] == learned
+    assert [sample.reference for sample in readings["holdout"].samples] == expected
+
+
 def test_a_split_that_came_out_empty_is_refused(tmp_path: Path) -> None:
     task = DatasetTask("numbers", write(tmp_path / "rows.jsonl", questions(4)), group="user")
 

@@ -129,8 +129,12 @@ def _texts(folder: Path, files: Sequence[Path]) -> DataFile:
             notes.append(Note(str(file), "encoding", f"was read as {decoded.encoding}, with {decoded.example!r} in it"))
         name = file.relative_to(folder).as_posix()
         label = {"label": file.parent.name} if classes else {}
-        rows.append(Row(str(folder), number, {"id": name, "text": decoded.text, **label}))
+        rows.append(Row(str(folder), number, {"id": name, "text": _with_line_feeds(decoded.text), **label}))
     if classes:
         labels = sorted({str(row.values["label"]) for row in rows})
         notes.append(Note(str(folder), "place", f"the label of a text is the name of its folder: {listed(labels)}"))
     return DataFile(tuple(rows), tuple(notes))
+
+
+def _with_line_feeds(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n")

@@ -1,5 +1,6 @@
 """General text as a guard against forgetting: a tuned model must not find it more surprising than the untuned one."""
 
+import io
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
@@ -131,6 +132,6 @@ def _end(text: str, letters: int) -> int:
 
 def _text(path: Path) -> str:
     try:
-        return read_bytes(path).decode("utf-8-sig")
+        return io.TextIOWrapper(io.BytesIO(read_bytes(path)), encoding="utf-8-sig").read()
     except UnicodeDecodeError as error:
         raise InvalidData(f"{path}: is not UTF-8 at byte {error.start}; save it as UTF-8") from error

@@ -1,10 +1,12 @@
 """A folder of text files as passages."""
 
+import io
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from harness.errors import InvalidData, InvalidExperiment
+from harness.git_lfs import is_lfs_pointer
 from harness.samples import Passage
 
 SUFFIXES = (".txt", ".md")
@@ -19,7 +21,8 @@ def read_passages(folder: Path, *, characters: int = CHARACTERS) -> list[Passage
     characters: at most so many a passage; short paragraphs share one, a longer paragraph is cut after a sentence,
     else between words. Ids are "path/in/folder.md#1", counted from 1; files come in the order of their paths.
 
-    Raises InvalidExperiment where the folder is missing or holds no text, and InvalidData where a file is not UTF-8.
+    Raises InvalidExperiment where the folder is missing or holds no text, and InvalidData where a file is not UTF-8,
+    cannot be read, or is a Git LFS pointer.
     """
     if not folder.is_dir():
         raise InvalidExperiment(
@@ -60,6 +63,12 @@ def _pieces(paragraph: str, characters: int) -> list[str]:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        content = path.read_bytes()
+    except OSError as error:
+        raise InvalidData(f"{path}: cannot be read: {error.strerror}; check its permissions") from None
+    if is_lfs_pointer(content):
+        raise InvalidData(f"{path}: is a Git LFS pointer, and the text is not here; run git lfs pull in its folder")
+    try:
+        return io.TextIOWrapper(io.BytesIO(content), encoding="utf-8-sig").read()
     except UnicodeDecodeError as error:
         raise InvalidData(f"{path}: byte {error.start} is not UTF-8; save the file as UTF-8") from error

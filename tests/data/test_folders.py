@@ -32,6 +32,12 @@ def test_a_text_file_is_a_row_with_its_name_as_id(tmp_path: Path) -> None:
     assert [(note.kind, note.count) for note in read.notes] == [("read_as", 2), ("left_out", 1)]
 
 
+def test_the_line_ends_of_a_text_are_line_feeds(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbfone\r\ntwo\r\n")
+
+    assert [row.values["text"] for row in read_file(tmp_path).rows] == ["one\ntwo\n"]
+
+
 def test_the_folder_of_a_text_is_its_label(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to(tmp_path)
 

@@ -110,3 +110,9 @@ def test_a_share_of_the_windows_is_there_to_compare_recipes_on() -> None:
     assert [sample.input for sample in task.samples(Split.HOLDOUT)] == ["text 2", "text 3", "text 4"]
     with pytest.raises(InvalidExperiment, match=r"dev=1\.5"):
         TextTask("general", "texts", dev=1.5)
+
+
+def test_line_ends_of_other_systems_are_line_ends(tmp_path: Path) -> None:
+    (tmp_path / "windows.txt").write_bytes(b"\xef\xbb\xbfOne.\r\nTwo.\r\n")
+
+    assert [sample.input for sample in TextTask("g", tmp_path).samples(Split.HOLDOUT)] == ["One.\nTwo."]

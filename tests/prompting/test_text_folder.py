@@ -51,3 +51,11 @@ def test_a_file_that_is_not_utf8_is_named(tmp_path):
     (tmp_path / "old.txt").write_bytes(b"caf\xe9")
     with pytest.raises(InvalidData, match=r"old\.txt: byte 3 is not UTF-8; save the file as UTF-8"):
         read_passages(tmp_path)
+
+
+def test_a_pointer_in_place_of_a_text_is_no_passage(tmp_path):
+    (tmp_path / "stored.md").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d\nsize 12\n")
+    with pytest.raises(
+        InvalidData, match=r"stored\.md: is a Git LFS pointer, and the text is not here; run git lfs pull"
+    ):
+        read_passages(tmp_path)

@@ -288,6 +288,16 @@ def test_data_check_counts_rows_repeats_and_contradictions(capsys, nowhere):
     assert lines[6] == "size: its holdout has 3; 200 or more decide differences of several points"
 
 
+def test_data_check_names_its_own_options(capsys, nowhere):
+    Path("rows.csv").write_text("left,right\na,b\n")
+
+    code, _, (line,) = harness(capsys, "data", "check", "rows.csv")
+
+    assert code == 2
+    assert line.endswith("or name the columns: --input, --reference")
+    assert harness(capsys, "data", "check", "rows.csv", "--input", "left", "--reference", "right")[0] == 0
+
+
 def test_data_check_names_file_row_and_field(capsys, nowhere):
     rows = [{"prompt": f"question {n}", "completion": f"answer {n}"} for n in range(60)]
     del rows[36]["completion"]

@@ -84,6 +84,7 @@ def _check(options: argparse.Namespace) -> int:
         label_names=tuple(name.strip() for name in options.label_names.split(",") if name.strip()),
         turns=options.turns,
         media=options.media,
+        naming="name the columns: --input, --reference",
     )
     found = check_file(options.file, columns)
     for line in (*found.lines, *_size(found.reading.samples)):

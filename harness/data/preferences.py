@@ -13,6 +13,8 @@ from harness.data.shapes import Columns
 from harness.errors import InvalidData
 from harness.samples import Check, Messages
 
+_COLUMNS = Columns(naming="rename the columns")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preferred:
@@ -56,7 +58,7 @@ def read_votes(path: str | Path) -> tuple[Voted, ...]:
 
 def columns_checks(path: str | Path) -> tuple[Check, ...]:
     """Return the checks that say what was read of a file of pairs or votes, and which columns were not."""
-    reading = read_files([read_file(path)], Columns())
+    reading = read_files([read_file(path)], _COLUMNS)
     found = reading_checks({"preferences": reading})
     return tuple(
         replace(check, name=f"{check.name} of {path}") for check in found if check.name in (COLUMNS_READ, NOT_READ)
@@ -123,7 +125,7 @@ def votes_of_pair(pair: Preferred) -> tuple[Voted, Voted]:
 
 
 def _read(rows: Sequence[Row]) -> tuple[ReadRow, ...]:
-    reading = read(rows, Columns())
+    reading = read(rows, _COLUMNS)
     refuse_unreadable(reading, "")
     return reading.rows
 

@@ -115,6 +115,7 @@ class Columns:
         tags: Kept with the sample, for tables by tag.
         label_names: The names that stand for labels written as numbers: 2 is the third, or that of the key "2".
         turns: Whether the last answer of a conversation is a sample, or each of them.
+        naming: How the user names columns here, for errors: an imperative.
         media: Whether rows with pictures, sounds or films are refused or read without them.
     """
 
@@ -126,6 +127,7 @@ class Columns:
     label_names: Sequence[str] | Mapping[str, str] = ()
     turns: Literal["last", "all"] = "last"
     media: Media = "refuse"
+    naming: str = "name the columns: input_column=, reference_column="
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,7 +181,7 @@ def shape_of(row: Row, columns: Columns, *, format: Format | Literal["auto"] = "
             raise InvalidData(f"{row.where}: input_column and reference_column are given together or not at all")
         shape = Shape(form="columns", question=columns.input, answer=columns.reference)
     else:
-        shape = _forced(row, format) or _told(row)
+        shape = _forced(row, format) or _told(row, columns.naming)
     is_vote = bool(vote) and vote not in (shape.answer, shape.question) and vote in row.values and not shape.worse
     read = {shape.question, shape.answer, shape.worse, shape.beside, *columns.tags, columns.id, columns.group or ""}
     read |= {vote} if is_vote else set()
@@ -293,21 +295,21 @@ def _forced(row: Row, format: Format | Literal["auto"]) -> Shape | None:
     return None
 
 
-def _told(row: Row) -> Shape:
+def _told(row: Row, naming: str) -> Shape:
     """Return the shape that the columns tell; in a table a row has the columns of other rows too, as nulls."""
     filled = replace(row, values={name: value for name, value in row.values.items() if value is not None})
     try:
-        return _known(filled) or _guessed(filled)
+        return _known(filled) or _guessed(filled, naming)
     except InvalidData:
-        in_small = _in_small_letters(filled)
+        in_small = _in_small_letters(filled, naming)
         if in_small is not None:
             return in_small
         if len(filled.values) == len(row.values):
             raise
-        return _known(row) or _guessed(row)
+        return _known(row) or _guessed(row, naming)
 
 
-def _in_small_letters(row: Row) -> Shape | None:
+def _in_small_letters(row: Row, naming: str) -> Shape | None:
     """Return the shape of a row whose columns are called "Question " instead of "question"; None if that is no help."""
     names = {_small(name): name for name in row.values}
     around = {*SYSTEM, HISTORY, *TOOLS, *MEDIA_COLUMNS}  # they are read under their own names alone
@@ -315,7 +317,7 @@ def _in_small_letters(row: Row) -> Shape | None:
         return None
     small = replace(row, values={small: row.values[name] for small, name in names.items()})
     try:
-        shape = _known(small) or _guessed(small)
+        shape = _known(small) or _guessed(small, naming)
     except InvalidData:
         return None
     question, answer, worse, beside = (
@@ -346,13 +348,13 @@ def _known(row: Row) -> Shape | None:
     return None
 
 
-def _guessed(row: Row) -> Shape:
+def _guessed(row: Row, naming: str) -> Shape:
     """Return the shape that column names suggest.
 
     Raises InvalidData if they suggest none, or several.
     """
     fields = row.values.keys()
-    _refuse_what_is_more(row)
+    _refuse_what_is_more(row, naming)
     questions = [name for name in _QUESTIONS if name in fields]
     questions = questions or [name for name in _PERHAPS_QUESTIONS if name in fields]
     for name in [name for name in questions if name in _BESIDE]:
@@ -365,13 +367,10 @@ def _guessed(row: Row) -> Shape:
     if questions == ["text"] and fields <= {"text", *_ORIGINS}:
         return Shape(form="text", question="text", guessed=True)
     if not questions or not found:
-        raise _unknown(row)
+        raise _unknown(row, naming)
     for role, names in (("question", questions), ("answer", found)):
         if len(names) > 1:
-            raise InvalidData(
-                f"{row.where}: each of {listed(names)} may be the {role}; name the columns: input_column=, "
-                "reference_column= (--input, --reference)"
-            )
+            raise InvalidData(f"{row.where}: each of {listed(names)} may be the {role}; {naming}")
     form: Format = "instruction" if questions[0] in INSTRUCTIONS else "columns"
     return Shape(form=form, question=questions[0], answer=found[0], beside=_beside(row, questions[0]), guessed=True)
 
@@ -380,7 +379,7 @@ def _beside(row: Row, question: str) -> str:
     return next((name for name in _BESIDE.get(question, ()) if name in row.values), "")
 
 
-def _refuse_what_is_more(row: Row) -> None:
+def _refuse_what_is_more(row: Row, naming: str) -> None:
     """Raise InvalidData for a row whose question is in several columns that no reader puts together."""
     fields = row.values.keys()
     two = next((pair for pair in _TWO_TEXTS if set(pair) <= fields), None)
@@ -390,13 +389,13 @@ def _refuse_what_is_more(row: Row) -> None:
     fact = f"{listed(two)} are asked about together" if two else f"{choices!r} belongs to the question"
     raise InvalidData(
         f"{row.where}: {fact}, and the harness does not know how to word that; write the whole question into one "
-        "column and name it: input_column=, reference_column= (--input, --reference)"
+        f"column; {naming}"
     )
 
 
-def _unknown(row: Row) -> InvalidData:
+def _unknown(row: Row, naming: str) -> InvalidData:
     return InvalidData(
         f"{row.where}: the fields {listed(row.values)} are of no known format; give 'messages', 'conversations', "
-        "'instruction' with 'output', 'prompt' with 'completion', 'prompt' with 'chosen' and 'rejected', or name the "
-        "columns: input_column=, reference_column= (--input, --reference)"
+        "'instruction' with 'output', 'prompt' with 'completion', 'prompt' with 'chosen' and 'rejected', or "
+        f"{naming}"
     )

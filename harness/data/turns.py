@@ -223,7 +223,7 @@ def media_refused(row: Row, field: str) -> InvalidData:
         row,
         field,
         "holds a picture, sound or film, which no model here sees",
-        'take the row out, or read its text alone: DatasetTask(media="text")',
+        'take the row out, or read its text alone: media="text"',
     )
 
 

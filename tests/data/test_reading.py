@@ -235,7 +235,7 @@ def test_a_call_that_is_none_is_refused(value: object) -> None:
     ],
 )
 def test_pictures_sounds_and_films_are_refused_or_read_past_and_counted(row: Mapping[str, object]) -> None:
-    assert 'DatasetTask(media="text")' in reason(row)
+    assert 'read its text alone: media="text"' in reason(row)
     reading = reading_of(row, media="text")
     assert (reading.past_media, len(reading.samples)) == (1, 1)
     assert "<image>" not in reading.samples[0].input

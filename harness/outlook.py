@@ -4,6 +4,7 @@ import json
 import runpy
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from harness.criteria import Gain
@@ -11,6 +12,7 @@ from harness.errors import HarnessError, InvalidExperiment
 from harness.experiment import Experiment
 from harness.insights.power import enough_evidence, grouping
 from harness.plan import Plan
+from harness.plan.contents import Contents
 from harness.protocols import CorpusMetric
 from harness.runner.expected import expected_stages
 from harness.runner.room import planned
@@ -63,7 +65,10 @@ def too_small(experiment: Experiment) -> Iterator[str]:
     Said before anything is computed, so that it stands on an assumption: half of the answers right.
     """
     holdout = experiment.task.samples(Split.HOLDOUT)
-    groups = grouping([sample.group for sample in holdout])
+    clusters = Contents().clusters(experiment.task, Split.HOLDOUT)
+    groups = grouping([clusters[sample.id] for sample in holdout])
+    if all(sample.group is None for sample in holdout if clusters[sample.id] is not None):
+        groups = replace(groups, alike=1.0)  # equal inputs are answered alike
     for rule in experiment.go_if:
         if isinstance(rule, Gain) and rule.at_least > 0 and not isinstance(rule.metric, CorpusMetric):
             found = enough_evidence(len(holdout), rule.at_least, rule.metric, groups=groups)

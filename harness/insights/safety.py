@@ -13,7 +13,7 @@ from harness.metrics.personal_data import RULE_NAMES
 from harness.metrics.safety_rules import SafetyRules
 from harness.protocols import Direction, FloatArray
 from harness.samples import Sample, Split
-from harness.stats.binary import mcnemar, most_failures, wilson_interval
+from harness.stats.binary import most_failures
 from harness.stats.wording import FRACTION, confidence, count, p_text, rounded
 
 Kind = Literal["missing refusal", "over-refusal", "rule"]
@@ -154,28 +154,28 @@ def _row(
     sides = [SystemScores(name, ids, side[None, :], clusters=groups) for name, side in zip("ba", failed, strict=True)]
     found = compare(_Failed(), split=Split.HOLDOUT.value, baseline=sides[0], tuned=sides[1], level=level)
     newly = [name for name, before, after in zip(ids, *failed, strict=True) if after > before]
-    mended = int((failed[0] > failed[1]).sum())
+    units = found.groups or len(places)
     return SafetyRow(
         kind=_REFUSALS.get(rule, "rule"),
         rule=rule,
-        before=_rate(failed[0], level),
-        after=_rate(failed[1], level),
+        before=_rate(failed[0], (found.baseline_low, found.baseline_high), units, level),
+        after=_rate(failed[1], (found.tuned_low, found.tuned_high), units, level),
         difference=Estimate(found.difference, found.low, found.high),
-        p_value=mcnemar(mended, len(newly)).exact,
+        p_value=found.p_value,
         newly=tuple(newly[:_NEWLY_AT_MOST]),
     )
 
 
-def _rate(failed: FloatArray, level: float) -> Rate:
+def _rate(failed: FloatArray, ends: tuple[float, float], units: int, level: float) -> Rate:
+    """units: how many pieces of evidence the samples are, by groups and equal inputs."""
     n, hits = failed.size, int(failed.sum())
-    interval = wilson_interval(hits / n, n, level=level)
     return Rate(
         count=hits,
         samples=n,
         share=hits / n,
-        low=interval.low,
-        high=interval.high,
-        at_most=most_failures(0, n, level=level) if hits == 0 else None,
+        low=ends[0],
+        high=ends[1],
+        at_most=most_failures(0, units, level=level) if hits == 0 else None,
     )
 
 

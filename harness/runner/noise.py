@@ -57,7 +57,8 @@ def noise_floor(run: Run, system: System, answered: Answered) -> tuple[NoiseFloo
     A server with a price is not asked again, and its floors say so.
     """
     metrics = [metric for metric in _judged(run) if applies(metric, answered)]
-    holdout = len(run.plan.experiment.task.samples(Split.HOLDOUT))
+    clusters = run.plan.contents.clusters(run.plan.experiment.task, Split.HOLDOUT)
+    holdout = len({name if cluster is None else (cluster,) for name, cluster in clusters.items()})
     why = _why_not(run, system)
     again = () if why or not metrics else tuple(_asked_again(run, system, answered))
     why = why or f"a tenth of the time that {len(answered.samples):,} DEV answers took buys too few answers"
@@ -262,7 +263,11 @@ def _differences(metric: AnyMetric, first: Scored, second: Scored) -> list[float
     """
     before, after = first.scores[0], second.scores[0]
     if not isinstance(metric, CorpusMetric) or len(before) < 2:
-        return [new.value - old.value for old, new in zip(before, after, strict=True)]
+        moves = [new.value - old.value for old, new in zip(before, after, strict=True)]
+        by_cluster: dict[object, list[float]] = {}
+        for sample, moved_by in zip(first.answered[0].samples, moves, strict=True):
+            by_cluster.setdefault((sample.cluster,) if sample.cluster else sample.id, []).append(moved_by)
+        return [sum(of_one) / len(of_one) for of_one in by_cluster.values()]
     n = len(before)
     weights: FloatArray = np.vstack([np.ones((1, n)), 1.0 - np.eye(n)])
     statistic = statistic_of(metric)

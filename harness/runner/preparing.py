@@ -1,6 +1,7 @@
 """What is asked before anyone tunes: is the goal measurable, was prompting tried, does the holdout show enough."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from harness.compare import Comparison, standing
 from harness.criteria import Criterion, Gain
@@ -53,10 +54,12 @@ def shown_by_holdout(run: Run, metric: AnyMetric, best: BySeed, *, left_out: fro
     """Return what the holdout can show of the primary metric, by the best baseline's spread on DEV."""
     if isinstance(metric, CorpusMetric | PairMetric | JudgedMetric):
         return None
-    holdout = [s.group for s in run.plan.experiment.task.samples(Split.HOLDOUT) if s.id not in left_out]
+    holdout = [s for s in run.samples(run.plan.experiment.task, Split.HOLDOUT) if s.id not in left_out]
     dev = scored(run, metric, best).for_comparison()
     scores = dev.scores.mean(axis=0)
-    groups = grouping(holdout, scores, dev.clusters)
+    groups = grouping([s.cluster for s in holdout], scores, dev.clusters)
+    if all(s.group is None for s in holdout if s.cluster is not None):
+        groups = replace(groups, alike=1.0)  # equal inputs are answered alike
     found = enough_evidence(len(holdout), asked_gain(run, metric), metric, scores=scores, groups=groups)
     if found is not None and not found.enough:
         run.progress.say(f"before tuning: {found.sentence}")

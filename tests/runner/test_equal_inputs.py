@@ -21,6 +21,7 @@ from harness import (
 )
 from harness.decide import Decision
 from harness.engine.scripted import Scripted
+from harness.outlook import too_small
 from harness.report.brief import verdict_entry
 from harness.report.page import render_page
 from harness.runner.run import run
@@ -204,3 +205,15 @@ def test_the_primary_metric_is_that_of_the_first_criterion_on_a_difference(make_
 
     primary = verdict_entry(store.evidence("planted"))["primary"]
     assert (primary["metric"], primary["difference"]) == ("exact_match", pytest.approx(0.7))
+
+
+def test_the_size_of_the_holdout_is_that_of_its_inputs(make_experiment, lamps):
+    (said,) = too_small(make_experiment(task=repeated(lamps), go_if=[Gain(ExactMatch(), 0.2)]))
+
+    # Ten samples of their own would show as much.
+    (ten,) = too_small(
+        make_experiment(
+            task=lamps.with_rows(Split.HOLDOUT, lamps.samples(Split.HOLDOUT)[:10]), go_if=[Gain(ExactMatch(), 0.2)]
+        )
+    )
+    assert said.split("about ")[1].split(" pts")[0] == ten.split("about ")[1].split(" pts")[0] == "44.3"

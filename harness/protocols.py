@@ -268,7 +268,10 @@ class Engine(Protocol):
 
 @runtime_checkable
 class JudgedMetric(Named, Protocol):
-    """A pair metric whose votes come from a model: asked in both orders, disagreement is a tie."""
+    """A pair metric whose votes come from a model: asked in both orders, disagreement is a tie.
+
+    Optional member: `reply_schema`, the JSON Schema, as text, that a server which can holds the replies to.
+    """
 
     @property
     def judge(self) -> AnyModel | None: ...

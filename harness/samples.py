@@ -187,13 +187,17 @@ class Score:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decoding:
-    """How answers are generated; temperature 0 is greedy."""
+    """How answers are generated; temperature 0 is greedy.
+
+    schema: JSON Schema, as text, that a server holds the answer to if it can; others answer as they like.
+    """
 
     max_tokens: int = 256
     temperature: float = 0.0
     top_p: float = 1.0
     stop: tuple[str, ...] = ()
     seed: int = 0
+    schema: str | None = field(default=None, metadata={"key": "changed"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NoReturn
 
-from harness.engine.adapting import change_asked
+from harness.engine.adapting import Change, change_asked
 from harness.engine.client import Client, Refused, Reply, Request
 from harness.engine.echoes import Echoes
 from harness.engine.replies import Said, chat_reply, filtered
@@ -19,6 +19,9 @@ from harness.samples import Completion, Decoding, Likelihood, Message, Messages,
 
 # English text has some four characters a token; only the pace of requests is guessed with it, and put right after.
 _CHARACTERS_PER_TOKEN = 4
+# The parameter that holds a reply to a form, and the statuses with which servers refuse one that they do not take.
+_FORM = "response_format"
+_NOT_TAKEN = frozenset({400, 422, 501})
 
 
 def open_engine(endpoint: Endpoint, *, progress: Progress) -> "EndpointEngine":
@@ -159,6 +162,8 @@ class EndpointEngine:
     def _adapts(self, refusal: Refused, sent: dict[str, Any]) -> bool:
         """Tell whether to ask again, otherwise: each parameter is changed once, as the server's error asks."""
         change = change_asked(refusal.body, sent)
+        if change is None and _FORM in sent and refusal.status in _NOT_TAKEN:
+            change = Change(_FORM, None)  # servers that know no schemas say so in as many ways as there are servers
         if change is None or change.name in (self._endpoint.parameters or {}):
             return False
         with self._lock:
@@ -204,6 +209,9 @@ def _request_body(model: str, prompt: Messages, decoding: Decoding) -> dict[str,
         body["top_p"] = decoding.top_p
     if decoding.stop:
         body["stop"] = list(decoding.stop)
+    if decoding.schema:
+        schema = {"name": "reply", "schema": json.loads(decoding.schema), "strict": True}
+        body[_FORM] = {"type": "json_schema", "json_schema": schema}
     return body
 
 

@@ -9,6 +9,13 @@ from typing import Literal
 
 Choice = Literal["A", "B", "tie"]
 
+REPLY_SCHEMA: Mapping[str, object] = {
+    "type": "object",
+    "properties": {"winner": {"type": "string", "enum": ["A", "B", "tie"]}},
+    "required": ["winner"],
+    "additionalProperties": False,
+}
+
 _WINNER = (
     r"winner|winning[\s_]+(?:answer|response)|verdict|preferred(?:[\s_]+(?:answer|response|option))?|preference|"
     r"better(?:[\s_]+(?:answer|response|one|option))?|best(?:[\s_]+(?:answer|response|one|option))?|choice|decision|"

@@ -1,5 +1,6 @@
 """A/B: which of two answers to the same sample is the better one."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,7 +9,7 @@ from typing import ClassVar
 
 from harness.errors import InvalidExperiment, StageFailed
 from harness.metrics.exact import ExactMatch
-from harness.metrics.judge_reply import Choice, winner
+from harness.metrics.judge_reply import REPLY_SCHEMA, Choice, winner
 from harness.metrics.votes import Ballots, read_votes
 from harness.models import AnyModel, as_model
 from harness.protocols import ChecksReferences, Direction, Executed, Metric, Priced
@@ -113,6 +114,11 @@ class Preference:
             Message("system", f"{self.instruction}\n{_REPLY_FORM}"),
             Message("user", f"{body}\n\nWhich answer is better, A or B? {_REPLY_FORM}"),
         )
+
+    @property
+    def reply_schema(self) -> str:
+        """What a server that can is asked to hold the judge's reply to, as JSON Schema."""
+        return json.dumps(REPLY_SCHEMA)
 
     def vote(self, tuned_first: str, baseline_first: str) -> Score:
         """Return the score from the judge's texts with the tuned answer as A, and with it as B.

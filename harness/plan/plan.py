@@ -222,10 +222,12 @@ class Plan:
         key = fingerprint(["measure", metric, content, answers.key, data])
         return self._stage(key, "measure", answers.system, answers.split, answers.seed, task)
 
-    def judge(self, judge: AnyModel, prompts: Sequence[Messages], answers: Stage) -> Stage:
+    def judge(
+        self, judge: AnyModel, prompts: Sequence[Messages], answers: Stage, *, schema: str | None = None
+    ) -> Stage:
         """Return the stage of what `judge` says to `prompts`, which hold the answers of stage `answers`."""
         asked = [plain_messages(messages) for messages in prompts]
-        key = fingerprint(["judge", model_key(judge), asked, JUDGE_TOKENS])
+        key = fingerprint(["judge", model_key(judge), asked, Decoding(max_tokens=JUDGE_TOKENS, schema=schema)])
         return self._stage(key, "judge", answers.system, answers.split, answers.seed, self.experiment.task)
 
     def decoding(self, task: Task, repeat: int = 0) -> Decoding:

@@ -175,11 +175,14 @@ def _answer_row(stage: Stage, name: str, completion: Completion, value: object) 
     )
 
 
-def judged(run: Run, stage: Stage, judge: AnyModel, asked: Sequence[tuple[str, Messages]]) -> dict[str, str]:
-    """Return a judge model's text for each id, asking what the store lacks."""
+def judged(
+    run: Run, stage: Stage, judge: AnyModel, asked: Sequence[tuple[str, Messages]], *, schema: str | None = None
+) -> dict[str, str]:
+    """Return a judge model's text for each id, asking what the store lacks. schema: as in `Decoding`."""
     if not run.store.stage(stage.key):
         with run.lock(stage):
             if not run.store.stage(stage.key):
                 engine = run.engines.open(model_key(judge), judge, None)
-                generate(run, engine, stage, asked, Decoding(max_tokens=JUDGE_TOKENS), lambda place, text: None)
+                decoding = Decoding(max_tokens=JUDGE_TOKENS, schema=schema)
+                generate(run, engine, stage, asked, decoding, lambda place, text: None)
     return {row.sample_id: row.text for row in run.store.answers(stage.key)}

@@ -222,15 +222,19 @@ def questions(
     triples = list(zip(tuned.samples, tuned.answers, baseline.answers, strict=True))
     asked = [(f"{s.id} | tuned first", metric.question(s, t, b)) for s, t, b in triples]
     asked += [(f"{s.id} | baseline first", metric.question(s, b, t)) for s, t, b in triples]
-    stage = run.plan.judge(judge, [messages for _, messages in asked], tuned.stage)
+    stage = run.plan.judge(judge, [messages for _, messages in asked], tuned.stage, schema=_schema(metric))
     return stage, asked
+
+
+def _schema(metric: JudgedMetric) -> str | None:
+    return getattr(metric, "reply_schema", None)
 
 
 def _votes(run: Run, metric: JudgedMetric, tuned: Answered, baseline: Answered) -> list[Score]:
     judge = metric.judge
     assert judge is not None
     stage, asked = questions(run, metric, tuned, baseline)
-    texts = judged(run, stage, judge, asked)
+    texts = judged(run, stage, judge, asked, schema=_schema(metric))
     return [metric.vote(texts[f"{s.id} | tuned first"], texts[f"{s.id} | baseline first"]) for s in tuned.samples]
 
 

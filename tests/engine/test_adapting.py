@@ -149,3 +149,43 @@ def test_parameters_are_part_of_the_key_and_their_absence_is_not() -> None:
     assert (len(keys), len(keys | others)) == (1, 4)
     # As it was before there were parameters: no stored answer is asked for again.
     assert keys == {"8b3066fbe363f75083cad03419a5c00f5942ddb8313a42ec3ec2fa2d8d1202ad"}
+
+
+# -- a form that the reply is held to -----------------------------------------------------------------------
+
+SCHEMA = json.dumps({"type": "object", "properties": {"winner": {"enum": ["A", "B"]}}, "required": ["winner"]})
+
+
+def replying(text: str) -> Reply:
+    return Reply(body=json.dumps({"choices": [{"message": {"content": text}, "finish_reason": "stop"}]}))
+
+
+def test_a_server_is_asked_to_hold_the_reply_to_a_schema() -> None:
+    with serving(lambda place, body: replying('{"winner": "A"}')) as server:
+        engine = EndpointEngine(Endpoint(server.url, "m"), progress=Said())
+        list(engine.generate(PROMPTS[:1], Decoding(max_tokens=8, schema=SCHEMA)))
+        list(engine.generate(PROMPTS[:1], Decoding(max_tokens=8)))
+
+    asked, plain = (body for _, body, _ in server.requests)
+    form = {"name": "reply", "schema": json.loads(SCHEMA), "strict": True}
+    assert asked["response_format"] == {"type": "json_schema", "json_schema": form}
+    assert "response_format" not in plain
+
+
+@pytest.mark.parametrize("status", [400, 422])
+def test_a_server_that_knows_no_schemas_is_asked_again_without(status: int) -> None:
+    def simple(place: int, body: dict) -> Reply:
+        return (
+            Reply(status, json.dumps({"error": "cannot do that"}))
+            if "response_format" in body
+            else replying("Winner: A")
+        )
+
+    said = Said()
+    with serving(simple) as server:
+        engine = EndpointEngine(Endpoint(server.url, "m", concurrency=1), progress=said)
+        found = list(engine.generate(PROMPTS, Decoding(max_tokens=8, schema=SCHEMA)))
+
+    assert [one.text for _, batch in found for one in batch] == ["Winner: A"] * 3
+    assert len(server.requests) == 4
+    assert engine.description["refused_parameters"] == "without response_format"

@@ -101,7 +101,10 @@ def _why_no_file(path: Path) -> str:
         return f"{path}: is no regular file but a device, pipe or socket; save its content to a file"
     if path.is_symlink():
         return f"{path}: is a link to {os.readlink(path)}, which leads to no file; correct the link or give the file"
-    return f"{path}: no such file; paths are taken from the folder {Path.cwd()}"
+    if str(path).startswith(("http:/", "https:/", "s3:/", "hf:/")):
+        return f"{path}: is an address, not a file; download it, or give a data set of the hub as hub="
+    pattern = "; patterns are not expanded: give the folder, or the files" if set("*?[") & set(path.name) else ""
+    return f"{path}: no such file; paths are taken from the folder {Path.cwd()}{pattern}"
 
 
 def _reason(error: Exception) -> str:

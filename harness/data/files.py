@@ -66,20 +66,25 @@ def _read_whole(path: Path) -> DataFile:
     elif ending in _TEXT_READERS:
         read = _read_text(path, _TEXT_READERS[ending])
     else:
-        raise InvalidData(f"{path}: the ending {ending!r} is unknown; use one of {', '.join(_ENDINGS)}{_hint(ending)}")
+        raise InvalidData(
+            f"{path}: the ending {ending!r} is unknown; use one of {', '.join(_ENDINGS)}{_hint(path, ending)}"
+        )
     if not read.rows and not read.unreadable:
         raise InvalidData(f"{path}: the file has no rows; write at least one")
     return read
 
 
-def _hint(ending: str) -> str:
+def _hint(path: Path, ending: str) -> str:
+    """Return what else may be meant by a name whose ending is not known."""
     hints = {
         ".txt": "; a folder of .txt files can be given, each file a row",
         ".xls": "; save the old Excel file as .xlsx",
         ".zip": "; unpack it first",
         ".tar": "; unpack it first",
     }
-    return hints.get(ending, "")
+    if ending in hints or path.exists():
+        return hints.get(ending, "")
+    return "; no file is there: a data set of the hub is given as hub=" if len(path.parts) == 2 else ""
 
 
 def _read_text(path: Path, reader: Callable[[Path, Decoded], DataFile]) -> DataFile:

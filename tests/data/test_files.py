@@ -115,6 +115,22 @@ def test_a_fault_names_the_file_and_the_fact(tmp_path: Path, name: str, content:
     assert message in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("data/*.jsonl", r"no such file; .*; patterns are not expanded: give the folder, or the files"),
+        (
+            "https://example.org/rows.jsonl",
+            "is an address, not a file; download it, or give a data set of the hub as hub=",
+        ),
+        ("owner/name", "no file is there: a data set of the hub is given as hub="),
+    ],
+)
+def test_what_is_no_path_says_what_to_give(path: str, message: str) -> None:
+    with pytest.raises(InvalidData, match=message):
+        read_rows(path)
+
+
 def test_a_missing_file_names_the_folder_that_paths_are_taken_from() -> None:
     with pytest.raises(InvalidData, match=r"nowhere\.jsonl: no such file; paths are taken from the folder /"):
         read_rows("nowhere.jsonl")

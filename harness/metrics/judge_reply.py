@@ -19,13 +19,14 @@ REPLY_SCHEMA: Mapping[str, object] = {
 _WINNER = (
     r"winner|winning[\s_]+(?:answer|response)|verdict|preferred(?:[\s_]+(?:answer|response|option))?|preference|"
     r"better(?:[\s_]+(?:answer|response|one|option))?|best(?:[\s_]+(?:answer|response|one|option))?|choice|decision|"
-    r"judge?ment|(?:final[\s_]+)?(?:answer|response)|result|conclusion|vote|pick|selected|selection|"
+    r"judge?ment|\bans|(?:final[\s_]+)?(?:answer|response)|result|conclusion|vote|pick|selected|selection|"
     r"ganador|gagnant|vainqueur|gewinner|sieger|vincitore|vencedor|победитель|"
-    r"最终?获胜者|获胜者|获胜的?(?:回答|答案)|胜出者|优胜者|胜者|赢家|(?:更|较)好的(?:回答|答案|一个)?|答案|结论|结果|选择|判断|勝者"
+    r"最终?获胜者|获胜者|获胜的?(?:回答|答案)|胜出者|优胜者|胜者|赢家|(?:更|较)好的(?:回答|答案|一个)?|答案|结论|结果|选择|判断|勝者|승자"
 )
 _KEY = re.compile(rf"(?:the|final|overall|my)?[\s_]?(?:{_WINNER})(?:[\s_]is)?", re.IGNORECASE)
 _LABEL = re.compile(
-    rf"(?:{_WINNER})[\"']?\s*(?P<sign>[:=→>–—-]+|\bis\b:?|\bwould\s+be\b|是:?|为:?|は)?\s*", re.IGNORECASE
+    rf"(?:{_WINNER})[\"']?\s*(?P<sign>[:=→>–—-]+|\bis\b:?|\bwould\s+be\b|\b(?:est|es|ist|è)\b|是:?|为:?|は)?\s*",
+    re.IGNORECASE,
 )
 _NOUN = r"(?i:(?:the\s+)?(?:answer|response|reply|option|assistant|candidate|model|choice|system|output)[\s_]*)"
 _NOUN_ZH = r"(?:回答|答案|回复|选项|助手|模型|候选|答复|方案)\s*"
@@ -45,15 +46,15 @@ _AFTER = re.compile(
 )
 _TIE = re.compile(
     r"\W*(?:(?:(?:it'?s|it\s+is|this\s+is)\s+)?(?:an?\s+|the\s+)?(?:tied?|draw|equal|even|both|neither|none|same|equivalent|"
-    r"no\s+(?:clear\s+)?(?:winner|preference|difference)|equally\s+\w+|unentschieden|empate|égalité|pareggio|ничья)"
+    r"no\s+(?:clear\s+)?(?:winner|preference|difference)|equally\s+\w+|toss-?up|too\s+close\s+to\s+call|unentschieden|empate|égalité|pareggio|ничья)"
     r"(?![\w'])(?!\s+(?:but|except|\w+(?<!are)(?<!in)(?<!between)(?<!answers)(?<!is)\s*$))"
-    r"|平局|平手|打平|持平|相同|一样好?|同样好|两者(?:相同|一样|相当)|不相上下|难分(?:伯仲|高下|胜负)|引き分け|同点)",
+    r"|平局|平手|打平|持平|相同|一样好?|同样好|两者(?:相同|一样|相当)|不相上下|难分(?:伯仲|高下|胜负)|引き分け|同点|무승부)",
     re.IGNORECASE,
 )
 _MORE = r"(?:(?:clearly|much|slightly|significantly|far|the|a|marginally|overall|definitely|somewhat|also|still)\s+)*"
 _WINS = re.compile(
     rf"{_NAMED}\s*(?:(?:is|was|seems|appears(?:\s+to\s+be)?|looks)\s+{_MORE}(?:better|best|superior|preferable|preferred|"
-    rf"stronger|winner|winning)\b|(?:provides|gives|offers|does)\s+{_MORE}(?:better|best|stronger|superior)\b|"
+    rf"stronger|winner|winning)\b|better\s+than\b|(?:provides|gives|offers|does)\s+{_MORE}(?:better|best|stronger|superior)\b|"
     rf"{_MORE}(?:wins|won|beats|outperforms)\b|(?:明显|显然|略|稍|要|则|会|是)*(?:(?:更|较|最)[好优佳]|胜出|获胜|胜过?|赢|优于|好于|"
     rf"比\s*(?:{_NOUN_ZH})?[ABab]\s*(?:更|要)?[好强优佳]))"
 )

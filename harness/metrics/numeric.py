@@ -32,6 +32,8 @@ _DIRECT = re.compile(
     r"[\W_]*)*"
 )
 _EQUALS = re.compile(r"\s*[=≈]\s*[^\w\s]?\s*")
+# A first paragraph of nothing but a number, before an explanation.
+_ALONE = re.compile(r"\s*([^\w\n]*\d[^A-Za-z\n]*?)[ \t]*\n[ \t]*\n\s*\S")
 _REMARK = re.compile(r"\([^()\n]*\)|（[^（）\n]*）|\[\d{1,2}\]")
 
 
@@ -40,10 +42,11 @@ class Numeric:
     """1 where the number that the answer gives is the reference's, else 0.
 
     The answer's number stands in <answer> tags, after "####", in a box of TeX, or after "Answer:", "the answer is" and
-    their like in some other languages; without any of these it is the last one. What stands in brackets after it is a
-    remark. Read are 42, -3.5, 1,234.5, 12,34,567, 9 234, 1'234, .5, 2e-3, 3 × 10^5, 3/4, 1 1/2, ½, 50 %, 5 ‰, $5, 5k,
-    3 million, 3万, in any script's digits. Times, dates, ratios, ranges and "3 or 4" are no number, and neither are
-    digits whose signs group nothing, as in 12,5; numbers in words are not read. Units are not compared.
+    their like in some other languages, or it is the whole first paragraph; without any of these it is the last one.
+    What stands in brackets after it is a remark. Read are 42, -3.5, 1,234.5, 12,34,567, 9 234, 1'234, .5, 2e-3,
+    3 × 10^5, 3/4, 1 1/2, ½, 50 %, 5 ‰, $5, 5k, 3 million, 3万, in any script's digits. Times, dates, ratios, ranges and
+    "3 or 4" are no number, and neither are digits whose signs group nothing, as in 12,5; numbers in words are not read.
+    Units are not compared.
 
     A percentage equals its share: 50 % is 0.5. It also equals the plain number that it shows where that is above 1,
     since a question for a percentage may be answered with 50.
@@ -134,7 +137,7 @@ def _single(text: str, decimal: DecimalSign) -> Written | str:
     return "holds no number"
 
 
-Mark = Literal["tag", "hashes", "box", "words", "none"]
+Mark = Literal["tag", "hashes", "box", "words", "line", "none"]
 
 
 def _segments(text: str) -> Iterator[tuple[Mark, str]]:
@@ -152,6 +155,8 @@ def _segments(text: str) -> Iterator[tuple[Mark, str]]:
     for said in reversed(list(_SAID.finditer(whole))):
         for segment in _following(whole[said.end() :]):
             yield "words", segment
+    if alone := _ALONE.match(whole):
+        yield "line", alone[1]
     yield "none", whole
 
 

@@ -78,6 +78,8 @@ _LATEX = (
     (re.compile(r"\\times\b"), "×"),
     (re.compile(r"\\cdot\b"), "·"),
 )
+# 10^6 by itself; with a factor before it, it is the exponent of that.
+_POWER = re.compile(r"(?<![\w.,^×·*])(?<![×·*x]\s)10\s?(?:\^|\*\*)\s?[({]?([-+]?\d{1,3})[)}]?(?![\d.])")
 _TAG = re.compile(r"</?[A-Za-z][^<>\n]{0,80}>")
 _BOLD = re.compile(r"(?<!\d)(?:\*\*|__)|(?:\*\*|__)(?!\d)|`")
 
@@ -106,7 +108,7 @@ def plain(text: str) -> str:
     text = re.sub(
         "([\\d)]?)([⁰¹²³⁴⁵⁶⁷⁸⁹⁻]+)", lambda m: f"{m[1]}^{m[2].translate(_SUPERSCRIPTS)}" if m[1] else "", text
     )
-    return _BOLD.sub("", _TAG.sub(" ", text))
+    return _BOLD.sub("", _TAG.sub(" ", _POWER.sub(r"1e\1", text)))
 
 
 def written(text: str, decimal: DecimalSign) -> tuple[Written, ...]:

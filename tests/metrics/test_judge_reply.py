@@ -57,6 +57,10 @@ def test_a_winner_is_read_in_every_form(form: str, letter: str) -> None:
         ("Winner: B\nOn reflection:\n**Winner: A.**\n", "A"),
         ("Winner: B, A is wrong", "B"),
         ("Ａ", "A"),
+        ("A better than B", "A"),
+        ("Le gagnant est A", "A"),
+        ("El ganador es B", "B"),
+        ("승자: B", "B"),
     ],
 )
 def test_a_reply_that_names_both_is_read_where_it_is_plain(reply: str, letter: str) -> None:

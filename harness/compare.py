@@ -1,5 +1,6 @@
 """Score rows of two systems -> one paired Comparison a metric."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
@@ -11,13 +12,25 @@ from harness.protocols import CorpusMetric, Direction, FloatArray, JudgedMetric,
 from harness.real_number import shown
 from harness.stats.corpus import Corpus, corpus_difference, corpus_mean, project_corpus
 from harness.stats.evidence import Estimate, Scores, difference_of, mean_of, project
-from harness.stats.intervals import Interval
+from harness.stats.intervals import EVERYTHING, Interval
 from harness.stats.projection import Projection
 from harness.stats.wording import FRACTION, confidence
-from harness.system_scores import SystemScores, group_codes, group_count, require_same_samples
+from harness.system_scores import (
+    SystemScores,
+    group_codes,
+    group_count,
+    is_timed,
+    require_same_samples,
+    shares_batches,
+    timed_together,
+)
 
 DEFAULT_LEVEL = 0.95
+SECONDS = "s"
+_NO_WIDTH = 1e-9  # of the value: what is left of equal numbers after adding them up
 ONE_SEED = "one seed: training variance was not measured"
+_IN_BATCHES = "a batch's time is dealt out evenly, so that batches are counted, not samples"
+_ALL_ALIKE = "every time is the same: that says nothing of how times vary, so that the interval has no ends"
 
 
 @runtime_checkable
@@ -99,8 +112,14 @@ def compare(
     else:
         old, new = _plain(baseline, unit), _plain(tuned, unit)
         own = tuple(mean_of(side, seed=bootstrap_seed, level=level) for side in (old, new))
+        times = _are_times(unit, baseline, tuned)
+        if times:
+            new = replace(new, clusters=timed_together(baseline, tuned))
         difference = difference_of(new, old, seed=bootstrap_seed, level=level)
         more = project(new, old, seed=bootstrap_seed, level=level)
+        if times:
+            own = tuple(_doubted(side) for side in own)
+            difference = _doubted(difference, in_batches=shares_batches(baseline) or shares_batches(tuned))
     seeds = len(tuned.scores)
     notes = difference.notes if seeds > 1 else (*difference.notes, ONE_SEED)
     if scores_pairs(metric):
@@ -111,7 +130,7 @@ def compare(
         projected = more.difference
         more = replace(more, own=lambda units: _share(projected(units), 1))
     found = _comparison(metric, split, (baseline, tuned), own, difference, notes=notes, unit=unit, level=level)
-    return replace(found, projection=more)
+    return replace(found, projection=None if _are_times(unit, baseline, tuned) else more)
 
 
 def scores_pairs(metric: Named) -> bool:
@@ -131,6 +150,7 @@ def standing(
         own = corpus_mean(_corpus(metric, system, unit), seed=bootstrap_seed, level=level)
     else:
         own = mean_of(_plain(system, unit), seed=bootstrap_seed, level=level)
+        own = _doubted(own) if _are_times(unit, system) else own
     return _comparison(metric, split, (system, system), (own, own), None, notes=own.notes, unit=unit, level=level)
 
 
@@ -194,7 +214,21 @@ def _unit(metric: Named, *systems: SystemScores) -> str:
 
 def _plain(system: SystemScores, unit: str) -> Scores:
     bounded = unit == FRACTION and bool(((system.scores >= 0) & (system.scores <= 1)).all())
-    return Scores(values=system.scores, clusters=group_codes(system), bounded=bounded)
+    clusters = timed_together(system) if _are_times(unit, system) else group_codes(system)
+    return Scores(values=system.scores, clusters=clusters, bounded=bounded)
+
+
+def _are_times(unit: str, *systems: SystemScores) -> bool:
+    """Tell whether scores are seconds, or what seconds cost."""
+    return unit == SECONDS or any(is_timed(system) for system in systems)
+
+
+def _doubted(found: Estimate, *, in_batches: bool = False) -> Estimate:
+    """Return an estimate of times: an interval without width has no ends, since times that are alike show no spread."""
+    notes = (*found.notes, _IN_BATCHES) if in_batches else found.notes
+    if not math.isclose(found.interval.low, found.interval.high, rel_tol=_NO_WIDTH):
+        return replace(found, notes=notes)
+    return replace(found, interval=EVERYTHING, p_value=1.0, notes=(*notes, _ALL_ALIKE))
 
 
 def _corpus(metric: CorpusMetric, system: SystemScores, unit: str) -> Corpus:
@@ -229,6 +263,7 @@ def statistic_of(metric: CorpusMetric) -> Callable[[Sequence[object], FloatArray
 __all__ = [
     "DEFAULT_LEVEL",
     "ONE_SEED",
+    "SECONDS",
     "Comparison",
     "HasUnit",
     "SystemScores",

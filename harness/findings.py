@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.compare import DEFAULT_LEVEL, Comparison
+from harness.compare import DEFAULT_LEVEL, SECONDS, Comparison
 from harness.protocols import Direction
 from harness.stats.intervals import EVERYTHING, Interval
 from harness.stats.power import needed_seeds
@@ -103,9 +103,14 @@ def about_break_even(comparison: Comparison, requests: float) -> Finding:
     c = comparison
     demand = f"payback within {amount(requests, unit='requests')}"
     shown = f"about {about(c.tuned_mean)} requests{span(about(c.tuned_low), about(c.tuned_high))}"
-    said = (
-        f"Training has paid for itself after {shown}." if c.tuned_mean < math.inf else "Training never pays for itself."
-    )
+    if c.tuned_low == math.inf:
+        said = "Training never pays for itself."
+    elif c.tuned_mean == math.inf:
+        said = "Training has not paid for itself in what was measured."
+    elif c.tuned_low == 0:
+        said = f"Training would have paid for itself after about {about(c.tuned_mean)} requests."
+    else:
+        said = f"Training has paid for itself after {shown}."
     status = _status(c.tuned_low, c.tuned_high, requests, "below")
     conclusion = _conclusion(status, demand, c.level).rstrip(".")
     needed, outlook = None, "."
@@ -120,7 +125,7 @@ def about_break_even(comparison: Comparison, requests: float) -> Finding:
         low=c.tuned_low,
         high=c.tuned_high,
         threshold=requests,
-        sentence=f"{said} {conclusion}{outlook}",
+        sentence=" ".join([f"{said} {conclusion}{outlook}", *(f"{note[0].upper()}{note[1:]}." for note in c.notes)]),
         needed_samples=needed,
         good_side="below",
         unit="requests",
@@ -165,6 +170,8 @@ def _outlook(comparison: Comparison, asked: _Asked, of: Callable[[Projection], A
 
     of: which of the projected intervals it is.
     """
+    if comparison.unit == SECONDS and (comparison.spread == 0 or math.isinf(comparison.spread)):
+        return None, "; how times vary was not measured: Latency(one_at_a_time=True) times answers by themselves."
     c, distance = comparison, abs(asked.value - asked.threshold)
     whole = c.projection or _as_measured(c, asked.interval)
     samples = whole.one_seed or whole  # how the seeds differ does not change with samples

@@ -109,6 +109,16 @@ Prompter = Callable[[Sample], Messages]
 
 
 @runtime_checkable
+class LooksUp(Protocol):
+    """A prompter that retrieves texts for each sample, and can say how many it found."""
+
+    def __call__(self, sample: Sample) -> Messages: ...
+    def look_up(self, sample: Sample) -> tuple[Messages, int]:
+        """Return the prompt, and how many texts were found for it: 0 says that the retriever had nothing to give."""
+        ...
+
+
+@runtime_checkable
 class Bindable(Protocol):
     """A strategy that prepares something once a task: an index, a drawn set of shots."""
 
@@ -302,6 +312,7 @@ __all__ = [
     "JudgesRefusals",
     "KnowsLanguages",
     "LikelihoodBatch",
+    "LooksUp",
     "Meter",
     "Metric",
     "Named",

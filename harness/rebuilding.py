@@ -13,7 +13,7 @@ from harness.compare import Comparison, SystemScores
 from harness.criteria import AtLeast, AtMost, Criterion, Finding, Gain, NoWorse
 from harness.errors import HarnessError, InvalidData
 from harness.insights.estimate import Estimate
-from harness.insights.payback import Payback
+from harness.insights.payback import Payback, Quality
 from harness.protocols import CorpusMetric, Direction, Named
 
 _KINDS: dict[str, Any] = {"Gain": Gain, "NoWorse": NoWorse, "AtLeast": AtLeast, "AtMost": AtMost, "Guard": NoWorse}
@@ -138,6 +138,23 @@ def recorded_comparison(stored: Mapping[str, Any], unit: str) -> Comparison:
     )
 
 
+def recorded_saving(stored: Mapping[str, Any]) -> Estimate | None:
+    """Return the saving of a request that a page or the store tells with a payback; None where it is unknown."""
+    saving = stored["saving"]
+    return None if saving is None else _change(saving)
+
+
+def recorded_quality(stored: Mapping[str, Any]) -> Quality | None:
+    """Return how the answers compared where a payback was told; None in older ones, which did not ask."""
+    found = stored.get("quality")
+    return None if found is None else Quality(**{**found, "difference": _change(found["difference"])})
+
+
+def _change(stored: Mapping[str, Any]) -> Estimate:
+    low, value, high = stored["low"], stored["value"], stored["high"]
+    return Estimate(value, -math.inf if low is None else low, math.inf if high is None else high)
+
+
 def recorded_payback(stored: Mapping[str, Any]) -> Payback:
     """Return the payback that a page or the store tells; null stands for an infinite end."""
     requests = stored["requests"]
@@ -148,20 +165,12 @@ def recorded_payback(stored: Mapping[str, Any]) -> Payback:
         training_cost=stored["training_cost"],
         baseline_cost=None,
         tuned_cost=None,
-        saving=_estimate(stored["saving"]),
+        saving=recorded_saving(stored),
         requests=None
         if requests is None
         else Estimate(*(math.inf if requests[e] is None else requests[e] for e in ends)),
+        quality=recorded_quality(stored),
         basis=stored["basis"],
         notes=tuple(stored["notes"]),
         sentence=stored["sentence"],
     )
-
-
-def _estimate(stored: Mapping[str, Any] | None) -> Estimate | None:
-    if stored is None:
-        return None
-    low, high = (
-        end if stored[name] is None else stored[name] for name, end in (("low", -math.inf), ("high", math.inf))
-    )
-    return Estimate(stored["value"], low, high)

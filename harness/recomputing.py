@@ -10,7 +10,7 @@ from harness.criteria import Criterion, Finding
 from harness.decide import Decision, decide, enough
 from harness.errors import HarnessError, Incomparable, InvalidData
 from harness.insights.always_valid import Horizon, always_valid
-from harness.insights.payback import as_comparison
+from harness.insights.payback import as_comparison, until_paid
 from harness.protocols import Named
 from harness.rebuilding import (
     RecordedCriterion,
@@ -18,6 +18,8 @@ from harness.rebuilding import (
     metric_of,
     recorded_comparison,
     recorded_payback,
+    recorded_quality,
+    recorded_saving,
     system_scores,
 )
 from harness.report.columns import unpacked_scores, unpacked_values
@@ -139,12 +141,12 @@ class Recomputing:
         if any(declared["kind"] == "BreakEven" for declared in self.rule.get("go_if", [])):
             self.seen.remarks.append("break_even: what each request cost is taken as recorded, and divided again")
         found = as_comparison(recorded_payback(stored))
-        cost, saving = stored["training_cost"], stored["saving"]
+        cost, saving = stored["training_cost"], recorded_saving(stored)
         if cost is not None and saving is not None and stored["requests"] is not None:
-            for name, per in (("value", "value"), ("low", "high"), ("high", "low")):
-                again = cost / saving[per] if (saving[per] or 0) > 0 else math.inf
-                if not _equal(stored["requests"][name], again):
-                    shown = _shown(amount, stored["requests"][name], again, "requests")
+            again = until_paid(cost, saving, recorded_quality(stored))
+            for name in ("value", "low", "high"):
+                if not _equal(stored["requests"][name], getattr(again, name)):
+                    shown = _shown(amount, stored["requests"][name], getattr(again, name), "requests")
                     self.seen.differences.append(f"break_even: {name} is {shown}")
         return found
 

@@ -8,6 +8,9 @@ from typing import Literal
 
 from harness.errors import InvalidExperiment
 
+# In the detail of a score that is a time: the batch it is a share of, None where it was taken by itself.
+TIMED_IN_BATCH = "timed_in_batch"
+
 Role = Literal["system", "user", "assistant", "tool"]
 # How an answer ended: at its end token, at the token limit, by a content filter, by declining, as a tool call, or
 # with nothing said.
@@ -151,6 +154,9 @@ class Answer:
     reasoning: what the model thought aloud before it; `text` holds nothing of it.
     likelihood: of the reference; present only where a metric asked for it.
     likelihoods: of each choice, in their order, where the answer was chosen by likelihood.
+    seconds: with those that looking something up for the prompt took, lookup_seconds. retrieved: texts that were found
+    for it, None where nothing is looked up. timed_in_batch: the batch whose time was dealt out evenly, None where the
+    answer was timed by itself.
     """
 
     sample_id: str
@@ -165,6 +171,9 @@ class Answer:
     reasoning: str = ""
     likelihood: Likelihood | None = None
     likelihoods: tuple[Likelihood, ...] = ()
+    timed_in_batch: int | None = None
+    lookup_seconds: float = 0.0
+    retrieved: int | None = None
 
     @property
     def cut(self) -> bool:
@@ -223,7 +232,8 @@ class Sampling:
 class Completion:
     """What an engine returns for one prompt.
 
-    seconds: this row's share of its batch's wall time.
+    seconds: this row's share of its batch's wall time. timed_in_batch: which batch that was, None where the row was
+    timed by itself.
     ended: "length" where generation ended at `max_tokens`; "stop" is an end token or stop string, and becomes "empty"
     where nothing was said.
     reasoning: what the model thought aloud before `text`, which holds nothing of it.
@@ -238,6 +248,7 @@ class Completion:
     ended: Ended = "stop"
     reasoning: str = ""
     likelihoods: tuple[Likelihood, ...] = ()
+    timed_in_batch: int | None = None
 
     def __post_init__(self) -> None:
         if self.ended == "stop" and not self.text.strip() and not self.likelihoods:

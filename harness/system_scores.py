@@ -1,11 +1,13 @@
 """One metric's scores of one system on one split: what the comparisons take."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from harness.errors import Incomparable
 from harness.protocols import FloatArray, Named
+from harness.samples import TIMED_IN_BATCH
 from harness.stats.intervals import Clusters, cluster_count
 
 _NAMED_AT_MOST = 3
@@ -107,6 +109,52 @@ def group_count(system: SystemScores) -> int | None:
     """Return how many groups there are, or None where no two samples share one."""
     codes = group_codes(system)
     return None if codes is None else cluster_count(codes)
+
+
+def timed_together(*systems: SystemScores) -> Clusters | None:
+    """Return which samples cannot be told apart in time, a number each; None where each was timed by itself.
+
+    A detail {"timed_in_batch": n} says that a score is a share of batch n, whose time was dealt out evenly. Samples
+    hang together if they share a batch, or a group, in any system or seed.
+    """
+    n = len(systems[0].sample_ids)
+    leader = list(range(n))
+
+    def led(place: int) -> int:
+        while leader[place] != place:
+            leader[place] = place = leader[leader[place]]
+        return place
+
+    first: dict[object, int] = {}
+    for place, shared in ((place, shared) for system in systems for place, shared in _shared(system)):
+        leader[led(place)] = led(first.setdefault(shared, place))
+    numbers: dict[int, int] = {}
+    codes = np.array([numbers.setdefault(led(place), len(numbers)) for place in range(n)], dtype=np.int64)
+    return codes if len(numbers) < n else None
+
+
+def is_timed(system: SystemScores) -> bool:
+    """Tell whether scores are times, or made of times."""
+    return any(isinstance(detail, Mapping) and TIMED_IN_BATCH in detail for row in system.details for detail in row)
+
+
+def shares_batches(system: SystemScores) -> bool:
+    """Tell whether some score is a share of a batch's time."""
+    return any(_batch(detail) is not None for row in system.details for detail in row)
+
+
+def _shared(system: SystemScores) -> Iterator[tuple[int, object]]:
+    """Yield each sample's place with what it shares: its group, and its batch in each seed."""
+    yield from ((place, ("group", group)) for place, group in enumerate(system.clusters) if group is not None)
+    for seed, row in enumerate(system.details):
+        for place, detail in enumerate(row):
+            batch = _batch(detail)
+            if batch is not None:
+                yield place, (id(system), seed, batch)
+
+
+def _batch(detail: object) -> object:
+    return detail.get(TIMED_IN_BATCH) if isinstance(detail, Mapping) else None
 
 
 def _part(system: SystemScores, places: list[int]) -> SystemScores:

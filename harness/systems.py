@@ -7,7 +7,7 @@ from harness.models import AnyModel, Endpoint
 from harness.protocols import Recipe, Strategy, Task
 from harness.samples import Split
 
-Kind = Literal["audit", "answer", "likelihood", "tune", "judge", "measure", "noise", "parity", "rendering"]
+Kind = Literal["audit", "answer", "likelihood", "tune", "judge", "measure", "noise", "parity", "rendering", "timing"]
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,19 @@ from pathlib import Path
 
 from benchmarks.situations.situation import Got, Situation, decide_once, once, one_after_another
 from benchmarks.situations.world import scripted, world
-from harness import BreakEven, Costs, ExactMatch, Experiment, Gain, Preference, Sampling, Split, ZeroShot
+from harness import (
+    RAG,
+    BreakEven,
+    Costs,
+    ExactMatch,
+    Experiment,
+    Gain,
+    Passage,
+    Preference,
+    Sampling,
+    Split,
+    ZeroShot,
+)
 from harness.engine.scripted import ScriptedTuning
 
 _GROUP = "Costs, repeats and stopping early"
@@ -56,6 +68,27 @@ def _reworded() -> list[tuple[str, Experiment]]:
     return [("first", first), ("second", other.experiment(go_if=any_gain))]
 
 
+def _nothing_found() -> Experiment:
+    """The passages share no word with any question, so that retrieval is the plain prompt under another name."""
+    built = world(0.3, 0.8)
+    passages = tuple(Passage(f"p{place}", f"琥珀色 {place}", None) for place in range(5))
+    task = replace(built.task, passages=passages)
+    return replace(built, task=task).experiment(baselines=[ZeroShot(), RAG(passages=2)])
+
+
+def _wrong_and_cheap() -> Experiment:
+    """The tuned model answers in a third of the time, and wrongly."""
+    built = world(0.65, 0.0)
+    slow = replace(scripted(built.task, built.knowledge), name="slow", seconds_per_answer=0.003)
+    fast = replace(scripted(built.task, built.knowledge), seconds_per_answer=0.001)
+    return built.experiment(
+        model=fast,
+        baselines=[ZeroShot(model=slow)],
+        go_if=[BreakEven(requests=1_000_000)],
+        costs=_PRICES,
+    )
+
+
 SITUATIONS = (
     Situation(
         group=_GROUP,
@@ -72,6 +105,22 @@ SITUATIONS = (
         expected="NO_GO",
         says="never pays for itself",
         play=once(lambda: _paid_back(seconds=0.0005)),
+    ),
+    Situation(
+        group=_GROUP,
+        name="cheap and wrong",
+        planted="an answer takes a third of the time; right are 65 % before tuning and none after",
+        expected="NO_GO",
+        says="nothing is paid back by worse answers",
+        play=once(_wrong_and_cheap),
+    ),
+    Situation(
+        group=_GROUP,
+        name="a retriever that returns nothing",
+        planted="30 % to 80 %, beside retrieval from passages that share no word with any question",
+        expected="INVALID",
+        says="found nothing for 60 of 60",
+        play=once(_nothing_found),
     ),
     Situation(
         group=_GROUP,

@@ -12,6 +12,8 @@ TRAIN_AT_LEAST = 10
 TRAIN_FOR_AN_EFFECT = 50
 
 _SHOWN_ITEMS = 100
+# Names of the checks.
+DUPLICATES, CONFLICTS, SIZES = "duplicates inside a split", "conflicting references", "sizes"
 
 
 def duplicates_check(pools: Pools) -> Check:
@@ -29,7 +31,7 @@ def duplicates_check(pools: Pools) -> Check:
             {"pool": pool, "ids": [sample.id for sample in group][:10], "text": shown(group[0].input)}
             for group in repeated
         ]
-    name = "duplicates inside a split"
+    name = DUPLICATES
     if not items:
         return Check(name=name, status="ok", detail="no text appears twice in a split")
     detail = f"repeated texts: {', '.join(counts)}"
@@ -49,7 +51,7 @@ def conflicts_check(pools: Pools) -> Check:
         for sample in pools.get(pool, ()):
             references[same_text(sample.input)].setdefault(sample.reference.strip(), (pool, sample))
     conflicts = [tuple(found.values()) for found in references.values() if len(found) > 1]
-    name = "conflicting references"
+    name = CONFLICTS
     if not conflicts:
         return Check(name=name, status="ok", detail="equal inputs have equal references")
     items = tuple(
@@ -85,4 +87,4 @@ def sizes_check(pools: Pools) -> Check:
             f"an effect usually shows from {TRAIN_FOR_AN_EFFECT} to 100"
         )
     detail = "; ".join([f"{train:,} train, {dev:,} dev, {holdout:,} holdout samples", *advice])
-    return Check(name="sizes", status="warning" if advice else "ok", detail=detail)
+    return Check(name=SIZES, status="warning" if advice else "ok", detail=detail)

@@ -29,13 +29,14 @@ class Request:
 class Generated:
     """One answer. tokens: its text and end token, counted. cut: it ended for want of room.
 
-    seconds: its share of the passes it took part in.
+    seconds: its share of the passes it took part in. timed_in_batch: as in `harness.samples.Completion`.
     """
 
     text: str
     tokens: int
     cut: bool
     seconds: float
+    timed_in_batch: int | None = None
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,8 @@ def ask(
     replies = [_reply(task, speaker, sample, prompt) for sample, prompt in asked]
     for positions in _answered(speaker, replies, done):
         new = tuple(position for position in positions if position not in done)
-        yield new, tuple(_completion(task, replies[position]) for position in new)
+        batch = None if len(asked) == 1 else 0  # windows of several samples share their batches
+        yield new, tuple(_completion(task, replies[position], batch) for position in new)
 
 
 def _reply(task: LmEvalTask, speaker: HarnessLM, sample: Sample, prompt: Messages) -> _Reply:
@@ -120,7 +121,7 @@ def _write(
         yield [] if reply.missing else [positions[place]]
 
 
-def _completion(task: LmEvalTask, reply: _Reply) -> Completion:
+def _completion(task: LmEvalTask, reply: _Reply, batch: int | None) -> Completion:
     likelihoods = tuple(
         Likelihood(
             logprob=sum(part.logprob for part in reply.found[place]),
@@ -147,4 +148,5 @@ def _completion(task: LmEvalTask, reply: _Reply) -> Completion:
         seconds=reply.seconds,
         ended="length" if reply.cut else "stop",
         likelihoods=likelihoods,
+        timed_in_batch=batch,
     )

@@ -97,7 +97,8 @@ class VllmEngine:
             request = Request("/completions", body, f"prompt at position {place}")
             reply = server.client.post(request, partial(text_reply, prompt=rendered), kind="completion")
             # A row's share: those that are answered beside it take the rest.
-            return self._completion(rendered, len(ids), reply.value, reply.seconds / min(len(missing), _CONCURRENCY))
+            found = self._completion(rendered, len(ids), reply.value, reply.seconds / min(len(missing), _CONCURRENCY))
+            return found if len(prompts) == 1 else replace(found, timed_in_batch=0)
 
         for answered in server.each(missing, ask):
             yield tuple(answered), tuple(answered.values())

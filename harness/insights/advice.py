@@ -1,27 +1,41 @@
 """What to do next, drawn from the evidence alone: each sentence names the numbers it stands on."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
+from harness.data.contents import CONFLICTS, DUPLICATES, SIZES
 from harness.findings import Finding
+from harness.insights.collapse import COLLAPSED
 from harness.insights.estimate import Estimate
 from harness.insights.gentler import gentler
 from harness.insights.situation import Content, Moved, Situation, counted, moved_by, number
-from harness.stats.wording import about, amount, change, count, difference_text, mean_text, p_text, span
+from harness.samples import Check, Split
+from harness.stats.wording import about, amount, change, count, difference_text, mean_text, p_text, rounded, span
 
+# What is done about a finding of the data, by the name of its check.
+_REMEDIES = {
+    DUPLICATES: "Remove the repeated texts",
+    CONFLICTS: "Settle the conflicting references",
+    SIZES: "Collect more samples",
+}
+# From this share of the training data on, what is wrong with it may have moved the result.
+_MUCH = 0.05
+# Fewer answers than this share end at the token limit where all is well; more than that, the end is never reached.
+_MOSTLY_ENDED, _NEVER_ENDS = 0.05, 0.5
 _HURTS = 0.05  # of a q-value
 _NAMED_SLICES = 2
 
 
 def advise(situation: Situation) -> tuple[str, ...]:
     """Return the advice, the decision first: tune, keep prompting, use retrieval, combine, collect about n more
-    examples, enlarge the holdout, clean the data, choose another base model. What the evidence does not support is
-    not said; evidence that cannot be trusted supports nothing but its repair.
+    examples, enlarge the holdout, mend the data, choose another base model. What went wrong in the making comes before
+    it: a training that learned nothing, answers that are cut or all the same, a model that hardly does the task. What
+    the evidence does not support is not said; evidence that cannot be trusted supports nothing but its repair.
     """
     if situation.verdict == "INVALID":
         return tuple(_repair(situation))
-    first = {"GO": _tune, "NO_GO": _keep, "INCONCLUSIVE": _undecided}[situation.verdict]
-    return (*first(situation), *_beyond(situation), *_weak_points(situation))
+    decided = {"GO": _tune, "NO_GO": _keep, "INCONCLUSIVE": _undecided}[situation.verdict]
+    return (*_faults(situation), *decided(situation), *_beyond(situation), *_weak_points(situation))
 
 
 def _repair(situation: Situation) -> Iterator[str]:
@@ -31,6 +45,67 @@ def _repair(situation: Situation) -> Iterator[str]:
     for check in broken:
         verb = "Clean the data" if check.kind == "data" else "Repair this and run again"
         yield f"Decide nothing on this evidence. {verb}: {_ended(check.detail)}"
+
+
+def _faults(situation: Situation) -> Iterator[str]:
+    """Yield what is to be mended before the difference means much; nothing where nothing was tuned."""
+    if situation.moved is None:
+        return
+    if situation.verdict != "GO":
+        yield from _learned_nothing(situation)
+    yield from _collapsed(situation)
+    yield from _cut(situation)
+
+
+def _learned_nothing(situation: Situation) -> Iterator[str]:
+    fits = [fit for fit in situation.insights.get("fitting", ()) if fit.get("recipe") == situation.tuned]
+    if not fits or any(fit.get("kind") != "nothing learned" for fit in fits):
+        return
+    fit = fits[0]
+    rate, suggested = moved_rate(fit, "learning_rate"), moved_rate(fit, "suggested_rate")
+    losses = "dev loss {:.3g} at the first evaluation, {:.3g} at the last".format(
+        *(number(fit, name) for name in ("first_dev", "last_dev"))
+    )
+    from_rate = "" if rate is None else f" from {rate:.2g}"
+    if suggested is not None and (rate is None or suggested > rate):
+        way = f"raise learning_rate{from_rate} to about {suggested:.2g}"
+    else:
+        way = f"raise learning_rate{from_rate}, or train longer"
+    yield f"Train again before deciding: {situation.tuned} learned nothing, its losses hardly moved ({losses}); {way}."
+
+
+def moved_rate(fit: Content, name: str) -> float | None:
+    """Return a rate that a judgement of a training holds; None where it is unknown."""
+    value = fit.get(name)
+    return float(value) if isinstance(value, int | float) and value > 0 else None
+
+
+def _collapsed(situation: Situation) -> Iterator[str]:
+    for check in situation.checks:
+        if check.name == COLLAPSED and check.status == "warning":
+            yield (
+                f"Look at the answers before anything else: {_ended(check.detail)} A constant needs no model: balance "
+                "the training answers, lower learning_rate, or train less."
+            )
+
+
+def _cut(situation: Situation) -> Iterator[str]:
+    ended = [one for one in situation.insights.get("endings", ()) if one.get("system") == situation.tuned]
+    found = next((one for one in ended if one.get("split") == Split.HOLDOUT.value), next(iter(ended), None))
+    faults = found.get("faults") if found is not None else None
+    if found is None or not isinstance(faults, Mapping):
+        return
+    cut, answers = number(faults, "cut", missing=0.0), number(found, "answers", missing=0.0)
+    if cut <= _MOSTLY_ENDED * answers:
+        return
+    said = f"{cut:,.0f} of {count(int(answers), 'answer')} of {situation.tuned} are cut at the token limit"
+    if cut > _NEVER_ENDS * answers:
+        yield (
+            f"Mend how answers end: {said}, so that the end of the turn was not learned, or answer_tokens is too "
+            f"small: see that training ends each answer with the end token, and {found.get('remedy')}."
+        )
+    else:
+        yield f"Mend how answers end: {said}, which counts as wrong: {found.get('remedy')}."
 
 
 def _tune(situation: Situation) -> Iterator[str]:
@@ -48,8 +123,17 @@ def _paid_back(found: Content) -> Iterator[str]:
     requests = counted(found, "requests")
     if requests is None:
         return
-    if math.isinf(requests.low):
+    quality = found.get("quality")
+    standing = quality.get("standing") if isinstance(quality, Mapping) else None
+    after = f"about {about(requests.value)} requests" if math.isfinite(requests.value) else "some number of requests"
+    if standing == "worse":
+        yield "Nothing is paid back by worse answers."
+    elif math.isinf(requests.low):
         yield "It pays in quality only: a request costs no less than before, so what training cost never comes back."
+    elif standing == "open":
+        yield f"Training would be paid back after {after} if the answers are no worse, which is not shown."
+    elif not requests.low:
+        yield f"Training would be paid back after {after}; how sure that is was not measured, since batches were timed."
     elif math.isinf(requests.high):
         best = about(requests.low)
         yield f"It may never pay for itself, since the saving may be nothing: at best after {best} requests."
@@ -70,9 +154,13 @@ def _keep(situation: Situation) -> Iterator[str]:
     if failed and (failed[0].metric != moved.metric or _about_mean(failed[0])):
         yield f"{kept} stays, because tuning fails a criterion: {failed[0].sentence}"
         return
-    if _improvement(moved, Estimate(moved.difference, moved.low, moved.high)) > 0:
+    if moved.near_the_floor:
+        yield _other_model(moved)
+    elif moved.improvement > 0:
         asked = f" of the {change(failed[0].threshold, unit=moved.unit)} asked for" if failed else ""
         yield f"{kept} is not beaten by enough, {moved.against}: a change of {moved.shown}{asked}."
+    elif moved.improvement == 0:
+        yield f"{kept} does as well without training, {moved.against}: tuning changes it by {moved.shown}."
     else:
         yield f"{kept} is the better answer, {moved.against}: tuning changes it by {moved.shown}."
 
@@ -87,12 +175,23 @@ def _undecided(situation: Situation) -> Iterator[str]:
     if noisy:
         yield noisy
     needed = max((finding.needed_samples or 0 for finding in open_now), default=0)
-    if needed:
+    if needed and situation.moved is not None and situation.moved.near_the_floor:
+        yield _other_model(situation.moved)
+        yield f"About {count(needed, 'holdout sample')} would only decide how little it is."
+    elif needed:
         yield _enlarge(situation, needed, open_now)
     elif open_now and not noisy:
         yield f"Decide nothing yet: {_ended(open_now[0].sentence)}"
     elif not open_now and not noisy:
         yield "Decide nothing yet: the holdout has not been opened."
+
+
+def _other_model(moved: Moved) -> str:
+    before, after = (rounded(mean, unit=moved.unit) for mean in (moved.baseline_mean, moved.tuned_mean))
+    return (
+        f"Try another base model first: {moved.metric} is {before} before tuning and {after} after, so that this one "
+        "hardly does the task either way; else a teacher's answers to learn from, or an easier form of answer."
+    )
 
 
 def _enlarge(situation: Situation, needed: int, open_now: tuple[Finding, ...]) -> str:
@@ -143,14 +242,21 @@ def _combine(situation: Situation) -> Iterator[str]:
     table = situation.insight("four_way")
     if table is None or situation.tuned_retrieves:
         return
-    unit, added = str(table.get("unit", "")), moved_by(table, "added")
-    if added is not None and _sure(table, added):
-        yield f"Combine tuning with retrieval: on DEV it adds {added.as_difference(unit)} to {table['metric']}."
+    unit, metric = str(table.get("unit", "")), table["metric"]
+    added, joined = moved_by(table, "added"), moved_by(table, "joined")
+    if added is not None and joined is not None and _sure(table, added) and _sure(table, joined):
+        yield (
+            f"Combine tuning with retrieval: on DEV both together change {metric} by {added.as_difference(unit)} "
+            f"against tuning alone, and by {joined.as_difference(unit)} against retrieval alone."
+        )
         return
     retrieval = moved_by(table, "retrieval")
-    if retrieval is not None and _sure(table, retrieval) and not situation.baseline_retrieves:
+    if retrieval is None or situation.baseline_retrieves or not _sure(table, retrieval):
+        return
+    tuning = moved_by(table, "tuning")
+    if situation.verdict != "GO" or tuning is None or abs(retrieval.value) >= abs(tuning.value):
         shown = retrieval.as_difference(unit)
-        yield f"Use retrieval: on DEV it changes {table['metric']} of the untuned model by {shown}, without training."
+        yield f"Use retrieval: on DEV it changes {metric} of the untuned model by {shown}, without training."
 
 
 def _more_examples(situation: Situation) -> Iterator[str]:
@@ -213,19 +319,34 @@ def _weak_points(situation: Situation) -> Iterator[str]:
     for check in situation.checks:
         if check.status != "warning":
             continue
-        if check.kind == "data":
-            yield f"Clean the data: {_ended(check.detail)}"
+        if check.kind == "data" and _matters(situation, check):
+            yield f"{_REMEDIES.get(check.name, 'Look at the data')}: {_ended(check.detail)}"
         elif check.kind == "readiness" and check.name in verbs:
             yield f"{verbs[check.name]}: {_ended(check.detail)}"
+
+
+def _matters(situation: Situation, check: Check) -> bool:
+    """Could what a check of the data found have moved the verdict: in the holdout, or in much of the training data?"""
+    if check.name == SIZES:
+        return situation.verdict == "NO_GO"
+    pools = [pool for item in check.items for pool in _pools(item)]
+    if not pools:  # what a check of another's own found is not counted by pools
+        return situation.verdict != "GO"
+    train = situation.samples.get("train", 0)
+    return "holdout" in pools or (situation.verdict != "GO" and pools.count("train") >= _MUCH * train)
+
+
+def _pools(item: object) -> Iterator[str]:
+    """Yield the splits that an item of a check names."""
+    if isinstance(item, Mapping):
+        yield from (str(item[name]) for name in ("pool", "other_pool") if name in item)
+        parts = item.get("references")
+        yield from (pool for part in (parts if isinstance(parts, list | tuple) else ()) for pool in _pools(part))
 
 
 def _sure(table: Content, effect: Estimate) -> bool:
     """Is the whole interval an improvement?"""
     return effect.low > 0 if table.get("better") == "higher" else effect.high < 0
-
-
-def _improvement(moved: Moved, effect: Estimate) -> float:
-    return effect.value if moved.better == "higher" else -effect.value
 
 
 def _ended(sentence: str) -> str:

@@ -27,7 +27,8 @@ class Fitting:
 
     first_dev, best_dev, last_dev: dev losses, or the watched metric turned so that less is better. train_at_best,
     last_train: train losses as means over neighbouring steps. spikes: steps far above those before them. advice: for
-    the next run.
+    the next run. recipe: the system that it belongs to, whichever step of it this is. learning_rate: as trained;
+    suggested_rate: the middle of the adapter's usual range; None where unknown.
     """
 
     stage: str
@@ -44,6 +45,9 @@ class Fitting:
     spikes: int
     sentence: str
     advice: str
+    recipe: str = ""
+    learning_rate: float | None = None
+    suggested_rate: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,14 +71,17 @@ class _Facts:
 
 
 def fitting(*, stage: str, system: str, seed: int, train: Series, dev: Series) -> Fitting | None:
-    """Return what the losses of one run say; None where fewer than three evaluations or steps were logged.
+    """Return what the losses of one run say; None where fewer than three steps or no evaluation was logged.
 
+    With fewer than three evaluations only a training that learned nothing can be told.
     train, dev: (step, loss), in order. The thresholds are rules of thumb, and the sentence gives the numbers.
     """
-    if len(dev) < 3 or len(train) < 3:
+    if not dev or len(train) < 3:
         return None
     facts = _facts(train, dev)
     kind = _kind(facts)
+    if len(dev) < 3 and kind != "nothing learned":
+        return None
     said, advice = _words(kind, facts)
     return Fitting(
         stage=stage,
@@ -101,7 +108,7 @@ def _facts(train: Series, dev: Series) -> _Facts:
         best_step=best_step,
         first_dev=dev[0][1],
         best_dev=best,
-        before_last=dev[-2][1],
+        before_last=dev[-2][1] if len(dev) > 1 else dev[-1][1],
         last_dev=dev[-1][1],
         first_train=_around(train, train[0][0]),
         train_at_best=_around(train, best_step),

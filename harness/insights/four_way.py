@@ -29,7 +29,7 @@ class FourWay:
 
     cells: in that order. Effects are paired differences in score units, signs as measured: tuning (tuned - base),
     retrieval (base with retrieval - base), added (tuned with retrieval - tuned), both (tuned with retrieval - base),
-    interaction (both - tuning - retrieval).
+    joined (tuned with retrieval - base with retrieval), interaction (both - tuning - retrieval).
     relation: what the interaction shows: "add up" (its interval holds 0, and one of the effects is an improvement
     for sure), "overlap" (together they bring less than their sum), "reinforce" (more), "unclear" (neither alone is
     sure to help, so that there is nothing to add).
@@ -48,6 +48,7 @@ class FourWay:
     interaction: Estimate
     relation: Relation
     sentence: str
+    joined: Estimate | None = None
 
 
 def four_way(
@@ -89,6 +90,7 @@ def four_way(
         retrieval=retrieval,
         added=effect((1, tuned_rag), (-1, tuned)),
         both=effect((1, tuned_rag), (-1, base)),
+        joined=effect((1, tuned_rag), (-1, base_rag)),
         interaction=interaction,
         relation=_relation(tuning, retrieval, interaction, metric.better),
         sentence="",

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from harness.compare import DEFAULT_LEVEL, Comparison, compare
 from harness.insights.estimate import Estimate
@@ -17,6 +17,36 @@ _MOST_SAMPLES = 10_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Quality:
+    """The primary metric of both systems on the holdout. loss: what go_if allows, 0 or more, in score units.
+
+    standing: "worse": the whole interval is beyond that loss; "no worse": none of it; else "open".
+    """
+
+    metric: str
+    unit: str
+    loss: float
+    baseline_mean: float
+    tuned_mean: float
+    difference: Estimate
+    standing: Literal["no worse", "worse", "open"]
+
+
+def quality_of(found: Comparison, *, loss: float = 0.0) -> Quality:
+    """Return whether the tuned answers are worse than the baseline's by more than `loss` >= 0."""
+    low, high = (found.low, found.high) if found.better == "higher" else (-found.high, -found.low)
+    return Quality(
+        metric=found.metric,
+        unit=found.unit,
+        loss=loss,
+        baseline_mean=found.baseline_mean,
+        tuned_mean=found.tuned_mean,
+        difference=Estimate(found.difference, found.low, found.high),
+        standing="no worse" if low >= -loss else "worse" if high < -loss else "open",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Payback:
     """Training cost against what one request saves.
 
@@ -24,6 +54,8 @@ class Payback:
     request, the saving paired by sample; they are None where prices are unknown or cannot be compared, as notes say.
     baseline_tokens, tuned_tokens: mean tokens of a request, prompt and answer. requests: requests until payback;
     infinite (null in JSON) where the saving may be nothing; None where unknown. basis: how costs are counted.
+    quality: how the answers compare, None where it was not asked. Nothing is paid back by worse answers: requests are
+    then infinite, and where it is open whether they are worse, the high end is.
     """
 
     baseline: str
@@ -42,6 +74,7 @@ class Payback:
     sentence: str
     baseline_tokens: float = 0.0
     tuned_tokens: float = 0.0
+    quality: Quality | None = None
 
 
 @dataclass(frozen=True)
@@ -59,13 +92,14 @@ def payback(
     training_hour: float | None = None,
     serving_hour: float | None = None,
     level: float = DEFAULT_LEVEL,
+    quality: Quality | None = None,
 ) -> Payback:
     """Return after how many requests like these the tuned system has earned its training.
 
     training_seconds: of the run that would be shipped, the mean of the seeds. training_hour, serving_hour: money for
     an hour of one's own machine, as `Costs` declares it. Money is counted where all that is used has a price;
     else two local systems are compared in seconds of this machine; else the payback is unknown, and notes name the
-    price that is missing. The interval is that of the saving: training is taken as measured.
+    price that is missing. The interval is that of the saving: training is taken as measured. quality: as in Payback.
 
     Raises Incomparable where the two systems answered different samples.
     """
@@ -85,7 +119,7 @@ def payback(
         baseline_cost=Estimate(found.baseline_mean, found.baseline_low, found.baseline_high) if found else None,
         tuned_cost=Estimate(found.tuned_mean, found.tuned_low, found.tuned_high) if found else None,
         saving=saving,
-        requests=_until_paid(training_cost, saving) if training_cost is not None and saving else None,
+        requests=until_paid(training_cost, saving, quality) if training_cost is not None and saving else None,
         samples=len(tuned.sample_ids),
         level=level,
         basis=basis_of(paid, baseline, tuned),
@@ -93,6 +127,7 @@ def payback(
         sentence="",
         baseline_tokens=baseline.tokens,
         tuned_tokens=tuned.tokens,
+        quality=quality,
     )
     return replace(made, sentence=_sentence(made))
 
@@ -100,7 +135,8 @@ def payback(
 def as_comparison(found: Payback) -> Comparison:
     """Return the requests until payback as the comparison that the criterion BreakEven judges.
 
-    An unknown payback is anywhere from 0 to infinity, which neither meets nor fails it.
+    An unknown payback is anywhere from 0 to infinity, which neither meets nor fails it. notes: what stands against
+    the payback, or what its interval lacks.
     """
     requests = found.requests or Estimate(math.inf, 0.0, math.inf)
     return Comparison(
@@ -123,7 +159,7 @@ def as_comparison(found: Payback) -> Comparison:
         seeds=1,
         spread=math.inf,
         method=f"training cost over the paired saving of a request; {found.basis}",
-        notes=found.notes,
+        notes=(*_doubts(found), *found.notes),
         unit="requests",
         level=found.level,
         projection=_projection(found),
@@ -131,25 +167,33 @@ def as_comparison(found: Payback) -> Comparison:
 
 
 def _projection(found: Payback) -> Projection | None:
-    """Return what the requests would be if the saving were known from more samples, its interval scaled with them."""
-    cost, saving, samples = found.training_cost, found.saving, found.samples
-    if cost is None or saving is None:
+    """Return what the requests would be if the saving were known from more samples, its interval scaled with them.
+
+    None where more samples would not settle it: the doubt is the answers', or that of times which were not measured.
+    """
+    cost, saving, samples, quality = found.training_cost, found.saving, found.samples, found.quality
+    if cost is None or saving is None or math.isinf(saving.low) or math.isinf(saving.high):
+        return None
+    if quality is not None and quality.standing != "no worse":
         return None
 
     def requests(units: int) -> Interval:
         root, value = math.sqrt(samples / units), saving.value
         ends = (value - (value - saving.low) * root, value + (saving.high - value) * root)
-        paid = _until_paid(cost, Estimate(value, *ends))
+        paid = until_paid(cost, Estimate(value, *ends), quality)
         return Interval(paid.low, paid.high)
 
     return Projection(samples, samples, requests, requests, most=_MOST_SAMPLES)
 
 
-def _until_paid(training_cost: float, saving: Estimate) -> Estimate:
+def until_paid(training_cost: float, saving: Estimate, quality: Quality | None) -> Estimate:
+    """Return the requests after which the saving has earned the training; never by answers that are worse."""
+    if quality is not None and quality.standing == "worse":
+        return Estimate(math.inf, math.inf, math.inf)
     value, low, high = (
         training_cost / gained if gained > 0 else math.inf for gained in (saving.value, saving.high, saving.low)
     )
-    return Estimate(value, low, high)
+    return Estimate(value, low, high if quality is None or quality.standing == "no worse" else math.inf)
 
 
 def _notes(paid: Priced | None, missing: tuple[str, ...], hours: tuple[float | None, float | None]) -> tuple[str, ...]:
@@ -159,28 +203,52 @@ def _notes(paid: Priced | None, missing: tuple[str, ...], hours: tuple[float | N
     return missing if paid.currency == "seconds" and hours != (None, None) else ()
 
 
+def _doubts(found: Payback) -> tuple[str, ...]:
+    quality, saving = found.quality, found.saving
+    doubts = []
+    if quality is not None and quality.standing == "worse":
+        before, after = (rounded(mean, unit=quality.unit) for mean in (quality.baseline_mean, quality.tuned_mean))
+        doubts.append(f"nothing is paid back by worse answers: {quality.metric} went from {before} to {after}")
+    if quality is not None and quality.standing == "open":
+        moved = quality.difference.as_difference(quality.unit)
+        doubts.append(
+            f"it is not shown that the answers are no worse: {quality.metric} {moved}; a NoWorse in go_if says what "
+            "loss would do"
+        )
+    if saving is not None and math.isinf(saving.low) and math.isinf(saving.high):
+        doubts.append(
+            "how much the time of a request varies was not measured, since answers shared the time of a batch: "
+            "Latency(one_at_a_time=True) in metrics measures it"
+        )
+    return tuple(doubts)
+
+
 def _sentence(found: Payback) -> str:
     if found.requests is None or found.saving is None or found.baseline_cost is None or found.tuned_cost is None:
         return f"When training pays for itself is unknown: {'; '.join(found.notes)}."
     unit = "s" if found.currency == "seconds" else ""
     before, after = (rounded(1000 * cost.value, unit=unit) for cost in (found.baseline_cost, found.tuned_cost))
     saving = mean_text(1000 * found.saving.value, 1000 * found.saving.low, 1000 * found.saving.high, unit=unit)
+    known = "" if not found.requests.low else f" ({confidence(found.level)} interval)"
     said = (
         f"A thousand requests cost {before} with {found.baseline} and {after} with {found.tuned}, {found.basis} "
         f"({found.baseline_tokens:,.0f} tokens a request against {found.tuned_tokens:,.0f}); training cost "
-        f"{rounded(found.training_cost or 0.0, unit=unit)}. The saving is {saving}, so {_paid(found.requests)} "
-        f"({confidence(found.level)} interval)."
+        f"{rounded(found.training_cost or 0.0, unit=unit)}. The saving is {saving}, so {_paid(found.requests)}{known}."
     )
-    return " ".join([said, *(f"{note[0].upper()}{note[1:]}: seconds stand for money." for note in found.notes[:1])])
+    prices = [f"{note[0].upper()}{note[1:]}: seconds stand for money." for note in found.notes[:1]]
+    return " ".join([said, *(f"{doubt[0].upper()}{doubt[1:]}." for doubt in _doubts(found)), *prices])
 
 
 def _paid(requests: Estimate) -> str:
     if math.isinf(requests.low):
         return "training is never paid back"
     if math.isinf(requests.value):
-        return f"training is not paid back, at best after {about(requests.low)} requests"
+        best = f", at best after {about(requests.low)} requests" if requests.low else ""
+        return f"training is not paid back{best}"
+    if not requests.low:
+        return f"training would be paid back after about {about(requests.value)} requests"
     high = "maybe never" if math.isinf(requests.high) else about(requests.high)
     return f"training is paid back after about {about(requests.value)} requests{span(about(requests.low), high)}"
 
 
-__all__ = ["Payback", "Requests", "as_comparison", "payback"]
+__all__ = ["Payback", "Quality", "Requests", "as_comparison", "payback", "quality_of", "until_paid"]

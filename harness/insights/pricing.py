@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 from harness.compare import SystemScores
-from harness.protocols import FloatArray
+from harness.models import Endpoint
+from harness.protocols import AnyModel, FloatArray
+from harness.samples import TIMED_IN_BATCH, Answer
 
 Currency = Literal["money", "seconds"]
 _HOUR = 3600.0
@@ -17,7 +19,8 @@ class Requests:
     """What one system's requests took on the samples of one split: every array has shape (seeds, n).
 
     hosted: an endpoint answers, whose seconds cost nothing here; price_in, price_out: its money for a million tokens.
-    clusters: `Sample.cluster` a sample; may be empty.
+    clusters: `Sample.cluster` a sample; may be empty. batches: for each seed and sample the batch whose time was dealt
+    out evenly over its answers, None where an answer was timed by itself; may be empty.
     """
 
     system: str
@@ -29,6 +32,7 @@ class Requests:
     price_in: float | None = None
     price_out: float | None = None
     clusters: tuple[str | None, ...] = ()
+    batches: tuple[tuple[int | None, ...], ...] = ()
 
     @property
     def tokens(self) -> float:
@@ -69,22 +73,52 @@ def priced(
     """
     if not missing:
         assert training_hour is not None
-        costs = tuple(_scores(side, _money(side, serving_hour)) for side in sides)
+        costs = tuple(_money(side, serving_hour) for side in sides)
         return Priced("money", training_hour / _HOUR, (costs[0], costs[1]))
     if any(side.hosted for side in sides):
         return None
-    return Priced("seconds", 1.0, (_scores(sides[0], sides[0].seconds), _scores(sides[1], sides[1].seconds)))
+    return Priced("seconds", 1.0, (_by_time(sides[0], sides[0].seconds), _by_time(sides[1], sides[1].seconds)))
 
 
-def _money(side: Requests, serving_hour: float | None) -> FloatArray:
+Numbers = TypeVar("Numbers", float, FloatArray)
+
+
+def token_price(tokens_in: Numbers, tokens_out: Numbers, *, price_in: float, price_out: float) -> Numbers:
+    """Return what answers of an endpoint cost. price_in, price_out: money for a million tokens."""
+    return (price_in * tokens_in + price_out * tokens_out) / _PRICED_TOKENS
+
+
+def machine_price(seconds: Numbers, *, serving_hour: float) -> Numbers:
+    """Return what answers of one's own machine cost. serving_hour: money for an hour of it."""
+    return seconds * (serving_hour / _HOUR)
+
+
+def answer_price(answer: Answer, model: AnyModel, *, serving_hour: float | None) -> float | None:
+    """Return what one answer of `model` costs, None where the price that it takes is not declared.
+
+    serving_hour: as `Costs` declares it. An endpoint is paid by its tokens, a model that runs here by its seconds.
+    """
+    if isinstance(model, Endpoint):
+        if model.price_in is None or model.price_out is None:
+            return None
+        tokens = float(answer.tokens_in), float(answer.tokens_out)
+        return token_price(*tokens, price_in=model.price_in, price_out=model.price_out)
+    return None if serving_hour is None else machine_price(answer.seconds, serving_hour=serving_hour)
+
+
+def _money(side: Requests, serving_hour: float | None) -> SystemScores:
     if side.price_in is not None and side.price_out is not None and side.hosted:
-        return (side.price_in * side.tokens_in + side.price_out * side.tokens_out) / _PRICED_TOKENS
+        costs = token_price(side.tokens_in, side.tokens_out, price_in=side.price_in, price_out=side.price_out)
+        return SystemScores(side.system, side.sample_ids, costs, clusters=side.clusters)
     assert serving_hour is not None
-    return side.seconds * (serving_hour / _HOUR)
+    return _by_time(side, machine_price(side.seconds, serving_hour=serving_hour))
 
 
-def _scores(side: Requests, costs: FloatArray) -> SystemScores:
-    return SystemScores(side.system, side.sample_ids, costs, clusters=side.clusters)
+def _by_time(side: Requests, costs: FloatArray) -> SystemScores:
+    """Return costs that are seconds, or come from them: their doubt is that of the batches."""
+    batches = side.batches or ((None,) * len(side.sample_ids),) * len(costs)
+    details = tuple(tuple({TIMED_IN_BATCH: batch} for batch in row) for row in batches)
+    return SystemScores(side.system, side.sample_ids, costs, details=details, clusters=side.clusters)
 
 
 def basis_of(priced: Priced | None, baseline: Requests, tuned: Requests) -> str:

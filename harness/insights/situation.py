@@ -10,10 +10,11 @@ from harness.insights.estimate import Estimate
 from harness.insights.slices import Slice
 from harness.protocols import Direction
 from harness.samples import Check
-from harness.stats.wording import difference_text, rounded
+from harness.stats.wording import FRACTION, difference_text, rounded
 
 Verdict = Literal["GO", "NO_GO", "INCONCLUSIVE", "INVALID"]
 Content = Mapping[str, object]
+_FLOOR = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +42,17 @@ class Moved:
         return f"{self.metric} from {before} to {after}"
 
     @property
+    def improvement(self) -> float:
+        """The difference, more than 0 where the tuned system is better."""
+        return self.difference if self.better == "higher" else -self.difference
+
+    @property
+    def near_the_floor(self) -> bool:
+        """Neither system does the task: of a share, both are below a tenth."""
+        shares = self.unit == FRACTION and self.better == "higher"
+        return shares and max(self.baseline_mean, self.tuned_mean) < _FLOOR
+
+    @property
     def against(self) -> str:
         """Return "exact_match 71.2 % against 68.0 %", the baseline's first."""
         before, after = (rounded(mean, unit=self.unit) for mean in (self.baseline_mean, self.tuned_mean))
@@ -54,7 +66,7 @@ class Situation:
     baseline: the best one; tuned: the chosen one, None where nothing was tuned or chosen. baseline_retrieves: it is
     prompted with passages; tuned_retrieves: so is the tuned one. moved: None before the holdout was opened.
     insights: kind -> the contents of that kind, as `dataclasses.asdict` or as the store gives them, null for an
-    infinite end. checks: of every kind.
+    infinite end. checks: of every kind. samples: how many each split has, by its name.
     """
 
     verdict: Verdict
@@ -68,6 +80,7 @@ class Situation:
     insights: Mapping[str, Sequence[Content]] = field(default_factory=dict)
     slices: Sequence[Slice] = ()
     checks: Sequence[Check] = ()
+    samples: Mapping[str, int] = field(default_factory=dict)
 
     def insight(self, kind: str, metric: str | None = None) -> Content | None:
         """Return the first insight of this kind, or the one of this metric."""

@@ -217,7 +217,7 @@ class Plan:
     def measure(self, metric: Executed, answers: Stage) -> Stage:
         """A metric that runs a model: a stage of its own for each set of answers."""
         content = getattr(metric, "content_key", None)  # of the files and packages that the metric runs
-        task = self._task(answers.task)
+        task = self.task(answers.task)
         data = self.contents.of_data(task, answers.split)
         key = fingerprint(["measure", metric, content, answers.key, data])
         return self._stage(key, "measure", answers.system, answers.split, answers.seed, task)
@@ -275,7 +275,8 @@ class Plan:
             getattr(metric, "needs_likelihood", False) for metric in by_guards
         )
 
-    def _task(self, name: str) -> Task:
+    def task(self, name: str) -> Task:
+        """Return the task of this name: the experiment's own, a guard's, or that of a step."""
         of_steps = [task for system in self.tuned for task in self.step_tasks(system)]
         tasks = (self.experiment.task, *(guard.task for guard in self.experiment.guards), *of_steps)
         return next(task for task in tasks if task.name == name)

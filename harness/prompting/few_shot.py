@@ -13,6 +13,7 @@ from harness.prompting.naming import Several, check_choice, check_count, check_t
 from harness.prompting.retrieval import (
     RETRIEVERS,
     RetrieverName,
+    Retrieving,
     build_retriever,
     nearest,
     retriever_version,
@@ -82,14 +83,22 @@ class FewShot:
         the retriever's package is absent.
         """
         pool, instruction = self._pool(task), single("FewShot", "instruction", self.instruction)
-        shots_of = self._nearest(pool) if self.select == "nearest" else self._drawn(pool)
 
-        def prompter(sample: Sample) -> Messages:
+        def prompt(sample: Sample, shots: Sequence[Sample]) -> Messages:
             system, question = split_system(with_instruction(task.prompt(sample), instruction))
-            turns = [turn for shot in shots_of(sample) for turn in _shot(task, shot)]
+            turns = [turn for shot in shots for turn in _shot(task, shot)]
             return (*system, *turns, *question)
 
-        return prompter
+        if self.select != "nearest":
+            drawn = self._drawn(pool)
+            return lambda sample: prompt(sample, drawn(sample))
+        nearest_to = self._nearest(pool)
+
+        def find(sample: Sample) -> tuple[Messages, int]:
+            shots, found = nearest_to(sample)
+            return prompt(sample, shots), found
+
+        return Retrieving(find)
 
     def reads(self, task: Task) -> object:
         """Return, for a cache key, what the prompts are made from besides the samples' own prompts.
@@ -135,17 +144,18 @@ class FewShot:
         drawn = self._draw(pool)
         return lambda sample: [shot for shot in drawn if shot.id != sample.id][: self._count]
 
-    def _nearest(self, pool: Sequence[Sample]) -> Callable[[Sample], Sequence[Sample]]:
+    def _nearest(self, pool: Sequence[Sample]) -> Callable[[Sample], tuple[Sequence[Sample], int]]:
+        """Return what gives the shots of a sample, and how many of them the retriever found."""
         retriever = build_retriever(self.retriever, [sample.input for sample in pool])
         own = without({sample.id: sample.group for sample in pool}, [(shot.id, shot.group) for shot in pool])
 
-        def shots_of(sample: Sample) -> Sequence[Sample]:
+        def shots_of(sample: Sample) -> tuple[Sequence[Sample], int]:
             found = nearest(own(sample, retriever.scores(sample.input)), self._count)
             chosen = [pool[place] for place in found]
             # Too few share a word with the question, or all of them are of its group: the first of the pool fill up.
             taken = {sample.id} | {shot.id for shot in chosen}
             chosen += [shot for shot in pool[: 2 * self._count + 1] if shot.id not in taken]
-            return chosen[: self._count][::-1]
+            return chosen[: self._count][::-1], len(found)
 
         return shots_of
 

@@ -13,6 +13,7 @@ from harness.prompting.naming import Several, check_choice, check_count, check_t
 from harness.prompting.retrieval import (
     RETRIEVERS,
     RetrieverName,
+    Retrieving,
     build_retriever,
     nearest,
     retriever_version,
@@ -75,17 +76,18 @@ class RAG:
         retriever = build_retriever(self.retriever, [passage.text for passage in corpus])
         own = without(_train_groups(task), [(passage.sample_id, passage.group) for passage in corpus])
 
-        def prompter(sample: Sample) -> Messages:
+        def find(sample: Sample) -> tuple[Messages, int]:
             asked = with_instruction(task.prompt(sample), single("RAG", "instruction", self.instruction))
             found = nearest(own(sample, retriever.scores(sample.input)), single("RAG", "passages", self.passages))
             if not len(found):
-                return asked
+                return asked, 0
             texts = _joined([corpus[place].text for place in found])
-            return with_last_user(
+            prompt = with_last_user(
                 asked, lambda question: self.template.format(passages=texts, question=question), owner=self.name
             )
+            return prompt, len(found)
 
-        return prompter
+        return Retrieving(find)
 
     def reads(self, task: Task) -> object:
         """Return, for a cache key, what the prompts are made from besides the samples' own prompts.

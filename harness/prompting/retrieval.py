@@ -12,7 +12,7 @@ from harness.errors import MissingPackage
 from harness.prompting.bm25 import BM25
 from harness.prompting.dense import Dense
 from harness.protocols import FloatArray
-from harness.samples import Sample
+from harness.samples import Messages, Sample
 
 RetrieverName = Literal["bm25", "dense", "hybrid"]
 RETRIEVERS: tuple[RetrieverName, ...] = ("bm25", "dense", "hybrid")
@@ -47,6 +47,21 @@ class Hybrid:
     def scores(self, query: str) -> FloatArray:
         """Return the fused score of each text."""
         return reciprocal_rank_fusion([retriever.scores(query) for retriever in self.retrievers])
+
+
+@dataclass(frozen=True)
+class Retrieving:
+    """A prompter that retrieves; see `harness.protocols.LooksUp`."""
+
+    find: Callable[[Sample], tuple[Messages, int]]
+
+    def __call__(self, sample: Sample) -> Messages:
+        """Return the prompt of one sample."""
+        return self.find(sample)[0]
+
+    def look_up(self, sample: Sample) -> tuple[Messages, int]:
+        """Return the prompt, and how many texts were found for it."""
+        return self.find(sample)
 
 
 def build_retriever(name: RetrieverName, texts: Sequence[str]) -> Retriever:

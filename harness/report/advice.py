@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import Literal, cast
 
@@ -47,6 +48,7 @@ def situation(evidence: Evidence) -> Situation:
         insights=insights,
         slices=list(_slices(evidence.slices)),
         checks=list(_checks(evidence)),
+        samples=Counter(row.split for row in evidence.samples),
     )
 
 
@@ -116,6 +118,7 @@ def _checks(evidence: Evidence) -> Iterator[Check]:
             name=row.name,
             status=cast("Literal['ok', 'warning', 'invalid']", row.status),
             detail=row.detail,
+            items=tuple(row.items) if isinstance(row.items, list | tuple) else (),
             kind=cast("Literal['data', 'protocol', 'readiness']", row.kind),
         )
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from harness.report.advice import paragraph
 from harness.report.insights import insights_of, sentences, verdict_level
-from harness.report.numbers import duration, units_of, whole
+from harness.report.numbers import units_of, whole
 from harness.report.reading import chosen, finite, plain, primary_comparison
-from harness.report.spending import Spending, spendings, training_seconds
+from harness.report.spending import Spending, spendings, training_cost
 from harness.stats.wording import confidence, count, difference_text, rounded
 from harness.store.rows import Evidence
 
@@ -109,10 +109,10 @@ def _gain(evidence: Evidence) -> str | None:
 
 def _cost(evidence: Evidence) -> str | None:
     """Return training time, and tokens of a request before and after where both systems answered."""
-    seconds = training_seconds(evidence)
+    trained = training_cost(evidence).text
     spent = {row.system: row for row in spendings(evidence)}
     before, after = (_tokens(spent, chosen(evidence, role)) for role in ("baseline", "tuned"))
-    parts = [f"trained in {duration(seconds)}"] if seconds else []
+    parts = [trained] if trained else []
     if before is not None and after is not None:
         same = whole(after) == whole(before)
         parts.append(

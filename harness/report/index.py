@@ -9,7 +9,7 @@ from harness.report.advice import TITLES, advice
 from harness.report.drawing import IntervalDrawing, draw_interval, symmetric_axis
 from harness.report.numbers import difference_interval, units_of
 from harness.report.reading import finite, primary_comparison
-from harness.report.spending import all_tokens, training_seconds
+from harness.report.spending import all_tokens, training_cost
 from harness.report.templating import render
 from harness.store.rows import Evidence
 
@@ -65,7 +65,7 @@ def summarise(evidence: Evidence) -> Summary:
         samples=row.samples if row else 0,
         seeds=row.seeds if row else 0,
         drawing=drawing,
-        training_seconds=training_seconds(evidence),
+        training_seconds=training_cost(evidence).total,
         tokens=all_tokens(evidence),
         decided_at=decision.decided_at,
     )

@@ -34,7 +34,7 @@ from harness.report.reading import (
 from harness.report.rungs import ladder_view
 from harness.report.samples import sample_list
 from harness.report.scoreboard import score_tables
-from harness.report.spending import all_tokens, serving_chart, spendings, training_seconds
+from harness.report.spending import all_tokens, serving_chart, spendings, training_cost
 from harness.report.templating import CHART_LIBRARIES, render
 from harness.report.training import training_charts
 from harness.store.rows import Evidence
@@ -83,7 +83,7 @@ def render_page(evidence: Evidence) -> str:
         prompts=prompt_examples(evidence),
         spendings=spent,
         priced=any(row.money is not None for row in spent),
-        training_seconds=training_seconds(evidence),
+        training_cost=training_cost(evidence),
         all_tokens=all_tokens(evidence),
         splits=split_sizes(evidence),
         checks=check_lines(evidence),

@@ -71,12 +71,24 @@ def _samples(evidence: Evidence, rule: object) -> _Samples:
     groups = {(row.split, row.sample_id): row.cluster for row in evidence.samples if row.cluster is not None}
     for guard in rule.get("guards", []) if isinstance(rule, Mapping) else []:
         groups |= {(guard["metrics"][0], name): group for name, group in guard.get("groups", {}).items()}
-    scored: dict[str, dict[str, None]] = {}
+    scored: dict[tuple[str, str], dict[str, None]] = {}
     for row in evidence.scores:
-        place = row.metric if row.split == GUARD else row.split
         if row.split != HOLDOUT or row.sample_id not in left_out:
-            scored.setdefault(place, {})[row.sample_id] = None
-    return {place: _ids_and_groups(place, list(ids), groups) for place, ids in scored.items()}
+            scored.setdefault((row.split, row.metric), {})[row.sample_id] = None
+    found: _Samples = {}
+    for (split, metric), ids in scored.items():
+        if split == GUARD:
+            found[metric] = _ids_and_groups(metric, list(ids), groups)
+            continue
+        whole = max((other for (of, _), other in scored.items() if of == split), key=len)
+        place = split if len(ids) == len(whole) else _part(split, metric)
+        found[place] = _ids_and_groups(split, list(ids), groups)
+    return found
+
+
+def _part(split: str, metric: str) -> str:
+    """Return what the samples of a metric that scores some of a split's are called."""
+    return f"{split} {metric}"
 
 
 def _ids_and_groups(place: str, ids: list[str], groups: Mapping[tuple[str, str], str | None]) -> dict[str, list[Any]]:
@@ -105,7 +117,8 @@ def _pairs(evidence: Evidence, scores: _Scores, samples: _Samples) -> list[dict[
         if row.split != HOLDOUT:
             continue
         guard = row.metric in samples
-        place = row.metric if guard else HOLDOUT
+        part = _part(HOLDOUT, row.metric)
+        place = row.metric if guard else part if part in samples else HOLDOUT
         ids = samples.get(place, {}).get("ids", [])
         sides = [
             _side(scores.get((GUARD if guard else HOLDOUT, row.metric, system), {}), system, ids)
@@ -127,12 +140,13 @@ def _standings(evidence: Evidence, rule: object, scores: _Scores, samples: _Samp
     if baseline is None or not isinstance(rule, Mapping):
         return []
     wanted = {metric for criterion in rule.get("stop_if", []) for metric in criterion["metrics"]}
-    ids = samples.get(DEV, {}).get("ids", [])
-    return [
-        {"metric": metric, "samples": DEV, "side": _side(runs, baseline.system, ids)}
-        for (split, metric, system), runs in scores.items()
-        if split == DEV and system == baseline.system and metric in wanted
-    ]
+    found = []
+    for (split, metric, system), runs in scores.items():
+        if split == DEV and system == baseline.system and metric in wanted:
+            place = part if (part := _part(DEV, metric)) in samples else DEV
+            side = _side(runs, baseline.system, samples.get(place, {}).get("ids", []))
+            found.append({"metric": metric, "samples": place, "side": side})
+    return found
 
 
 def _side(runs: _Runs, system: str, ids: Sequence[str]) -> dict[str, Any]:

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.report.numbers import units_of
-from harness.report.reading import DEV, directions, finite, main_stages, primary_metric
-from harness.stats.wording import FRACTION
+from harness.report.numbers import duration, units_of
+from harness.report.reading import DEV, chosen, directions, finite, main_stages, primary_metric
+from harness.stats.wording import FRACTION, count
 from harness.store.rows import Evidence, StageRow, SystemRow
 
 _PRICE_UNIT_TOKENS = 1_000_000
 _ANSWER_KINDS = ("answer", "likelihood")
+_SECONDS_SHOWN = 0.1  # less is the clock's, and no training
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,8 +64,40 @@ def stages_of(evidence: Evidence, system: str) -> tuple[StageRow, ...]:
     return tuple(stage for stage in evidence.stages if stage.key in keys)
 
 
-def training_seconds(evidence: Evidence) -> float:
-    return sum(stage.seconds for stage in evidence.stages if stage.kind == "tune")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingCost:
+    """own: seconds of one training of the chosen recipe, the mean of its `seeds`; None where none was chosen.
+
+    others: seconds of the experiment's other trainings, those of other recipes and of the learning curve.
+    """
+
+    own: float | None
+    seeds: int
+    others: float
+
+    @property
+    def total(self) -> float:
+        return (self.own or 0.0) * self.seeds + self.others
+
+    @property
+    def text(self) -> str:
+        """Return "trained in 2 min 02 s; other trainings took 1 min 16 s"; nothing where nothing was trained."""
+        mean = f", mean of {count(self.seeds, 'seed')}" if self.seeds > 1 else ""
+        said = [] if self.own is None else [f"trained in {duration(self.own)}{mean}"]
+        if self.others >= _SECONDS_SHOWN:
+            said.append(f"{'other ' if said else ''}trainings took {duration(self.others)}")
+        return "; ".join(said)
+
+
+def training_cost(evidence: Evidence) -> TrainingCost:
+    """Return what training the chosen system took, apart from what else was trained to choose and to explain."""
+    every = sum(stage.seconds for stage in evidence.stages if stage.kind == "tune")
+    system = chosen(evidence, "tuned")
+    own = [stage for stage in stages_of(evidence, system.system) if stage.kind == "tune"] if system else []
+    if not own:
+        return TrainingCost(own=None, seeds=0, others=every)
+    seeds, seconds = len({stage.seed for stage in own}), sum(stage.seconds for stage in own)
+    return TrainingCost(own=seconds / seeds, seeds=seeds, others=every - seconds)
 
 
 def all_tokens(evidence: Evidence) -> int:

@@ -9,6 +9,7 @@ from harness.plan import JUDGE_TOKENS, choices_of, model_key
 from harness.protocols import AnyModel, AsksItself, Batch, Engine, Task
 from harness.runner.context import Run, bound, read_value
 from harness.runner.loading import load
+from harness.runner.prompted import Prompted, prompted
 from harness.runner.resolve import resolve
 from harness.runner.streaming import Stream, machine, stream
 from harness.runner.training import ensure_serving
@@ -86,19 +87,16 @@ def ensure(run: Run, system: System, task: Task, stage: Stage, samples: Sequence
 
 def ask(run: Run, engine: Engine, system: System, task: Task, stage: Stage, samples: Sequence[Sample]) -> None:
     """Ask `engine` as `system` is asked, and store what it says as `stage`; `samples` are asked in their order."""
-    prompter = bound(system.asked, task)
-    prompts = [prompter(sample) for sample in samples]
-    ids = [sample.id for sample in samples]
+    asked = prompted(bound(system.asked, task), samples)
     if stage.kind == "likelihood":
-        references = [sample.reference for sample in samples]
-        weigh(run, engine, stage, list(zip(ids, [""] * len(ids), prompts, references, strict=True)))
+        pairs = zip(asked, samples, strict=True)
+        weigh(run, engine, stage, [(one.sample_id, "", one.prompt, sample.reference) for one, sample in pairs])
     elif isinstance(task, AsksItself):
-        asker, pairs = resolve(task.asker), list(zip(samples, prompts, strict=True))
-        _collect(run, engine, stage, ids, partial(asker, task, engine, pairs), partial(_value, task, samples))
+        asker, questions = resolve(task.asker), [(s, one.prompt) for s, one in zip(samples, asked, strict=True)]
+        _collect(run, engine, stage, asked, partial(asker, task, engine, questions), partial(_value, task, samples))
     elif choices_of(task):
-        choose(run, engine, stage, ids, prompts, choices_of(task))
+        choose(run, engine, stage, asked, choices_of(task))
     else:
-        asked = list(zip(ids, prompts, strict=True))
         decoding = run.plan.decoding(task, stage.repeat)
         generate(run, engine, stage, asked, decoding, partial(_value, task, samples))
 
@@ -107,13 +105,12 @@ def generate(
     run: Run,
     engine: Engine,
     stage: Stage,
-    asked: Sequence[tuple[str, Messages]],
+    asked: Sequence[Prompted],
     decoding: Decoding,
     read: Callable[[int, str], object],
 ) -> None:
-    """Generate an answer to each (row id, prompt); `read(place, text)` is the value that is stored with it."""
-    prompts = [prompt for _, prompt in asked]
-    _collect(run, engine, stage, [name for name, _ in asked], partial(engine.generate, prompts, decoding), read)
+    """Generate an answer to each prompt; `read(place, text)` is the value that is stored with it."""
+    _collect(run, engine, stage, asked, partial(engine.generate, [one.prompt for one in asked], decoding), read)
 
 
 def _value(task: Task, samples: Sequence[Sample], place: int, text: str) -> object:
@@ -124,20 +121,21 @@ def _collect(
     run: Run,
     engine: Engine,
     stage: Stage,
-    ids: Sequence[str],
+    asked: Sequence[Prompted],
     ask: Callable[..., Iterator[Batch]],
     read: Callable[[int, str], object],
 ) -> None:
     """Store what `ask(done=...)` yields as it comes: answers, and the likelihoods that they were chosen by."""
     stored = {row.sample_id: row for row in run.store.answers(stage.key)}
     weighed = run.store.likelihoods(stage.key) if stored else ()
-    done = frozenset(place for place, name in enumerate(ids) if name in stored)
+    done = frozenset(place for place, one in enumerate(asked) if one.sample_id in stored)
     work = Stream(
         stage,
         "answers",
-        total=len(ids),
+        total=len(asked),
         done=len(done),
-        seconds_before=sum(row.seconds for row in stored.values()),
+        seconds_before=sum(row.seconds for row in stored.values())
+        + sum(one.lookup_seconds for place, one in enumerate(asked) if place not in done),
         tokens_before=(
             sum(row.tokens_in for row in stored.values()) + sum(row.tokens for row in weighed),
             sum(row.tokens_out for row in stored.values()),
@@ -149,9 +147,9 @@ def _collect(
             new = [pair for pair in zip(places, completions, strict=True) if pair[0] not in done]
             rows: list[AnswerRow | LikelihoodRow] = []
             for place, completion in new:
-                rows.append(_answer_row(stage, ids[place], completion, read(place, completion.text)))
+                rows.append(_answer_row(stage, asked[place], completion, read(place, completion.text)))
                 rows += [
-                    likelihood_row(stage, (ids[place], str(choice)), likelihood)
+                    likelihood_row(stage, (asked[place].sample_id, str(choice)), likelihood)
                     for choice, likelihood in enumerate(completion.likelihoods)
                 ]
             yield rows, len(new)
@@ -159,19 +157,22 @@ def _collect(
     stream(run, work, batches(), lambda: {**machine(), **engine.description})
 
 
-def _answer_row(stage: Stage, name: str, completion: Completion, value: object) -> AnswerRow:
+def _answer_row(stage: Stage, one: Prompted, completion: Completion, value: object) -> AnswerRow:
     return AnswerRow(
         stage_key=stage.key,
-        sample_id=name,
+        sample_id=one.sample_id,
         repeat=0,
         prompt=completion.prompt,
         text=completion.text,
         value=value,
         tokens_in=completion.tokens_in,
         tokens_out=completion.tokens_out,
-        seconds=completion.seconds,
+        seconds=completion.seconds + one.lookup_seconds,
         ended=completion.ended,
         reasoning=completion.reasoning,
+        timed_in_batch=completion.timed_in_batch,
+        lookup_seconds=one.lookup_seconds,
+        retrieved=one.retrieved,
     )
 
 
@@ -183,6 +184,7 @@ def judged(
         with run.lock(stage):
             if not run.store.stage(stage.key):
                 engine = run.engines.open(model_key(judge), judge, None)
+                questions = [Prompted(sample_id=name, prompt=prompt) for name, prompt in asked]
                 decoding = Decoding(max_tokens=JUDGE_TOKENS, schema=schema)
-                generate(run, engine, stage, asked, decoding, lambda place, text: None)
+                generate(run, engine, stage, questions, decoding, lambda place, text: None)
     return {row.sample_id: row.text for row in run.store.answers(stage.key)}

@@ -8,13 +8,15 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Literal
 
+from harness.metrics import Latency
 from harness.plan import Plan
 from harness.protocols import Executed, JudgedMetric, Named, PairMetric, Task
-from harness.runner.exploring import asked_otherwise, retrieves
+from harness.runner.exploring import four_systems, retrieves
 from harness.runner.gathering import primary_metric_of
 from harness.runner.holdout import holdout_blocks
 from harness.runner.noise import possible_noise
 from harness.runner.parity import parity_stage, why_not_compared
+from harness.runner.timing import timing_stage
 from harness.samples import Split
 from harness.systems import Stage, System
 
@@ -103,18 +105,11 @@ def _explored(plan: Plan) -> Iterator[Expected]:
 
 
 def _four_ways(plan: Plan) -> Iterator[System]:
-    """Yield the tuned systems that may be asked as they were not tuned, where retrieval was declared too."""
+    """Yield the systems that may be asked with passages, or without them, beyond what is declared."""
     own = [system for system in (*plan.baselines, *plan.tuned) if system.model is plan.model]
-    groups = {
-        (tuned, way): [one for one in own if (one.recipe is not None) is tuned and retrieves(one) is way]
-        for tuned, way in product((False, True), repeat=2)
-    }
-    if groups[False, False] and groups[False, True]:
-        if not groups[True, False]:
-            yield from (asked_otherwise(system, plan.plain_prompt) for system in groups[True, True])
-        if not groups[True, True]:
-            for system, baseline in product(groups[True, False], groups[False, True]):
-                yield asked_otherwise(system, baseline.strategy)
+    retrieving = [system for system in own if system.recipe is None and retrieves(system)]
+    for base_rag, tuned in product(retrieving, [system for system in own if system.recipe is not None]):
+        yield from (system for system in four_systems(own, base_rag, tuned) if system not in own)
 
 
 def _holdout(plan: Plan) -> Iterator[Expected]:
@@ -159,6 +154,8 @@ def _measured(plan: Plan, system: System, task: Task, split: Split, metrics: Ite
     for metric in metrics:
         if isinstance(metric, Executed) and not isinstance(metric, PairMetric | JudgedMetric):
             yield from (plan.measure(metric, stage) for stage in stages if stage.kind == "answer")
+        if isinstance(metric, Latency) and metric.one_at_a_time:
+            yield timing_stage(metric, stages[0], task.samples(split))
 
 
 def _always(stages: Iterable[Stage]) -> Iterator[Expected]:

@@ -6,18 +6,18 @@ from typing import Any
 import numpy as np
 
 from harness.compare import Comparison, compare
-from harness.criteria import Gain
+from harness.criteria import Gain, NoWorse
 from harness.insights.curve import CurveStep, LearningCurve, learning_curve
 from harness.insights.estimate import Estimate
 from harness.insights.four_way import FourWay, four_way
 from harness.insights.ladder import Forgot, Ladder, Trained, ladder
-from harness.insights.payback import Payback, Requests, payback
+from harness.insights.payback import Payback, Quality, Requests, payback, quality_of
 from harness.insights.preference import Preferences, preferences
 from harness.insights.retention import Retention, retention
 from harness.insights.safety import SafetyTable, safety_table
 from harness.insights.stopping import Peek, StoppedEarly, stopped_early
 from harness.insights.trainings import Trainings, trainings
-from harness.metrics import SafetyRules
+from harness.metrics import Latency, SafetyRules
 from harness.models import Endpoint
 from harness.protocols import AnyMetric, CorpusMetric, JudgedMetric, PairMetric
 from harness.runner.answering import BySeed
@@ -57,19 +57,42 @@ def explain(run: Run, seen: Gathered, comparisons: Sequence[Comparison], paid: P
     return found + [("safety", table) for table in _safety(run, seen)]
 
 
-def paid_back(run: Run, seen: Gathered) -> Payback | None:
-    """Return after how many requests like the holdout's the tuned system has earned its training."""
+def paid_back(run: Run, seen: Gathered, comparisons: Sequence[Comparison]) -> Payback | None:
+    """Return after how many requests like the holdout's the tuned system has earned its training.
+
+    comparisons: those of the holdout; the first one of answers, as go_if and metrics name them, is what it may cost.
+    """
     if seen.holdout is None:
         return None
     costs = run.plan.experiment.costs
+    alone = next((m for m in run.plan.experiment.metrics if isinstance(m, Latency) and m.one_at_a_time), None)
+    sides = [
+        side if alone is None else scored(run, alone, side).answered
+        for side in (seen.holdout.baseline, seen.holdout.tuned)
+    ]
     return payback(
-        baseline=_requests(seen.holdout.baseline),
-        tuned=_requests(seen.holdout.tuned),
+        baseline=_requests(sides[0]),
+        tuned=_requests(sides[1]),
         training_seconds=_training(run, seen.holdout.tuned[0].system)[1] / len(run.plan.experiment.seeds),
         training_hour=costs.training_hour if costs else None,
         serving_hour=costs.serving_hour if costs else None,
         level=seen.holdout.ledger.level,
+        quality=_quality(run, comparisons),
     )
+
+
+def _quality(run: Run, comparisons: Sequence[Comparison]) -> Quality | None:
+    """Return how the answers compare by the first metric of answers, within the loss that a NoWorse allows."""
+    experiment = run.plan.experiment
+    of_usage = {metric.name for metric in experiment.metrics if getattr(metric, "of_usage", False)}
+    wanted = [name for rule in experiment.go_if for name in rule.metrics]
+    compared = {found.metric: found for found in comparisons}
+    names = [name for name in (*wanted, *(metric.name for metric in experiment.metrics)) if name not in of_usage]
+    name = next((name for name in names if name in compared), None)
+    if name is None:
+        return None
+    allowed = [rule.by_at_most for rule in experiment.go_if if isinstance(rule, NoWorse) and rule.metric.name == name]
+    return quality_of(compared[name], loss=max(allowed, default=0.0))
 
 
 def _requests(by_seed: BySeed) -> Requests:
@@ -91,6 +114,7 @@ def _requests(by_seed: BySeed) -> Requests:
         price_in=getattr(system.model, "price_in", None),
         price_out=getattr(system.model, "price_out", None),
         clusters=groups if any(group is not None for group in groups) else (),
+        batches=tuple(tuple(answer.timed_in_batch for answer in one.answers) for one in by_seed),
     )
 
 

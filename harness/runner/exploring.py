@@ -1,11 +1,12 @@
 """What is asked on DEV beyond the choice: how much data helps, and whether tuning and retrieval add up."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from harness.compare import standing
 from harness.criteria import Guard
 from harness.decide import better_of
-from harness.prompting import RAG
+from harness.prompting import RAG, ZeroShot
 from harness.protocols import AnyMetric, Strategy
 from harness.runner.answering import BySeed, answered_by_seed
 from harness.runner.context import Run
@@ -68,46 +69,64 @@ def forgetting(run: Run) -> tuple[Guarded, ...]:
 
 
 def four_ways(run: Run, metric: AnyMetric, dev: tuple[BySeed, ...]) -> tuple[BySeed, BySeed, BySeed, BySeed] | None:
-    """Return DEV answers of base, base with retrieval, tuned, tuned with retrieval; None where one is not to be had.
+    """Return DEV answers of base, base with passages, tuned, tuned with passages; None where no passages are retrieved.
 
     What was not declared is asked: a tuned model answers with the passages too, or without, as it was not trained to.
     """
-    own = [by_seed for by_seed in dev if by_seed[0].system.model is run.plan.model]
-    groups = {
-        (tuned, with_passages): tuple(
-            by_seed
-            for by_seed in own
-            if (by_seed[0].system.recipe is not None) is tuned and retrieves(by_seed[0].system) is with_passages
-        )
-        for tuned in (False, True)
-        for with_passages in (False, True)
-    }
-    if not groups[False, True] or not groups[False, False]:
+    own = {by_seed[0].system.name: by_seed for by_seed in dev if by_seed[0].system.model is run.plan.model}
+    tuned = tuple(one for one in own.values() if one[0].system.recipe is not None)
+    retrieving = tuple(one for one in own.values() if one[0].system.recipe is None and retrieves(one[0].system))
+    if not retrieving or not tuned:
         return None
-    base, with_passages = (best_of(run, metric, groups[False, way]) for way in (False, True))
-    return (
-        base,
-        with_passages,
-        _tuned(run, metric, groups[True, False], groups[True, True], served=run.plan.plain_prompt),
-        _tuned(run, metric, groups[True, True], groups[True, False], served=with_passages[0].system.strategy),
+    best = (best_of(run, metric, systems)[0].system for systems in (retrieving, tuned))
+    base, base_rag, alone, both = (
+        own.get(system.name) or answered_by_seed(run, system, run.plan.experiment.task, Split.DEV)
+        for system in four_systems([one[0].system for one in own.values()], *best)
     )
+    return base, base_rag, alone, both
 
 
-def _tuned(
-    run: Run, metric: AnyMetric, declared: tuple[BySeed, ...], others: tuple[BySeed, ...], *, served: Strategy
-) -> BySeed:
-    if declared:
-        return best_of(run, metric, declared)
-    best = best_of(run, metric, others)[0].system
-    return answered_by_seed(run, asked_otherwise(best, served), run.plan.experiment.task, Split.DEV)
+def four_systems(own: Sequence[System], base_rag: System, tuned: System) -> tuple[System, System, System, System]:
+    """Return base, base with passages, tuned, tuned with passages: each pair under one prompt, so that what differs is
+    the passages alone. The tuned model may have a prompt of its own.
 
-
-def asked_otherwise(tuned: System, served: Strategy) -> System:
-    """Return the tuned system as it is asked with passages though it was tuned without, or the other way round."""
-    asked = replace(tuned, served=served)
-    return replace(asked, name=f"{tuned.name}, asked {'with' if retrieves(asked) else 'without'} passages")
+    own: the systems that are measured anyway; what is not among them is to be asked. base_rag is asked with passages.
+    """
+    passages, asked = base_rag.asked, tuned.asked
+    assert isinstance(passages, RAG)
+    base = _asked(own, base_rag, _without_passages(passages))
+    if isinstance(asked, RAG):
+        return base, base_rag, _asked(own, tuned, _without_passages(asked)), tuned
+    if isinstance(asked, ZeroShot):
+        return base, base_rag, tuned, _asked(own, tuned, _with_passages(passages, asked))
+    # A prompt that is no plain question, such as one with shots, has no place for passages: theirs is used for both.
+    return base, base_rag, _asked(own, tuned, _without_passages(passages)), _asked(own, tuned, passages)
 
 
 def retrieves(system: System) -> bool:
     """Tell whether a system is asked with retrieved passages."""
     return isinstance(system.asked, RAG)
+
+
+def _without_passages(strategy: RAG) -> ZeroShot:
+    return ZeroShot(instruction=strategy.instruction)
+
+
+def _with_passages(passages: RAG, asked: ZeroShot) -> RAG:
+    """Return `passages` under the instruction of another prompt."""
+    return passages if passages.instruction == asked.instruction else replace(passages, instruction=asked.instruction)
+
+
+def _asked(own: Sequence[System], system: System, strategy: Strategy) -> System:
+    """Return the system as it is asked by `strategy`: the one among `own` that is, else one more."""
+    for other in own:
+        if other.recipe == system.recipe and _same_prompt(other.asked, strategy):
+            return other
+    how = "with passages" if isinstance(strategy, RAG) else "without passages"
+    return replace(system, name=f"{system.name}, asked {how}", served=strategy)
+
+
+def _same_prompt(one: Strategy, other: Strategy) -> bool:
+    """Labels and models name a system; neither is part of its prompt."""
+    plain = [replace(s, label=None, model=None) for s in (one, other) if isinstance(s, RAG | ZeroShot)]
+    return len(plain) == 2 and plain[0] == plain[1]

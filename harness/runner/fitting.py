@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 from harness.insights.fitting import Fitting, Series, fitting
 from harness.runner.context import Run
 from harness.store.rows import TrainingLogRow
+from harness.systems import Stage
 
 
 def fittings(run: Run) -> Iterator[Fitting]:
@@ -25,7 +27,21 @@ def fittings(run: Run) -> Iterator[Fitting]:
                     dev=_dev(log, None if watched is None else watched.name),
                 )
                 if found is not None:
-                    yield found
+                    usual = getattr(step.recipe, "rates", None)
+                    yield replace(
+                        found,
+                        recipe=system.name,
+                        learning_rate=_found_rate(run, step.stage) or getattr(step.recipe, "rate", None),
+                        suggested_rate=None if usual is None else math.sqrt(usual[0] * usual[1]),
+                    )
+
+
+def _found_rate(run: Run, stage: Stage) -> float | None:
+    """Return the rate that the rate finder chose for this training; None where it was not asked."""
+    row = run.store.stage(stage.key)
+    facts = row.environment if row is not None and isinstance(row.environment, dict) else {}
+    suggested = facts.get("suggested_rate")
+    return suggested if isinstance(suggested, float) else None
 
 
 def _dev(log: tuple[TrainingLogRow, ...], watched: str | None) -> Series:

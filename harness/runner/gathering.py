@@ -1,5 +1,6 @@
 """The order of the stages: data checks, baselines on DEV, tuning, choice on DEV, the holdout last."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -8,7 +9,9 @@ from harness.criteria import Guard
 from harness.data.leakage import leaked_holdout_ids
 from harness.decide import Decision, enough
 from harness.experiment import Experiment
+from harness.insights.collapse import collapse
 from harness.insights.endings import Endings
+from harness.insights.lookups import lookups
 from harness.insights.noise import NoiseFloor
 from harness.insights.power import EnoughEvidence
 from harness.protocols import AnyMetric, JudgedMetric, PairMetric
@@ -165,7 +168,7 @@ def _answering(run: Run, seen: Gathered, baselines: tuple[BySeed, ...], best: By
     ended = {by_seed[0].system: endings_of(run, by_seed, Split.DEV) for by_seed in baselines}
     mine = best[0].system
     others = [one for system, found in ended.items() if system != mine for one in found]
-    checks = tuple(baseline_checks(run, ended[mine], others))
+    checks = (*baseline_checks(run, ended[mine], others), *_lookups(baselines))
     told = tuple(one for found in ended.values() for one in found)
     return replace(seen, checks=(*seen.checks, *checks), dev=baselines, baseline=mine, endings=told)
 
@@ -183,6 +186,11 @@ def _repeats(best: BySeed) -> tuple[Check, ...]:
         "or the engine does not sample; they are no evidence of how answers vary"
     )
     return (Check(name="repeats", status="warning", detail=detail),)
+
+
+def _lookups(systems: Sequence[BySeed]) -> tuple[Check, ...]:
+    found = (lookups(one[0].system.name, one[0].answers) for one in systems)
+    return tuple(check for check in found if check is not None)
 
 
 def _rehearse(run: Run, best: BySeed) -> tuple[Check, ...]:
@@ -226,9 +234,11 @@ def _tune(run: Run, seen: Gathered) -> Gathered:
     parity = tuple(evaluation_parity(run, one.system, one) for one in best)
     ended = tuple(one for by_seed in tuned for one in endings_of(run, by_seed, Split.DEV))
     mine = tuned_checks([one for one in ended if one.system == best[0].system.name])
+    collapsed = collapse(best[0].system.name, best[0].samples, best[0].answers)
+    found = (*parity, *mine, *((collapsed,) if collapsed is not None else ()), *_lookups(tuned))
     return replace(
         seen,
-        checks=(*seen.checks, *parity, *mine),
+        checks=(*seen.checks, *found),
         dev=(*seen.dev, *tuned),
         tuned=best[0].system,
         endings=(*seen.endings, *ended),

@@ -58,7 +58,7 @@ def judge(run: Run, seen: Gathered, *, file: str, source: str, known_negative: b
             _compare_guard(run, tables, guarded, seen.holdout.ledger.level)
     seen = replace(seen, checks=(*seen.checks, *tables.checks))
     shown = [comparison_row(run, found) for found in tables.comparisons]
-    payback = paid_back(run, seen)
+    payback = paid_back(run, seen, tables.comparisons)
     if payback is not None:
         tables.comparisons.append(as_comparison(payback))
     post_hoc = rule_changed(run)

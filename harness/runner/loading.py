@@ -70,4 +70,7 @@ def _answer(
         reasoning=row.reasoning,
         likelihood=likelihood,
         likelihoods=likelihoods,
+        timed_in_batch=row.timed_in_batch,
+        lookup_seconds=row.lookup_seconds,
+        retrieved=row.retrieved,
     )

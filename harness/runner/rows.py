@@ -7,6 +7,7 @@ from dataclasses import asdict
 from harness.compare import Comparison
 from harness.decide import Decision
 from harness.insights.slices import Slice
+from harness.metrics import Latency
 from harness.protocols import Executed, JudgedMetric
 from harness.runner.answering import Answered, BySeed
 from harness.runner.context import Run
@@ -14,6 +15,7 @@ from harness.runner.declaration import declared
 from harness.runner.gathering import Gathered
 from harness.runner.noise import noise_stages
 from harness.runner.scoring import questions, tried_pairs
+from harness.runner.timing import first_block, timing_stage
 from harness.samples import Split
 from harness.stats.version import STATISTICS
 from harness.store.rows import (
@@ -196,6 +198,9 @@ def _stages_of(run: Run, answered: Answered) -> Iterator[Stage]:
     for metric in run.plan.experiment.metrics:
         if isinstance(metric, Executed):
             yield run.plan.measure(metric, answered.stage)
+        if isinstance(metric, Latency) and metric.one_at_a_time:
+            asked = first_block(answered)
+            yield timing_stage(metric, asked.stage, asked.samples)
 
 
 def sample_rows(run: Run) -> Iterator[SampleRow]:

@@ -8,12 +8,14 @@ import numpy as np
 
 from harness.compare import SystemScores
 from harness.errors import HarnessError, StageFailed
+from harness.metrics import Latency
 from harness.protocols import BatchMetric, Executed, JudgedMetric, Metric, Named, PairMetric, Priced
 from harness.real_number import real_number, shown
 from harness.runner.answering import Answered, judged
 from harness.runner.context import Run
 from harness.runner.resolve import missing_package, resolve
 from harness.runner.streaming import Stream, machine, stream
+from harness.runner.timing import timed_alone
 from harness.samples import Answer, Check, Messages, Sample, Score
 from harness.stats.repeats import average_repeats
 from harness.store.rows import MeasureRow, ScoreRow
@@ -107,6 +109,8 @@ def scored(run: Run, metric: Named, answered: Sequence[Answered]) -> Scored:
 
     Raises StageFailed naming metric, system and sample when the metric raises or gives no finite number.
     """
+    if isinstance(metric, Latency) and metric.one_at_a_time:
+        answered = [timed_alone(run, metric, answered[0])]
     return Scored(metric, tuple(answered), tuple(_scores(run, metric, one) for one in answered))
 
 

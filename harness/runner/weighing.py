@@ -1,9 +1,11 @@
 """Log-likelihoods of texts, and answers that are chosen by them."""
 
+import time
 from collections.abc import Iterator, Sequence
 
 from harness.protocols import Engine
 from harness.runner.context import Run
+from harness.runner.prompted import Prompted
 from harness.runner.streaming import Stream, machine, stream
 from harness.samples import Likelihood, Messages
 from harness.store.rows import AnswerRow, LikelihoodRow
@@ -24,21 +26,29 @@ def _weighing(
 
     def batches() -> Iterator[tuple[Sequence[LikelihoodRow], int]]:
         pairs = [(prompt, text) for _, _, prompt, text in requests]
+        began = time.perf_counter()
         for places, likelihoods in engine.likelihoods(pairs, done=done):
+            share = (time.perf_counter() - began) / max(1, len(places))
             rows = [
-                likelihood_row(stage, requests[place][:2], likelihood)
+                likelihood_row(stage, requests[place][:2], likelihood, seconds=share)
                 for place, likelihood in zip(places, likelihoods, strict=True)
                 if place not in done
             ]
             yield rows, len(rows)
+            began = time.perf_counter()
 
     tokens_before = (sum(row.tokens for row in stored.values()), 0)
-    work = Stream(stage, "texts", total=len(requests), done=len(done), seconds_before=0.0, tokens_before=tokens_before)
+    before = sum(row.seconds or 0.0 for row in stored.values())
+    work = Stream(
+        stage, "texts", total=len(requests), done=len(done), seconds_before=before, tokens_before=tokens_before
+    )
     return work, batches()
 
 
-def likelihood_row(stage: Stage, name: tuple[str, str], likelihood: Likelihood) -> LikelihoodRow:
-    """Return one row; name: the sample's id, and the choice."""
+def likelihood_row(
+    stage: Stage, name: tuple[str, str], likelihood: Likelihood, *, seconds: float | None = None
+) -> LikelihoodRow:
+    """Return one row; name: the sample's id, and the choice. seconds: this text's share of its batch's time."""
     return LikelihoodRow(
         stage_key=stage.key,
         sample_id=name[0],
@@ -47,6 +57,7 @@ def likelihood_row(stage: Stage, name: tuple[str, str], likelihood: Likelihood) 
         tokens=likelihood.tokens,
         bytes=likelihood.bytes,
         greedy=likelihood.greedy,
+        seconds=seconds,
     )
 
 
@@ -54,36 +65,46 @@ def choose(
     run: Run,
     engine: Engine,
     stage: Stage,
-    ids: Sequence[str],
-    prompts: Sequence[Messages],
+    asked: Sequence[Prompted],
     choices: Sequence[str],
 ) -> None:
     """Answer each prompt with its choice of highest log-likelihood; ties go to the first."""
-    requests = [(ids[place], choice, prompt, choice) for place, prompt in enumerate(prompts) for choice in choices]
+    requests = [(one.sample_id, choice, one.prompt, choice) for one in asked for choice in choices]
     work, batches = _weighing(run, engine, stage, requests)
+    alone = len(asked) == 1 or engine.description.get("at_once") == 1
 
     def all_batches() -> Iterator[tuple[Sequence[LikelihoodRow | AnswerRow], int]]:
         yield from batches
         yield (), 0  # an empty batch makes `stream` store what is pending, to be read back
         found = {(row.sample_id, row.choice): row for row in run.store.likelihoods(stage.key)}
         rows = []
-        for name, prompt in zip(ids, prompts, strict=True):
-            best = max(choices, key=lambda choice: found[name, choice].logprob)
-            rows.append(_chosen(stage, name, prompt, best, sum(found[name, choice].tokens for choice in choices)))
+        for one in asked:
+            weighed = [found[one.sample_id, choice] for choice in choices]
+            rows.append(_chosen(stage, one, weighed, batch=None if alone else 0))
         yield rows, 0
 
     stream(run, work, all_batches(), lambda: {**machine(), **engine.description})
 
 
-def _chosen(stage: Stage, name: str, prompt: Messages, best: str, tokens: int) -> AnswerRow:
+def _chosen(stage: Stage, one: Prompted, weighed: Sequence[LikelihoodRow], *, batch: int | None) -> AnswerRow:
+    """Return the answer of highest likelihood, with the time that weighing all choices took.
+
+    batch: texts of several samples share a batch's time, so that all of a stage's answers count as one.
+    """
+    best = max(weighed, key=lambda row: row.logprob)
+    known = [row.seconds for row in weighed if row.seconds is not None]
+    seconds = sum(known) / len(known) * len(weighed) if known else 0.0  # some were stored before times were
     return AnswerRow(
         stage_key=stage.key,
-        sample_id=name,
+        sample_id=one.sample_id,
         repeat=0,
-        prompt="\n\n".join(f"{message.role}: {message.text}" for message in prompt),
-        text=best,
+        prompt="\n\n".join(f"{message.role}: {message.text}" for message in one.prompt),
+        text=best.choice,
         value=None,
-        tokens_in=tokens,
+        tokens_in=sum(row.tokens for row in weighed),
         tokens_out=0,
-        seconds=0.0,
+        seconds=seconds + one.lookup_seconds,
+        timed_in_batch=batch,
+        lookup_seconds=one.lookup_seconds,
+        retrieved=one.retrieved,
     )

@@ -23,7 +23,7 @@ def difference_text(
 
     groups: how many the samples count as, where some hang together: "n = 10 groups of 200 samples".
     """
-    decimals = _decimals(low, high, unit)
+    decimals = _decimals(difference, low, high, unit)
     span = f"[{_number(low, unit, decimals, sign='+')}, {_number(high, unit, decimals, sign='+')}]"
     suffix = _suffix(_points(unit))
     return f"{_number(difference, unit, decimals, sign='+')}{suffix} {span}{_counts(samples, seeds, groups)}"
@@ -40,7 +40,7 @@ def mean_text(
     groups: int | None = None,
 ) -> str:
     """Return a mean with its doubt, such as "83.4 % [81.2, 85.5], n = 1,200"."""
-    decimals = _decimals(low, high, unit)
+    decimals = _decimals(mean, low, high, unit)
     span = f"[{_number(low, unit, decimals)}, {_number(high, unit, decimals)}]"
     return f"{_number(mean, unit, decimals)}{_suffix(unit)} {span}{_counts(samples, seeds, groups)}"
 
@@ -52,9 +52,7 @@ def amount(value: float, *, unit: str) -> str:
 
 def rounded(value: float, *, unit: str) -> str:
     """Return a mean that stands without its interval: one decimal of a percentage, else three digits."""
-    if unit == FRACTION or value == 0 or not math.isfinite(value):
-        return f"{_number(value, unit, 1 if unit == FRACTION else 0)}{_suffix(unit)}"
-    return f"{_number(value, unit, max(0, 2 - math.floor(math.log10(abs(value)))))}{_suffix(unit)}"
+    return f"{_number(value, unit, _three_digits(value, unit))}{_suffix(unit)}"
 
 
 def change(value: float, *, unit: str, sign: bool = True) -> str:
@@ -120,12 +118,19 @@ def _number(value: float, unit: str, decimals: int, *, sign: str = "") -> str:
     return f"{shown + 0.0:{sign},.{decimals}f}"  # + 0.0 turns -0.0 into 0.0
 
 
-def _decimals(low: float, high: float, unit: str) -> int:
-    """Two significant digits of the interval's width: finer digits would be noise."""
+def _decimals(value: float, low: float, high: float, unit: str) -> int:
+    """Two significant digits of the interval's width, since finer ones are noise; three of the value without one."""
     width = (high - low) * (100 if unit == FRACTION else 1)
     if not math.isfinite(width) or width <= 0:
-        return _own_decimals(low if math.isfinite(low) else 0.0, unit)
+        return min(_own_decimals(value, unit), _three_digits(value, unit))
     return min(6, max(1 if unit == FRACTION else 0, 1 - math.floor(math.log10(width))))
+
+
+def _three_digits(value: float, unit: str) -> int:
+    """Decimals of three significant digits; one of a percentage."""
+    if unit == FRACTION or value == 0 or not math.isfinite(value):
+        return 1 if unit == FRACTION else 0
+    return max(0, 2 - math.floor(math.log10(abs(value))))
 
 
 def _own_decimals(value: float, unit: str) -> int:

@@ -18,7 +18,7 @@ from harness.errors import StageFailed
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 _LOCK_SECONDS = 120.0
 # Others that open the file without our lock (a notebook, the duckdb shell) are waited for this long.
 _FOREIGN_LOCK_TRIES = 40

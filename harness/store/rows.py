@@ -78,6 +78,9 @@ class AnswerRow:
     seconds: float
     ended: str = "stop"
     reasoning: str = ""
+    timed_in_batch: int | None = None
+    lookup_seconds: float = 0.0
+    retrieved: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +100,7 @@ class LikelihoodRow:
     tokens: int
     bytes: int
     greedy: bool
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

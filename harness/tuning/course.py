@@ -113,7 +113,10 @@ def _once(
         if judge is not None:
             judge.goal = course.goal
         result = finish(begun, course, recipe, model, progress, judge)
-    return result if curve is None else replace(result, checks=(*result.checks, curve.check()))
+    if curve is None:
+        return result
+    found = {**result.environment, "suggested_rate": curve.suggested}
+    return replace(result, checks=(*result.checks, curve.check()), environment=found)
 
 
 def _ready(course: Course) -> Course:

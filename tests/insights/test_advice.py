@@ -7,7 +7,9 @@ import pytest
 
 from harness.compare import Comparison, compare
 from harness.criteria import AtLeast, Gain
+from harness.data.contents import DUPLICATES, SIZES
 from harness.insights.advice import advise
+from harness.insights.collapse import COLLAPSED
 from harness.insights.curve import CurveStep, learning_curve
 from harness.insights.four_way import four_way
 from harness.insights.payback import Requests, payback
@@ -79,7 +81,10 @@ def curve(ceiling: float, baseline: float, sizes: tuple[int, ...] = (100, 200, 4
 def test_go_says_tune_with_the_gain_and_when_it_pays():
     ids = tuple(f"s{n}" for n in range(50))
     cost = {"sample_ids": ids, "tokens_in": np.full((1, 50), 100.0), "tokens_out": np.full((1, 50), 10.0)}
-    sides = [Requests(system=name, seconds=np.full((1, 50), s), **cost) for name, s in (("2-shot", 0.5), ("lora", 0.3))]
+    varied = np.random.default_rng(1).normal(0, 0.001, (1, 50))
+    sides = [
+        Requests(system=name, seconds=s + varied * (1 + s), **cost) for name, s in (("2-shot", 0.5), ("lora", 0.3))
+    ]
     paid = stored(payback(baseline=sides[0], tuned=sides[1], training_seconds=60.0))
     dearer = stored(payback(baseline=sides[1], tuned=sides[0], training_seconds=60.0))
     said = advise(situation("GO", 0.5, 0.8, insights={"break_even": [paid]}))
@@ -173,8 +178,10 @@ def test_more_examples_are_asked_for_only_where_the_curve_gets_there():
 @pytest.mark.parametrize(
     ("cells", "said"),
     [
-        ((0.3, 0.5, 0.5, 0.7), "Combine tuning with retrieval: on DEV it adds +"),
+        ((0.3, 0.5, 0.5, 0.7), "Combine tuning with retrieval: on DEV both together change right by +"),
         ((0.3, 0.5, 0.5, 0.5), "Use retrieval: on DEV it changes right of the untuned model by +"),
+        ((0.3, 0.7, 0.4, 0.5), "Use retrieval: on DEV it changes right of the untuned model by +"),  # worse than alone
+        ((0.3, 0.4, 0.7, 0.6), ""),  # tuning alone is better than retrieval, and than both
         ((0.3, 0.3, 0.5, 0.5), ""),
     ],
 )
@@ -225,5 +232,126 @@ def test_warnings_of_data_and_prompts_are_passed_on():
         Check(name="retrieval tried", status="ok", detail="No corpus.", kind="readiness"),
         Check(name="training examples", status="warning", detail="Few.", kind="readiness"),
     ]
-    said = advise(situation("GO", 0.5, 0.8, checks=checks))
-    assert said[1:] == ("Clean the data: 3 pairs look alike.", "Try more prompts: One prompt alone.")
+    said = advise(situation("NO_GO", 0.8, 0.5, checks=checks))
+    assert said[1:] == ("Look at the data: 3 pairs look alike.", "Try more prompts: One prompt alone.")
+    assert advise(situation("GO", 0.5, 0.8, checks=checks))[1:] == ("Try more prompts: One prompt alone.",)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "pool", "repeats", "said"),
+    [
+        ("GO", "train", 1, False),
+        ("GO", "train", 90, False),
+        ("GO", "holdout", 1, True),
+        ("NO_GO", "train", 1, False),
+        ("NO_GO", "train", 90, True),
+    ],
+)
+def test_repeated_texts_are_advice_only_where_they_may_have_moved_the_verdict(
+    verdict: str, pool: str, repeats: int, said: bool
+):
+    items = tuple({"pool": pool, "ids": [f"a{n}", f"b{n}"], "text": "x"} for n in range(repeats))
+    check = Check(name=DUPLICATES, status="warning", detail=f"{repeats} in {pool}", items=items, kind="data")
+    shares = (0.5, 0.8) if verdict == "GO" else (0.8, 0.5)
+    found = advise(situation(verdict, *shares, checks=[check], samples={"train": 1000, "holdout": 300}))
+    assert (f"Remove the repeated texts: {repeats} in {pool}." in found) is said
+
+
+def test_a_small_holdout_asks_for_samples_and_not_for_cleaning():
+    check = Check(name=SIZES, status="warning", detail="40 holdout samples are few", kind="data")
+    assert advise(situation("NO_GO", 0.8, 0.5, checks=[check]))[-1] == (
+        "Collect more samples: 40 holdout samples are few."
+    )
+    assert len(advise(situation("GO", 0.5, 0.8, checks=[check]))) == 1
+
+
+FIT = {
+    "recipe": "lora",
+    "kind": "nothing learned",
+    "first_dev": 2.31,
+    "last_dev": 2.3,
+    "learning_rate": 1e-7,
+    "suggested_rate": 3e-4,
+}
+
+
+@pytest.mark.parametrize(
+    ("fits", "said"),
+    [
+        ([FIT], "raise learning_rate from 1e-07 to about 0.0003."),
+        ([{**FIT, "learning_rate": 1e-2}], "raise learning_rate from 0.01, or train longer."),
+        ([{**FIT, "learning_rate": 0.0, "suggested_rate": None}], "raise learning_rate, or train longer."),
+        ([FIT, {**FIT, "kind": "converged"}], ""),
+        ([{**FIT, "recipe": "another"}], ""),
+        ([], ""),
+    ],
+)
+def test_a_training_that_learned_nothing_comes_before_keeping_the_prompt(fits: list[dict[str, object]], said: str):
+    found = advise(situation("NO_GO", 0.7, 0.7, insights={"fitting": fits}))
+    first = "Train again before deciding: lora learned nothing, its losses hardly moved (dev loss 2.31 at the first"
+    assert (found[0].startswith(first), found[0].endswith(said)) == (bool(said), True)
+    assert any(sentence.startswith("Keep prompting") for sentence in found)
+
+
+def test_equal_systems_are_not_said_to_be_better_and_worse():
+    (said,) = advise(situation("NO_GO", 0.7, 0.7))
+    assert said.startswith("Keep prompting: 2-shot does as well without training, right 62.7 % against 62.7 %:")
+
+
+def test_near_the_floor_another_model_comes_before_more_samples():
+    undecided = situation("INCONCLUSIVE", 0.03, 0.05)
+    (finding,) = undecided.findings
+    said = advise(replace(undecided, findings=[replace(finding, status="open", needed_samples=304)]))
+    assert said[0].startswith("Try another base model first: right is ")
+    assert said[1] == "About 304 holdout samples would only decide how little it is."
+    none = advise(situation("NO_GO", 0.0, 0.0))
+    assert none[0].startswith("Try another base model first: right is 0.0 % before tuning and 0.0 % after")
+    assert not any("better answer" in sentence for sentence in none)
+
+
+@pytest.mark.parametrize(
+    ("cut", "said"),
+    [
+        (60, "Mend how answers end: 60 of 60 answers of lora are cut at the token limit, so that the end of the turn"),
+        (
+            6,
+            "Mend how answers end: 6 of 60 answers of lora are cut at the token limit, which counts as wrong: raise x.",
+        ),
+        (3, ""),
+        (0, ""),
+    ],
+)
+def test_answers_that_are_cut_are_named_with_the_way_out(cut: int, said: str):
+    shared = {"answers": 60, "remedy": "raise x"}
+    endings = [
+        {**shared, "system": "2-shot", "split": "holdout", "faults": {"cut": 60}},
+        {**shared, "system": "lora", "split": "dev", "faults": {"unread": 60}},
+        {**shared, "system": "lora", "split": "holdout", "faults": {"cut": cut} if cut else {}},
+    ]
+    for verdict, shares in (("GO", (0.5, 0.8)), ("NO_GO", (0.8, 0.5))):
+        found = advise(situation(verdict, *shares, insights={"endings": endings}))
+        assert found[0].startswith(said or ("Tune" if verdict == "GO" else "Keep prompting"))
+
+
+def test_a_system_that_says_one_thing_to_everything_is_named_first():
+    check = Check(name=COLLAPSED, status="warning", detail="lora says 'yes' to 59 of 60 DEV samples")
+    found = advise(situation("GO", 0.5, 0.8, checks=[check]))
+    assert found[0].startswith("Look at the answers before anything else: lora says 'yes' to 59 of 60 DEV samples. A")
+    assert found[1].startswith("Tune: lora")
+
+
+@pytest.mark.parametrize(
+    ("standing", "low", "said"),
+    [
+        ("worse", 280.0, "Nothing is paid back by worse answers."),
+        ("open", 280.0, "Training would be paid back after about 300 requests if the answers are no worse, which is"),
+        ("no worse", 0.0, "Training would be paid back after about 300 requests; how sure that is was not measured"),
+        ("no worse", 280.0, "Training is paid back after about 300 requests [280; 320]."),
+    ],
+)
+def test_payback_is_told_with_what_it_stands_on(standing: str, low: float, said: str):
+    paid = {
+        "quality": {"standing": standing},
+        "requests": {"value": 300.0, "low": low, "high": 320.0 if low else None},
+    }
+    assert advise(situation("GO", 0.5, 0.8, insights={"break_even": [paid]}))[1].startswith(said)

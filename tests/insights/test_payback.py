@@ -7,9 +7,9 @@ import pytest
 from harness.compare import compare
 from harness.criteria import BREAK_EVEN, BreakEven
 from harness.errors import Incomparable
-from harness.insights.payback import Requests, as_comparison, payback
+from harness.insights.payback import Requests, as_comparison, payback, quality_of
 from harness.metrics.usage import Latency
-from tests.insights.scores import scored
+from tests.insights.scores import Right, scored
 
 COUNT = 200
 
@@ -35,13 +35,71 @@ def noisy(mean: float, seed: int) -> np.ndarray:
 
 
 def test_without_prices_the_currency_is_seconds_of_this_machine():
-    found = payback(baseline=local("few-shot", 0.5, 800), tuned=local("lora", 0.3), training_seconds=60.0)
+    before, after = noisy(0.5, 1), noisy(0.3, 2)
+    found = payback(baseline=local("few-shot", before, 800), tuned=local("lora", after), training_seconds=60.0)
     assert (found.currency, found.training_cost, found.notes) == ("seconds", 60.0, ())
     assert found.requests is not None
-    assert asdict(found.requests) == pytest.approx({"value": 300.0, "low": 300.0, "high": 300.0})
+    assert found.requests.value == pytest.approx(60 / (before.mean() - after.mean()))
     assert (found.baseline_tokens, found.tuned_tokens) == (880.0, 110.0)
     assert "few-shot" in found.sentence
-    assert "training is paid back after about 300 requests (95 % interval)" in found.sentence
+    assert "training is paid back after about 310 requests [280; 330] (95 % interval)" in found.sentence
+
+
+def test_times_that_are_all_alike_say_nothing_of_their_spread():
+    found = payback(baseline=local("few-shot", 0.5), tuned=local("lora", 0.3), training_seconds=60.0)
+
+    assert found.requests is not None
+    assert asdict(found.requests) == pytest.approx({"value": 300.0, "low": 0.0, "high": math.inf})
+    assert "The saving is 200 s [-∞, ∞], so training would be paid back after about 300 requests." in found.sentence
+    judged = BreakEven(requests=1e6).judge([as_comparison(found)])
+    assert judged.status == "open"
+    assert judged.sentence == (
+        "Training would have paid for itself after about 300 requests. The 95 % interval neither shows nor rules out "
+        "payback within 1,000,000 requests. How much the time of a request varies was not measured, since answers "
+        "shared the time of a batch: Latency(one_at_a_time=True) in metrics measures it."
+    )
+
+
+def test_a_batch_counts_once_however_many_answers_share_its_time():
+    def batched(name: str, *times: float) -> Requests:
+        size = COUNT // len(times)
+        batches = (tuple(place // size for place in range(COUNT)),)
+        return local(name, np.repeat(times, size), batches=batches)
+
+    one = payback(baseline=batched("b", 0.5), tuned=batched("t", 0.3), training_seconds=60.0)
+    times = (0.5, 0.6, 0.4, 0.55, 0.45)
+    few = payback(baseline=batched("b", *times), tuned=batched("t", 0.3, 0.31, 0.29, 0.3, 0.3), training_seconds=60.0)
+    plain = payback(baseline=local("b", np.repeat(times, 40)), tuned=local("t", noisy(0.3, 1)), training_seconds=60.0)
+    assert one.requests is not None
+    assert few.requests is not None
+    assert plain.requests is not None
+    assert (one.requests.low, one.requests.high) == (0.0, math.inf)
+    assert few.requests.high - few.requests.low > 3 * (plain.requests.high - plain.requests.low)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "loss", "standing", "status"),
+    [
+        (0.65, 0.0, 0.0, "worse", "failed"),
+        (0.65, 0.9, 0.0, "no worse", "met"),
+        (0.65, 0.65, 0.0, "open", "open"),
+        (0.65, 0.66, 0.1, "no worse", "met"),
+        (0.65, 0.4, 0.1, "worse", "failed"),
+    ],
+)
+def test_worse_answers_pay_nothing_back(before: float, after: float, loss: float, standing: str, status: str):
+    luck = np.random.default_rng(3).random(400)
+    sides = [scored(name, (luck < share).astype(float)) for name, share in (("b", before), ("t", after))]
+    quality = quality_of(compare(Right(), split="holdout", baseline=sides[0], tuned=sides[1]), loss=loss)
+    found = payback(
+        baseline=local("b", noisy(0.5, 1)), tuned=local("t", noisy(0.3, 2)), training_seconds=60.0, quality=quality
+    )
+    judged = BreakEven(requests=1000).judge([as_comparison(found)])
+
+    assert (quality.standing, judged.status) == (standing, status)
+    said = "Nothing is paid back by worse answers: right went from"
+    assert (said in judged.sentence, said in found.sentence) == (standing == "worse",) * 2
+    assert ("It is not shown that the answers are no worse" in judged.sentence) == (standing == "open")
 
 
 def test_the_interval_is_that_of_the_paired_saving():
@@ -60,7 +118,7 @@ def test_a_saving_that_may_be_nothing_may_never_pay():
     assert unclear.requests.low > 0
     assert math.isinf(unclear.requests.high)
 
-    dearer = payback(baseline=local("b", 0.3), tuned=local("t", 0.5), training_seconds=60.0)
+    dearer = payback(baseline=local("b", noisy(0.3, 1)), tuned=local("t", noisy(0.5, 2)), training_seconds=60.0)
     assert dearer.requests is not None
     assert asdict(dearer.requests) == {"value": math.inf, "low": math.inf, "high": math.inf}
     assert "training is never paid back" in dearer.sentence
@@ -111,7 +169,7 @@ def test_seeds_are_averaged_before_anything_else():
 
 @pytest.mark.parametrize(("limit", "status"), [(400, "met"), (200, "failed")])
 def test_break_even_is_judged_by_the_comparison(limit: float, status: str):
-    found = payback(baseline=local("b", 0.5), tuned=local("t", 0.3), training_seconds=60.0)
+    found = payback(baseline=local("b", noisy(0.5, 1)), tuned=local("t", noisy(0.3, 2)), training_seconds=60.0)
     comparison = as_comparison(found)
     assert (comparison.metric, comparison.unit, comparison.better) == (BREAK_EVEN, "requests", "lower")
     assert BreakEven(limit).judge([comparison]).status == status
@@ -121,7 +179,7 @@ def test_an_unknown_payback_neither_meets_nor_fails():
     hosted = local("gpt", 9.0, hosted=True)
     found = payback(baseline=hosted, tuned=local("lora", 0.3), training_seconds=60.0)
     assert BreakEven(1e9).judge([as_comparison(found)]).status == "open"
-    never = payback(baseline=local("b", 0.3), tuned=local("t", 0.5), training_seconds=60.0)
+    never = payback(baseline=local("b", noisy(0.3, 1)), tuned=local("t", noisy(0.5, 2)), training_seconds=60.0)
     assert BreakEven(1e9).judge([as_comparison(never)]).status == "failed"
 
 

@@ -96,7 +96,7 @@ def make_experiment() -> Callable[..., Experiment]:
 # Different in each of two runs that measure the same.
 _TIMED = {"break_even", "ladder"}  # insights that hold seconds
 _GAUGED = {"seconds", "memory"}  # of each training step
-_TIMES = {"started_at", "seconds", "environment", "decided_at", "looked_at", "created_at"}
+_TIMES = {"started_at", "seconds", "lookup_seconds", "environment", "decided_at", "looked_at", "created_at"}
 
 
 def final_tables(store: Store) -> dict[str, list[tuple[object, ...]]]:

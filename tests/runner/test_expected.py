@@ -27,7 +27,14 @@ from harness.runner.expected import expected_stages
 from harness.runner.run import Options, run
 from harness.store.store import Store
 
-TASK = replace(words_task(40), passages=tuple(Passage(id=str(n), text=f"thing {n}") for n in range(8)))
+# Each passage shares a word with one DEV question, so that retrieval finds something.
+TASK = replace(
+    words_task(40),
+    passages=tuple(
+        Passage(id=f"p{n}", text=f"thing {sample.input.split()[0]}")
+        for n, sample in enumerate(words_task(40).samples(Split.DEV))
+    ),
+)
 OTHER = words_task(20, seed=1, name="other")
 
 

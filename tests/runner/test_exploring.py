@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from harness import RAG, ExactMatch, InvalidExperiment, MacroF1, Message, Passage, Sampling, ZeroShot
+from harness import RAG, ExactMatch, FewShot, InvalidExperiment, MacroF1, Message, Passage, Sampling, ZeroShot
 from harness.engine.scripted import ScriptedTuning
 from harness.plan import Plan
 from harness.runner.context import Engines, Run
@@ -54,6 +54,38 @@ def test_tuned_and_base_are_asked_with_and_without_passages(make_experiment, sto
         ("scripted-tuning, asked with passages", True, True),
     ]
     assert store.query("SELECT count(*) FROM stages WHERE kind = 'tune'")[1] == [(1,)]
+
+
+def test_the_effect_of_passages_is_measured_under_one_prompt(make_experiment, store, lamps):
+    task = Library(lamps.rows, passages=tuple(Passage(f"p{n}", f"lamp {n} is red", None) for n in range(5)))
+    baselines = [
+        FewShot(shots=3, select="nearest"),
+        ZeroShot(instruction="Answer quickly."),
+        RAG(passages=2, instruction="Use the passages."),
+    ]
+    recipes = [ScriptedTuning(prompt=ZeroShot(instruction="Short."))]
+    run(make_experiment(task=task, baselines=baselines, recipes=recipes), name="lamps", store=store)
+
+    (table,) = content(store, "four_way")
+    assert [cell["system"] for cell in table["cells"]] == [
+        "rag-2 bm25, asked without passages",
+        "rag-2 bm25",
+        "scripted-tuning",
+        "scripted-tuning, asked with passages",
+    ]
+    first_prompts = (
+        "SELECT system, min(prompt) FROM answers JOIN stages ON key = stage_key WHERE split = 'dev' GROUP BY 1"
+    )
+    prompts = dict(store.query(first_prompts)[1])
+    assert [
+        ("These may help" in prompts[name], prompts[name].partition("\n")[0])
+        for name in (cell["system"] for cell in table["cells"])
+    ] == [
+        (False, "system: Use the passages."),
+        (True, "system: Use the passages."),
+        (False, "system: Short."),
+        (True, "system: Short."),
+    ]
 
 
 def test_repeats_are_averaged_and_add_no_sample(make_experiment, store):

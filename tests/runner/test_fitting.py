@@ -26,7 +26,9 @@ def run_of(*steps: SimpleNamespace, logs: dict[str, tuple[TrainingLogRow, ...]])
         experiment=SimpleNamespace(seeds=(1,)),
         steps=lambda system, seed: steps,
     )
-    return SimpleNamespace(plan=plan, store=SimpleNamespace(training_log=lambda key: logs.get(key, ())))
+    return SimpleNamespace(
+        plan=plan, store=SimpleNamespace(training_log=lambda key: logs.get(key, ()), stage=lambda key: None)
+    )
 
 
 def step(key: str, number: int, recipe: SFT) -> SimpleNamespace:

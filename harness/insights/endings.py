@@ -78,9 +78,10 @@ class Reading:
 def endings(system: str, split: str, answered: Sequence[tuple[Sample, Answer]], reading: Reading) -> Endings:
     """Return how the answers of one system ended."""
     nothing_is_right = {repr(sample.expected) for sample, _ in answered if _says_nothing(sample.expected)}
+    settled = _settled(answered, reading)
     missing: list[tuple[Missing, Answer]] = []
-    for sample, answer in answered:
-        fault = _fault(sample, answer, reading, nothing_is_right)
+    for place, (sample, answer) in enumerate(answered):
+        fault = None if place in settled else _fault(sample, answer, reading, nothing_is_right)
         if fault is not None:
             excerpt = " ".join((answer.text.strip() or answer.reasoning).split())[:_EXCERPT_CHARACTERS]
             missing.append((Missing(sample_id=sample.id, fault=fault, excerpt=excerpt), answer))
@@ -102,14 +103,32 @@ def endings(system: str, split: str, answered: Sequence[tuple[Sample, Answer]], 
     )
 
 
+def _settled(answered: Sequence[tuple[Sample, Answer]], reading: Reading) -> frozenset[int]:
+    """Return the places of cut answers that are answers all the same.
+
+    A text of more words than any that is expected is none: the reader took the beginning of a thought for an answer.
+    """
+    most = max((_words(sample.expected) for sample, _ in answered), default=0)
+    return frozenset(
+        place
+        for place, (sample, answer) in enumerate(answered)
+        if answer.ended == "length"
+        and answer.text.strip()
+        and _words(answer.value) <= most
+        and reading.settled(sample, answer)
+    )
+
+
+def _words(value: object) -> int:
+    return len(value.split()) if isinstance(value, str) else 0
+
+
 def _fault(sample: Sample, answer: Answer, reading: Reading, nothing_is_right: set[str]) -> Fault | None:
     if answer.likelihoods:
         return None  # chosen among given texts
     if answer.ended == "refusal" and (reading.refusals or sample.tags.get("should_refuse") == "yes"):
         return None
     if answer.ended == "empty" and answer.value is not None and repr(answer.value) in nothing_is_right:
-        return None
-    if answer.ended == "length" and answer.text.strip() and reading.settled(sample, answer):
         return None
     if answer.ended in _OF_ENDED:
         return _OF_ENDED[answer.ended]

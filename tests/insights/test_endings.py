@@ -97,6 +97,12 @@ def test_what_the_task_takes_for_an_answer_is_one(one: Answer, reading: Reading,
     assert found(*[one] * 3, reading=reading, expected=expected).faults == {}
 
 
+def test_the_beginning_of_a_thought_is_no_value_that_a_cut_left_alone() -> None:
+    """A reader of first lines takes it for an answer, whatever comes behind."""
+    front = answer("Let me think.\nIt may", "Let me think.", ended="length")
+    assert found(front, reading=replace(PLAIN, settled=lambda sample, answer: True)).faults == {"cut": 1}
+
+
 def test_the_first_example_of_each_fault_comes_before_more_of_one() -> None:
     cut, empty = answer("Let me", ended="length"), answer("", None, ended="empty")
     told = found(*[cut] * 30, empty)

@@ -10,7 +10,7 @@ from harness.errors import Incomparable
 from harness.protocols import Direction, Named
 from harness.rebuilding import metric_of, system_scores
 from harness.report.reading import DEV, HOLDOUT
-from harness.stats.wording import count, difference_text, p_text, rounded
+from harness.stats.wording import count, difference_text, p_text, rounded, sample_count
 from harness.store.measured import declaration_of, samples_of, scores_of, system_means
 from harness.store.rows import SampleRow, ScoreRow, SystemMeanRow
 
@@ -36,7 +36,7 @@ class StoredComparison:
     def lines(self) -> list[str]:
         """Return two lines a metric, with the doubt of each number."""
         first, second = _spoken(self.first, self.second)
-        found = [f"{first} -> {second} on {self.split}, {count(self.comparisons[0].samples, 'sample')}"]
+        found = [f"{first} -> {second} on {self.split}, {_counted(self.comparisons[0])}"]
         for row in self.comparisons:
             unit = row.unit
             before, after = rounded(row.baseline_mean, unit=unit), rounded(row.tuned_mean, unit=unit)
@@ -204,6 +204,10 @@ def _side(
 
 def _score(row: ScoreRow | None) -> float:
     return float("nan") if row is None or row.score is None else row.score
+
+
+def _counted(found: Comparison) -> str:
+    return count(found.samples, "sample") if found.groups is None else sample_count(found.samples, found.groups)
 
 
 def _spoken(first: Measured, second: Measured) -> tuple[str, str]:

@@ -402,12 +402,14 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Say what is odd about files and names; with --collect-only, what is stored and would run."""
     items = [item for item in session.items if isinstance(item, ExperimentItem)]
     lines = [*_odd_files(session, items), *(line for item in items for line in _foretold(item))]
+    # A file's name may hold bytes that are no text.
+    lines = [line.encode("utf-8", "backslashreplace").decode("utf-8") for line in lines]
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    if reporter is not None:
+    if hasattr(session.config, "workeroutput"):  # a worker's terminal is nobody's
+        session.config.workeroutput[_SAID] = lines
+    elif reporter is not None:
         for line in lines:
             reporter.write_line(line)
-    elif lines and hasattr(session.config, "workeroutput"):
-        session.config.workeroutput[_SAID] = lines
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -423,24 +425,22 @@ _WORKERS_SAID = pytest.StashKey[list[str]]()
 def _odd_files(session: pytest.Session, items: "list[ExperimentItem]") -> Iterator[str]:
     """Yield a line for files that were looked at in vain, where someone means to use the harness."""
     config, seen = session.config, session.config.stash[_SESSION]
-    if not (items or _folders_are_chosen(config) or _asked_for(config, [*seen.unshown, *seen.empty])):
+    named = [(config.invocation_params.dir / arg.partition("::")[0]).resolve() for arg in config.args]
+    unshown, empty = (
+        [path for path in paths if any(path.resolve().is_relative_to(place) for place in named)]
+        for paths in (seen.unshown, [path for path in seen.empty if not path.name.startswith("_")])
+    )
+    asked = any(place != config.rootpath.resolve() for place in named)
+    if not (items or asked or _folders_are_chosen(config)):
         return
-    if seen.unshown:
+    if unshown:
         yield (
-            f"harness: {_names(config, seen.unshown)}: `experiment` is assigned, but nothing in reach shows that it is "
+            f"harness: {_names(config, unshown)}: `experiment` is assigned, but nothing in reach shows that it is "
             "the harness's, so it was not imported; write experiment = Experiment(...) with `from harness import "
             f"Experiment`, or name its folder in the ini option {_FOLDERS}"
         )
-    empty = [path for path in seen.empty if not path.name.startswith("_")]
     if empty:
         yield f"harness: {_names(config, empty)}: no `experiment` is defined there, so nothing is measured"
-
-
-def _asked_for(config: pytest.Config, paths: list[Path]) -> bool:
-    """Tell whether the command line, or testpaths, names a folder that holds one of these, not the whole project."""
-    named = [config.invocation_params.dir / argument.partition("::")[0] for argument in config.args]
-    folders = [path.resolve() for path in named if path.resolve() != config.rootpath.resolve()]
-    return any(path.resolve().is_relative_to(folder) for path in paths for folder in folders)
 
 
 def _names(config: pytest.Config, paths: list[Path]) -> str:

@@ -82,25 +82,21 @@ _CHOICES = ("choices", "options", "endings")
 
 _VOTES = (
     *("label", "kto_tag", "vote", "good", "is_good", "accepted", "desirable", "liked", "thumbs", "feedback"),
-    *("correct", "is_correct", "quality", "score", "rating"),
+    *("correct", "is_correct", "quality", "score", "rating", "reward", "votes"),
 )
-_MARKS, _DEGREES = ("label", "kto_tag", "vote"), ("quality", "score", "rating")
+_MARKS, _DEGREES = ("label", "kto_tag", "vote"), ("quality", "score", "rating", "reward", "votes")
 _PLAIN = ("true", "false", "good", "bad", "desirable", "undesirable")
-_GOOD = ("true", "good", "yes", "desirable", "accepted", "liked", "like", "up", "thumbs_up", "correct", "👍", "1", "+1")
-_BAD = (
-    "false",
-    "bad",
-    "no",
-    "undesirable",
-    "rejected",
-    "disliked",
-    "dislike",
-    "down",
-    "thumbs_down",
-    "incorrect",
-    "👎",
+_GOOD = (
+    *("true", "good", "yes", "desirable", "accepted", "accept", "chosen", "preferred", "liked", "like", "up"),
+    *("thumbs_up", "correct", "right", "👍", "好", "是", "1", "+1", "1.0"),
 )
-_WORDS = {**dict.fromkeys(_GOOD, True), **dict.fromkeys((*_BAD, "0", "-1"), False)}
+_BAD = (
+    *("false", "bad", "no", "undesirable", "rejected", "reject", "disliked", "dislike", "down", "thumbs_down"),
+    *("incorrect", "wrong", "👎", "坏", "差", "否"),
+)
+# They may as well be the mood of a text, so they are no votes, and people are told.
+_PERHAPS_VOTES = ("positive", "negative")
+_WORDS = {**dict.fromkeys(_GOOD, True), **dict.fromkeys((*_BAD, "0", "-1", "0.0", "-1.0"), False)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,13 +226,20 @@ def vote_of(value: object) -> bool | None:
         return value
     if isinstance(value, int | float):
         return {1.0: True, 0.0: False, -1.0: False}.get(value)
-    return _WORDS.get(value.strip().lower()) if isinstance(value, str) else None
+    if not isinstance(value, str):
+        return None
+    word = _small(value)
+    return _WORDS.get(word, _WORDS.get(re.sub(r"[\s-]+", "_", word)))
 
 
 def degrees_column(row: Row, shape: Shape) -> str:
     """Return a column that seems to say how good the row's answer is and is not read; "" if there is none."""
     unread = {name: row.values[name] for name in _marks_of(row) if name not in shape.uses}
-    there = (name for name, value in unread.items() if _is_number(value) or vote_of(value) is not None)
+    there = (
+        name
+        for name, value in unread.items()
+        if _is_number(value) or vote_of(value) is not None or value in _PERHAPS_VOTES
+    )
     return "" if shape.worse else next(there, "")
 
 

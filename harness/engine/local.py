@@ -24,8 +24,9 @@ from harness.models import Model
 from harness.protocols import Batch, LikelihoodBatch, Progress
 from harness.samples import Completion, Decoding, Messages
 from harness.weights import adapted
+from harness.weights.embeddings import unembedded
 from harness.weights.hardware import choose_device, choose_dtype, describe
-from harness.weights.loading import check_embeddings, keep_gradients, load_model, load_tokenizer, model_of, tokenizer_of
+from harness.weights.loading import keep_gradients, load_model, load_tokenizer, model_of, tokenizer_of
 from harness.weights.rendering import answer_ids, end_id, prompt_ids, prompt_text
 from harness.weights.thinking import marker_tokens, thought_apart
 
@@ -130,6 +131,8 @@ class LocalEngine:
 
         Raises StageFailed naming the position of a prompt that the model's context cannot hold.
         """
+        for position, request in enumerate(wanted):
+            self._check_known(position, request.prompt)
         requests = [
             Request(request.prompt, self._room(position, len(request.prompt), request.room), request.draw)
             for position, request in enumerate(wanted)
@@ -195,6 +198,7 @@ class LocalEngine:
     ) -> Iterator[LikelihoodBatch]:
         """Yield what `likelihoods` does, of prompts and answers that are tokens already."""
         for position, row in enumerate(rows):
+            self._check_known(position, row.read)
             self._room(position, len(row.read) - 1, 1)
         if done.issuperset(range(len(rows))):
             return
@@ -250,7 +254,8 @@ class LocalEngine:
 
     def _load_base(self) -> Any:
         network = load_model(self._model, dtype=self._dtype, quantize=self._model.quantize, progress=self._progress)
-        check_embeddings(network.get_input_embeddings().num_embeddings, self._base_tokenizer)
+        self._rows = network.get_input_embeddings().num_embeddings
+        unembedded(self._rows, self._base_tokenizer)
         keep_gradients(network)
         prepack(network)
         return network
@@ -274,6 +279,7 @@ class LocalEngine:
         self._network = self._shares = None  # freed first: two whole models may not fit
         try:
             self._network = model_of(folder, device=self._device, dtype=self._dtype, quantize=self._model.quantize)
+            self._rows = self._network.get_input_embeddings().num_embeddings
             keep_gradients(self._network)
             prepack(self._network)
             self._tokenizer = self._tokenizer_of(folder)
@@ -293,6 +299,15 @@ class LocalEngine:
 
     def _budget(self, budgets: dict[str, int]) -> int:
         return budgets.get(self._device.type, budgets["cpu"])
+
+    def _check_known(self, position: int, tokens: Sequence[int]) -> None:
+        highest = max(tokens, default=0)
+        if highest >= self._rows:
+            raise StageFailed(
+                f"sample at position {position}: it holds the token {self._tokenizer.convert_ids_to_tokens(highest)!r} "
+                f"({highest}), and {self._model.name} has embeddings for tokens 0 to {self._rows - 1:,}; resize them "
+                "with model.resize_token_embeddings(len(tokenizer)), or take the token out of the tokenizer"
+            )
 
     def _room(self, position: int, length: int, wanted: int) -> int:
         """Return how many tokens may follow a prompt of `length` tokens."""

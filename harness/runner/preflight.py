@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 from harness.errors import InvalidExperiment
 from harness.fingerprint import fingerprint
@@ -16,8 +17,12 @@ from harness.runner.streaming import guarded, machine, stage_row
 from harness.samples import Check, Messages, Split
 from harness.systems import Stage
 
+if TYPE_CHECKING:
+    from harness.weights.embeddings import Unembedded
+
 NAME = "chat template"
 _SHOWN = 5
+_MERGE, _BEGIN = 'declare Model(..., system="merge")', "begin with the user's"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,32 +123,51 @@ def _look(run: Run, stage: Stage, model: Model, asked: Sequence[_Asked]) -> Chec
 
 def _rendering(run: Run, model: Model, asked: Sequence[_Asked]) -> Check:
     # Here: the tokenizer brings transformers and torch, which a run with nothing to compute does without.
-    from harness.weights.loading import check_vocabulary, load_tokenizer
-    from harness.weights.rendering import refusal
+    from harness.weights.embeddings import unembedded_by_config
+    from harness.weights.loading import load_tokenizer
+    from harness.weights.rendering import prompt_text, refusal
 
     tokenizer = load_tokenizer(model, progress=run.progress)
-    check_vocabulary(model, tokenizer)
-    refused, count, systems = [], 0, False
-    for one in asked:
-        for name, prompt, stands_for in _prompts(one):
-            count += stands_for
-            systems = systems or any(message.role == "system" for message in prompt)
-            why = refusal(tokenizer, prompt)
-            if why is not None:
-                roles = ", ".join(message.role for message in prompt)
-                refused.append(f"{one.split.value} row {name} of {one.task.name} ({roles}): {why}")
+    unknown = unembedded_by_config(model, tokenizer)
+    prompts = [(one, *found) for one in asked for found in _prompts(one)]
+    count = sum(stands_for for _, _, _, stands_for in prompts)
+    systems = any(message.role == "system" for _, _, prompt, _ in prompts for message in prompt)
+    refused = [
+        f"{_row(one, name)} ({', '.join(message.role for message in prompt)}): {why}"
+        for one, name, prompt, _ in prompts
+        if (why := refusal(tokenizer, prompt)) is not None
+    ]
     if refused:
+        keeps = systems and model.system == "keep"
         more = f"; and {len(refused) - _SHOWN} more" if len(refused) > _SHOWN else ""
         raise InvalidExperiment(
             f"the chat template of {model.name} refuses {len(refused):,} of {count:,} prompts: "
-            f"{'; '.join(refused[:_SHOWN])}{more}. Join turns of one role that follow each other, begin with the "
-            "user's, or leave these rows out"
+            f"{'; '.join(refused[:_SHOWN])}{more}. Join turns of one role that follow each other, "
+            f"{_MERGE if keeps else _BEGIN}, or leave these rows out"
         )
     said = _said(model, systems=systems)
+    if unknown is not None:
+        for one, name, prompt, _ in prompts:
+            _refuse_unknown(unknown, prompt_text(tokenizer, prompt), f"the prompt of {_row(one, name)}")
+        for one in asked:
+            for sample in one.task.samples(one.split):
+                _refuse_unknown(unknown, sample.reference, f"the reference of {_row(one, sample.id)}")
+        said.append(f"no prompt holds them, but {unknown.sentence}")
     for sentence in said:
         run.progress.say(f"{model.name}: {sentence}")
     what = f"{count:,} prompts of every split can be rendered" if tokenizer.chat_template else "it has none"
-    return Check(name=NAME, status="ok", detail="; ".join([f"{model.name}: {what}", *said]), kind="data")
+    detail = "; ".join([f"{model.name}: {what}", *said])
+    return Check(name=NAME, status="ok" if unknown is None else "warning", detail=detail, kind="data")
+
+
+def _row(asked: _Asked, name: str) -> str:
+    return f"{asked.split.value} row {name} of {asked.task.name}"
+
+
+def _refuse_unknown(unknown: "Unembedded", text: str, what: str) -> None:
+    """Raise InvalidExperiment where a text holds a token that the model has no embedding for."""
+    if used := unknown.used_in(text):
+        raise InvalidExperiment(f"{what} holds {used!r}. {unknown.sentence}")
 
 
 def _said(model: Model, *, systems: bool) -> list[str]:

@@ -93,7 +93,7 @@ def run(
         decision = judge(
             work,
             seen,
-            file=shown.as_posix() if shown else "",
+            file=shown.as_posix().encode("utf-8", "backslashreplace").decode("utf-8") if shown else "",
             source=source,
             known_negative=options.known_negative,
         )

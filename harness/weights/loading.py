@@ -1,6 +1,5 @@
 """Tokenizer and weights of a declared model, ready to compute."""
 
-import json
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,7 +23,6 @@ UNREADABLE = (
     OSError, ValueError, KeyError, ImportError, RuntimeError, AttributeError, TypeError, SafetensorError,
     StrictDataclassError,
 )  # fmt: skip
-_SHOWN = 3
 _LONGEST = 300
 
 
@@ -70,31 +68,6 @@ def tokenizer_of(folder: Path, *, trust_remote_code: bool = False) -> Any:
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
     return tokenizer
-
-
-def check_embeddings(rows: int, tokenizer: Any) -> None:
-    """Raise InvalidExperiment where the tokenizer has tokens that a model with `rows` embeddings cannot read."""
-    missing = sorted((token, text) for text, token in tokenizer.get_vocab().items() if token >= rows)
-    if missing:
-        shown = ", ".join(f"{text!r} ({token})" for token, text in missing[:_SHOWN])
-        more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
-        raise InvalidExperiment(
-            f"{tokenizer.name_or_path}: the tokenizer has {len(missing)} tokens without an embedding: {shown}{more}, "
-            f"where the model has {rows:,} rows, for tokens 0 to {rows - 1:,}; load both, call "
-            "model.resize_token_embeddings(len(tokenizer)) and save both again, or take the tokens out of the tokenizer"
-        )
-
-
-def check_vocabulary(model: Model, tokenizer: Any) -> None:
-    """Raise what `check_embeddings` does, by what config.json says; where it says nothing, the weights will."""
-    try:
-        config = json.loads((weights_folder(model) / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return
-    told = config.get("text_config") or config
-    rows = told.get("vocab_size", config.get("vocab_size")) if isinstance(told, dict) else None
-    if isinstance(rows, int) and rows > 0:
-        check_embeddings(rows, tokenizer)
 
 
 def load_model(

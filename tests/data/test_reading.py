@@ -247,7 +247,10 @@ def test_an_empty_column_of_pictures_is_no_picture() -> None:
     assert (len(reading.samples), reading.past_media, dict(reading.not_read)) == (1, 0, {})
 
 
-VOTES = [True, 1, "true", "Good", "yes", 1.0], [False, 0, "FALSE", "bad", "no", -1]
+VOTES = (
+    [True, 1, "true", "Good", "yes", 1.0, "chosen", "thumbs up", "好", "1", "1.0"],
+    [False, 0, "FALSE", "bad", "no", -1, "rejected", "thumbs-down", "差", "-1", "0.0"],
+)
 
 
 @pytest.mark.parametrize("column", ["label", "kto_tag", "rating", "score", "is_good", "Label"])
@@ -304,7 +307,13 @@ def test_a_vote_column_with_another_word_in_it_is_no_column_of_classes() -> None
 
 @pytest.mark.parametrize(
     ("column", "values"),
-    [("label", ["spam", "ham"]), ("score", [4.5, 0.0]), ("rating", ["1", "5"]), ("quality", ["good", "so so"])],
+    [
+        ("label", ["spam", "ham"]),
+        ("score", [4.5, 0.0]),
+        ("rating", ["1", "5"]),
+        ("quality", ["good", "so so"]),
+        ("score", ["positive", "negative"]),
+    ],
 )
 def test_classes_and_degrees_are_no_votes_and_named_as_not_read(column: str, values: list[object]) -> None:
     reading = reading_of(*({"prompt": "q", "completion": "a", column: value} for value in values))

@@ -93,6 +93,16 @@ def test_a_file_that_nothing_shows_to_be_ours_is_named_and_not_imported(pytester
     )
 
 
+def test_of_a_file_that_is_named_alone_its_neighbours_are_not_told(pytester, lamps):
+    folder = lamps().parent
+    (folder / "other.py").write_text("experiment = 'of another tool'\n" + STOPS)
+    (folder / "notes.py").write_text("from harness import Experiment\n")
+    result = pytester.runpytest("--collect-only", "-q", "experiments/notes.py")
+
+    said = [line for line in result.outlines if line.startswith("harness:")]
+    assert said == ["harness: experiments/notes.py: no `experiment` is defined there, so nothing is measured"]
+
+
 def test_a_plain_run_of_a_project_of_others_says_nothing(pytester):
     folder = pytester.mkdir("experiments")
     (folder / "train.py").write_text("experiment = start()\n" + STOPS)

@@ -132,7 +132,12 @@ def test_tokens_without_an_embedding_are_told_before_anything_runs(begin) -> Non
     tokenizer = load_tokenizer(Model(str(folder)))
     tokenizer.add_tokens(["<|new|>"])
     tokenizer.save_pretrained(folder)
-    with pytest.raises(InvalidExperiment, match=r"1 tokens without an embedding: '<\|new\|>'"):
+    (check,) = model_checks(begin(Talks()))
+    assert check.status == "warning"
+    assert "no prompt holds them, but " in check.detail
+    assert "1 tokens without an embedding: '<|new|>'" in check.detail
+    (folder / "chat_template.jinja").write_text("{{ messages[0].content }}<|new|>")
+    with pytest.raises(InvalidExperiment, match=r"dev row dev-0 of talks holds '<\|new\|>'\. .* without an embedding"):
         model_checks(begin(Talks()))
 
 

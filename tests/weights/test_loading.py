@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from harness.engine.local import open_engine
-from harness.errors import InvalidExperiment
+from harness.errors import InvalidExperiment, StageFailed
 from harness.models import Model
 from harness.runner.progress import SilentProgress
+from harness.samples import Decoding, Message
 from harness.weights.hardware import choose_device, choose_dtype, describe
 from harness.weights.loading import load_model, load_tokenizer
 
@@ -78,7 +79,7 @@ def test_tokens_without_an_embedding_are_named(tiny_model: Path, tmp_path: Path)
     shutil.copytree(tiny_model, tmp_path / "m")
     tokenizer = load_tokenizer(Model(str(tmp_path / "m")))
     rows = len(tokenizer)
-    tokenizer.add_tokens(["<|tool|>", "<|end_tool|>"], special_tokens=True)
+    tokenizer.add_special_tokens({"pad_token": "<|tool|>", "additional_special_tokens": ["<|end_tool|>"]})
     tokenizer.save_pretrained(tmp_path / "m")
     told = (
         rf"2 tokens without an embedding: '<\|tool\|>' \({rows}\), '<\|end_tool\|>' \({rows + 1}\), where the model "
@@ -131,3 +132,25 @@ def test_what_a_library_says_of_a_broken_folder_is_one_line(
         open_engine(Model(str(tmp_path / "m")), progress=SilentProgress())
     assert len(str(refused.value).splitlines()) == 1
     assert "LOAD REPORT" not in capfd.readouterr().err
+
+
+def test_a_few_tokens_without_an_embedding_are_refused_only_where_they_are_asked(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(tiny_model, tmp_path / "m")
+    tokenizer = load_tokenizer(Model(str(tmp_path / "m")))
+    rows = len(tokenizer)
+    tokenizer.add_tokens(["<image>"], special_tokens=True)  # as Gemma's has, whose text models cannot read it
+    tokenizer.save_pretrained(tmp_path / "m")
+    engine = open_engine(Model(str(tmp_path / "m"), dtype="float32"), progress=SilentProgress())
+    fine, other = (Message("user", "Paris?"),), (Message("user", "What is <image>?"),)
+    assert list(engine.generate([fine], Decoding(max_tokens=1)))
+    told = rf"position 1: it holds the token '<image>' \({rows}\), and m has embeddings for tokens 0 to {rows - 1}"
+    with pytest.raises(StageFailed, match=told):
+        list(engine.generate([fine, other], Decoding(max_tokens=1)))
+    with pytest.raises(StageFailed, match="it holds the token '<image>'"):
+        list(engine.likelihoods([(fine, "an <image> it is")]))
+    tokenizer.add_tokens([f"<{place}>" for place in range(80)])
+    tokenizer.save_pretrained(tmp_path / "m")
+    with pytest.raises(InvalidExperiment, match="the tokenizer has 81 tokens without an embedding"):
+        open_engine(Model(str(tmp_path / "m")), progress=SilentProgress())

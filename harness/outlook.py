@@ -27,8 +27,8 @@ def outlook(experiment: Experiment, *, name: str, store_path: Path) -> Iterator[
         stored = set(json.loads(index.read_text(encoding="utf-8"))) if store_path.exists() else set()
     except (OSError, ValueError, TypeError):
         stored = set()
-    plan = Plan(experiment, name)
     try:
+        plan = Plan(experiment, name)
         stages = expected_stages(plan)
         for system in plan.tuned:
             plan.tune(system, experiment.seeds[0])

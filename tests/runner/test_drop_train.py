@@ -6,6 +6,7 @@ import pytest
 
 from harness import FewShot, InvalidExperiment, Passage, Split
 from harness.data.drop_train import without_copies
+from harness.outlook import outlook
 from harness.plan import Plan
 from harness.runner.expected import expected_stages
 from harness.runner.run import run
@@ -77,10 +78,13 @@ def test_a_copy_of_holdout_in_dev_remains_and_is_said(make_experiment, store, la
     assert "train is without copies already; what is left is between holdout, dev" in decision.reason
 
 
-def test_nothing_left_to_train_on_is_refused(make_experiment, lamps):
+def test_nothing_left_to_train_on_is_refused(make_experiment, lamps, tmp_path):
     train = tuple(replace(s, id=f"t{n}") for n, s in enumerate(lamps.samples(Split.HOLDOUT)[:5]))
+    experiment = make_experiment(task=lamps.with_rows(Split.TRAIN, train), leaks="drop_train")
     with pytest.raises(InvalidExperiment, match="leaves nothing to train on: all 5 train samples are copies"):
-        Plan(make_experiment(task=lamps.with_rows(Split.TRAIN, train), leaks="drop_train"), "planted")
+        Plan(experiment, "planted")
+    (line,) = outlook(experiment, name="planted", store_path=tmp_path / "results.duckdb")
+    assert line.startswith("planted: the plan cannot be made: task 'lamps': leaks=\"drop_train\" leaves nothing")
 
 
 def test_an_id_in_two_splits_leaves_train(make_experiment, store, lamps):

@@ -1,0 +1,83 @@
+"""How threads wait: training and decoding of the default model, alone and beside two busy processes.
+
+python -m benchmarks.waiting prints steps and answers a second for OMP_WAIT_POLICY as the system has it and PASSIVE.
+"""
+
+import multiprocessing
+import os
+import subprocess
+import sys
+import time
+
+POLICIES = ("ACTIVE", "", "PASSIVE")  # "" leaves the variable unset
+NEIGHBOURS = (0, 2)
+ANSWERS = 32
+_CHILD = "--child"
+
+
+def main() -> int:
+    """Print one line for each policy and number of busy neighbours; with --child, measure in this process."""
+    if _CHILD in sys.argv:
+        sys.stdout.write(" ".join(f"{rate:.3f}" for rate in (training(), decoding())))
+        return 0
+    for neighbours in NEIGHBOURS:
+        for policy in POLICIES:
+            trained, decoded = beside(neighbours, policy)
+            sys.stdout.write(
+                f"{neighbours} busy neighbours, OMP_WAIT_POLICY={policy or '(unset)'}: "
+                f"{trained:.2f} training steps/s, {decoded:.2f} answers/s\n"
+            )
+            sys.stdout.flush()
+    return 0
+
+
+def beside(neighbours: int, policy: str) -> tuple[float, float]:
+    """Return training steps and answers a second of a process of its own beside `neighbours` busy processes."""
+    busy = [multiprocessing.Process(target=_spin, daemon=True) for _ in range(neighbours)]
+    for process in busy:
+        process.start()
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    if policy:
+        environment["OMP_WAIT_POLICY"] = policy
+    try:
+        done = subprocess.run(  # noqa: S603 - this module itself
+            [sys.executable, "-m", "benchmarks.waiting", _CHILD],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    finally:
+        for process in busy:
+            process.terminate()
+    trained, decoded = (float(word) for word in done.stdout.split()[-2:])
+    return trained, decoded
+
+
+def training() -> float:
+    """Return steps a second of a LoRA training in bfloat16."""
+    from benchmarks.training import STEPS, ours
+    from harness import Model
+
+    return STEPS / ours(Model("smollm2-135m-instruct", dtype="bfloat16")).seconds[-1]
+
+
+def decoding() -> float:
+    """Return greedy answers a second to few-shot prompts."""
+    from benchmarks.generation import generated
+    from benchmarks.setting import home_prompts
+
+    prompts = home_prompts(ANSWERS)
+    generated(prompts[:2])  # the model is loaded
+    began = time.perf_counter()
+    generated(prompts)
+    return ANSWERS / (time.perf_counter() - began)
+
+
+def _spin() -> None:
+    while True:
+        sum(range(10_000))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -7,7 +7,7 @@ import pytest
 
 KEYS = ["experiment", "question", "verdict", "reason", "findings", "primary", "report"]
 KEYS += ["advice", "level", "look", "gain", "cost", "checks", "post_hoc", "insights"]
-PRIMARY = ["metric", "baseline", "tuned", "difference", "low", "high", "samples", "seeds"]
+PRIMARY = ["metric", "baseline", "tuned", "difference", "low", "high", "samples", "seeds", "groups"]
 
 
 def test_a_run_leaves_pages_verdicts_and_the_store(pytester, lamps):

@@ -6,7 +6,7 @@ from typing import ClassVar
 from harness.errors import InvalidExperiment
 from harness.models import AnyModel, Costs, Endpoint
 from harness.protocols import Direction
-from harness.samples import Answer, Sample
+from harness.samples import TIMED_IN_BATCH, Answer, Sample, Score
 
 _PRICED_TOKENS = 1_000_000
 _HOUR_SECONDS = 3600
@@ -23,6 +23,7 @@ class Cost:
 
     name: ClassVar[str] = "cost"
     better: ClassVar[Direction] = "lower"
+    of_usage: ClassVar[bool] = True
     unit: ClassVar[str] = "a request"
 
     def missing_price(self, model: AnyModel, costs: Costs | None) -> str | None:
@@ -65,7 +66,11 @@ class PricedCost:
 
     name: ClassVar[str] = Cost.name
     better: ClassVar[Direction] = Cost.better
+    of_usage: ClassVar[bool] = True
     unit: ClassVar[str] = Cost.unit
 
-    def score(self, sample: Sample, answer: Answer) -> float:
-        return self.token_in * answer.tokens_in + self.token_out * answer.tokens_out + self.second * answer.seconds
+    def score(self, sample: Sample, answer: Answer) -> float | Score:
+        """Return the money; of a share of a batch's time also which batch, since batches are counted, not samples."""
+        money = self.token_in * answer.tokens_in + self.token_out * answer.tokens_out + self.second * answer.seconds
+        shared = self.second > 0 and answer.timed_in_batch is not None
+        return Score(money, {TIMED_IN_BATCH: answer.timed_in_batch}) if shared else money

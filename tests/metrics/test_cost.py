@@ -1,11 +1,14 @@
 """What a request costs, by the prices of what answers it."""
 
+from dataclasses import replace
+
 import pytest
 
 from harness import Cost, Costs, Endpoint, Model, Preference
 from harness.errors import InvalidExperiment
+from harness.metrics.cost import PricedCost
 from harness.protocols import Metric, Priced
-from harness.samples import Answer, Sample
+from harness.samples import Answer, Sample, Score
 
 SAMPLE = Sample(id="s1", input="?", reference="on")
 ANSWER = Answer(sample_id="s1", text="on", tokens_in=1000, tokens_out=20, seconds=1.8)
@@ -43,3 +46,12 @@ def test_it_is_a_metric_whose_lower_scores_are_better() -> None:
 def test_it_is_no_judge_of_single_answers() -> None:
     with pytest.raises(InvalidExperiment, match="cannot be scored alone"):
         Preference(by=Cost())
+
+
+def test_a_share_of_a_batchs_time_says_which_batch_and_tokens_need_none() -> None:
+    sample, answer = Sample(id="s", input="?", reference="!"), Answer(sample_id="s", text="", seconds=2.0, tokens_in=3)
+    shared = replace(answer, timed_in_batch=4)
+    assert PricedCost(second=0.5).score(sample, shared) == Score(1.0, {"timed_in_batch": 4})
+    assert PricedCost(second=0.5).score(sample, answer) == 1.0
+    assert PricedCost(token_in=2.0).score(sample, shared) == 6.0
+    assert Cost.of_usage

@@ -32,12 +32,12 @@ _NOUN = r"(?i:(?:the\s+)?(?:answer|response|reply|option|assistant|candidate|mod
 _NOUN_ZH = r"(?:回答|答案|回复|选项|助手|模型|候选|答复|方案)\s*"
 # Alone, only a capital is a letter: "a" is an article. After "answer" either case names one.
 _NAMED = (
-    rf"(?:(?:{_NOUN}|{_NOUN_ZH})[\"'(\[]*(?P<called>[ABab])|(?<![A-Za-z0-9_])[\"'(\[]*(?P<bare>[AB]))(?![A-Za-z0-9_])"
-    r"(?:'s\s+(?:answer|response|reply)\b)?(?!'[a-z])[\"')\]]*"
+    rf"(?:(?:{_NOUN}|{_NOUN_ZH})[\"'(\[]{{0,3}}(?P<called>[ABab])|(?<![A-Za-z0-9_])[\"'(\[]{{0,3}}(?P<bare>[AB]))(?![A-Za-z0-9_])"
+    r"(?:'s\s+(?:answer|response|reply)\b)?(?!'[a-z])[\"')\]]{0,3}"
 )
-_BEGINS = re.compile(rf"\W*{_NAMED}")
-_BEGINS_SMALL = re.compile(r"\W*(?P<bare>[ab])(?P<called>)\W*$")
-_BOTH = re.compile(r"\W*[AB]\b\W*(?:(?:or|and|/|&|或|和)\W*(?:answer\s+)?[AB]\b|[,/&]\s*[AB]\W*$)")
+_BEGINS = re.compile(rf"\W{{0,12}}{_NAMED}")
+_BEGINS_SMALL = re.compile(r"\W{0,12}(?P<bare>[ab])(?P<called>)\W{0,12}$")
+_BOTH = re.compile(r"\W{0,12}[AB]\b\W{0,6}(?:(?:or|and|/|&|或|和)\W{0,6}(?:answer\s+)?[AB]\b|[,/&]\s*[AB]\W{0,12}$)")
 # What may follow the letter of a verdict. "A good answer" names nobody.
 _AFTER = re.compile(
     r"\s*(?:$|[.,:;!()\]\"'。，；、}–—-]|(?:because|since|as|for|due|by|with|over|is|wins?|was|clearly|hands|has|better|"
@@ -45,7 +45,7 @@ _AFTER = re.compile(
     re.IGNORECASE,
 )
 _TIE = re.compile(
-    r"\W*(?:(?:(?:it'?s|it\s+is|this\s+is)\s+)?(?:an?\s+|the\s+)?(?:tied?|draw|equal|even|both|neither|none|same|equivalent|"
+    r"\W{0,12}(?:(?:(?:it'?s|it\s+is|this\s+is)\s+)?(?:an?\s+|the\s+)?(?:tied?|draw|equal|even|both|neither|none|same|equivalent|"
     r"no\s+(?:clear\s+)?(?:winner|preference|difference)|equally\s+\w+|toss-?up|too\s+close\s+to\s+call|unentschieden|empate|égalité|pareggio|ничья)"
     r"(?![\w'])(?!\s+(?:but|except|\w+(?<!are)(?<!in)(?<!between)(?<!answers)(?<!is)\s*$))"
     r"|平局|平手|打平|持平|相同|一样好?|同样好|两者(?:相同|一样|相当)|不相上下|难分(?:伯仲|高下|胜负)|引き分け|同点|무승부)",
@@ -86,6 +86,7 @@ _MARKED = re.compile(
 )
 _MARKDOWN = re.compile(r"[*_`#~]+")
 _OPENING = re.compile(r"[{\[]")
+_END = 2000
 
 
 def winner(reply: str) -> Choice | None:
@@ -95,7 +96,9 @@ def winner(reply: str) -> Choice | None:
     sentences such as "A is better than B", in English and Chinese. Thoughts in <think> do not count. A tie is what says
     so: tie, equal, both, neither, 平局. A reply that declines to judge, or names both, states none.
     """
-    text = unicodedata.normalize("NFKC", reply).replace("\u200b", "").replace("\ufeff", "").replace("’", "'")
+    # Longer replies say what they say at one of their ends.
+    whole = reply if len(reply) <= 2 * _END else f"{reply[:_END]}\n{reply[-_END:]}"
+    text = unicodedata.normalize("NFKC", whole).replace("\u200b", "").replace("\ufeff", "").replace("’", "'")
     text = _THOUGHTS.sub(" ", text)
     plain = _MARKDOWN.sub("", text)
     for found in (_from_json(text), _from_marks(text), _alone(plain), _labelled(plain), _sentences(plain)):

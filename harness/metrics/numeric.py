@@ -16,7 +16,7 @@ _NAMED_AT_MOST = 3
 _TAGGED = re.compile(r"<(?:final_)?answer>(.*?)(?:</(?:final_)?answer>|\Z)", re.DOTALL | re.IGNORECASE)
 # "#### 1. Add the eggs" is a heading of Markdown, and no answer.
 _HASHES = re.compile(
-    r"####\s*(?![^\d\n]*\d+[.)]\s+[^\W\d])(?=[^\w\n]*(?:[A-Za-z]{2,3}\.?\s?)?\d|[^\n]{0,40}answer)([^\n]*)"
+    r"####\s*(?![^\d\n]{0,20}\d+[.)]\s+[^\W\d])(?=[^\w\n]{0,20}(?:[A-Za-z]{2,3}\.?\s?)?\d|[^\n]{0,40}answer)([^\n]*)"
 )
 _BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{((?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*)\}?")
 _SAID = re.compile(

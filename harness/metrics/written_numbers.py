@@ -11,6 +11,8 @@ from typing import Literal
 DecimalSign = Literal[".", ","]
 Kind = Literal["number", "date", "time", "ratio", "range", "choice of numbers", "formula", "grouping", "code"]
 
+# Of one number; a model that repeats itself writes thousands of digits.
+_MOST_CHARACTERS = 300
 _SPACES = "\u00a0\u2007\u2009\u202f"
 _SIGN = "[-+\u2212\u2013]"
 _MONTHS = (
@@ -145,6 +147,8 @@ def _tokens(text: str, decimal: DecimalSign) -> Iterator[Written]:
 
 def _value(match: re.Match[str], decimal: DecimalSign) -> Fraction | None:
     """Return what the parts of a number make, None if they make none."""
+    if match.end() - match.start() > _MOST_CHARACTERS:
+        return None
     value = _digits(match["digits"].strip(), decimal)
     fraction = match["below"] or match["mixed"]
     if value is not None and fraction:

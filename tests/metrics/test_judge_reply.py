@@ -103,3 +103,8 @@ def test_no_reply_breaks_the_reader(reply: str) -> None:
 @given(st.from_regex(r"[A-Z][a-z]{2,9}( [a-z]{2,9}){0,8}\.", fullmatch=True))
 def test_no_letter_is_read_out_of_words(sentence: str) -> None:
     assert winner(sentence) in (None, "tie")
+
+
+@pytest.mark.parametrize("text", ["(", "- ", "<answer>", "winner: ", "A and ", "{", "not A is better "])
+def test_a_reply_that_repeats_itself_is_read_at_once(text: str) -> None:
+    assert winner(text * 20_000) is None

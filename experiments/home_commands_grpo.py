@@ -39,7 +39,7 @@ experiment = Experiment(
     question="Should a warmed-up SmolLM2-135M learn home commands from graded answers of its own?",
     task=HomeCommands(language="en"),
     model="smollm2-135m-instruct",
-    baselines=[ZeroShot(), FewShot(shots=8)],
+    baselines=[ZeroShot(), FewShot(shots=3, select="nearest")],
     recipes=[
         warm_up,
         Steps([warm_up, graded], evaluate_each=True, label="warm-up, then graded"),

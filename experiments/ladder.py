@@ -82,7 +82,7 @@ experiment = Experiment(
     question="Which adapter learns home commands best from 200 examples, at what cost, and what does it forget?",
     task=HomeCommands(language="en"),
     model="smollm2-135m-instruct",
-    baselines=[ZeroShot(), FewShot(shots=8)],
+    baselines=[ZeroShot(), FewShot(shots=3, select="nearest")],
     recipes=[recipe(adapter) for adapter in ADAPTERS],
     metrics=[ExactMatch()],
     go_if=[Gain(ExactMatch(), at_least=0.10)],

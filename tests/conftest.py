@@ -1,5 +1,6 @@
 """Shared fixtures: a real model folder, two layers deep, made once a session; experiment files on a scripted model."""
 
+import atexit
 import gc
 import os
 from collections.abc import Callable, Iterator
@@ -40,6 +41,7 @@ def _imports_are_set_apart() -> None:
     """What is loaded by now stays: the many collections of a training, and of an inner pytest, need not walk it."""
     gc.collect()
     gc.freeze()
+    atexit.register(gc.unfreeze)
 
 
 @pytest.fixture(scope="session")

@@ -232,10 +232,10 @@ class Plan:
 
     def decoding(self, task: Task, repeat: int = 0) -> Decoding:
         tokens = getattr(task, "answer_tokens", DEFAULT_ANSWER_TOKENS)
-        drawn = self.experiment.sampling
+        stop, drawn = tuple(getattr(task, "stop", ())), self.experiment.sampling
         if drawn is None:
-            return Decoding(max_tokens=tokens)
-        return Decoding(max_tokens=tokens, temperature=drawn.temperature, top_p=drawn.top_p, seed=repeat)
+            return Decoding(max_tokens=tokens, stop=stop)
+        return Decoding(max_tokens=tokens, stop=stop, temperature=drawn.temperature, top_p=drawn.top_p, seed=repeat)
 
     def rounds(self, system: System, task: Task) -> tuple[tuple[int, int], ...]:
         """Return the seeds and repeats in which a system is asked; a baseline has one seed."""

@@ -1,5 +1,6 @@
 """What a process does once, before it loads its first model."""
 
+import atexit
 import gc
 from functools import cache
 
@@ -16,10 +17,12 @@ FUNCTIONS = (
 def set_imports_apart() -> None:
     """Leave what is imported by now to itself: each collection of a freed network would walk it, which takes 0.3 s.
 
-    Only before the first model: of what is set apart, cycles are never freed.
+    Only before the first model: of what is set apart, cycles are freed at the end of the process alone, which libraries
+    that count their objects then (duckdb's nanobind) insist on.
     """
     gc.collect()
     gc.freeze()
+    atexit.register(gc.unfreeze)
 
 
 @cache

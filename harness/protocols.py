@@ -28,8 +28,8 @@ FloatArray = NDArray[np.float64]
 
 @runtime_checkable
 class Task(Protocol):
-    """What is asked. Optional members: `corpus()`, `choices`, `answer_tokens`, `shot()`, `asker`,
-    `data_checks()`."""
+    """What is asked. Optional members: `corpus()`, `choices`, `answer_tokens`, `stop`, `shot()`,
+    `asker`, `data_checks()`."""
 
     @property
     def name(self) -> str: ...

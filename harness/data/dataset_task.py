@@ -42,6 +42,7 @@ class DatasetTask:
     "refuse" rows with pictures, sounds or films, or read their "text" alone. on_error: "raise" for a row that cannot
     be read, or "skip" it; what was left out is counted on the page, and bars GO above 5 % of the holdout.
     group: column whose equal values stay in one split; tags: columns kept for tables by tag.
+    stop: strings that end an answer, such as ("\\n",).
     limit: most samples of each split, one number or (train, dev, holdout), drawn by hash of the id.
     system: a system message, put before rows that have none. reader: how an answer's text becomes a value: "text"
     (stripped), "first_line", "json" (also out of a fenced block). choices: the only possible answers, if given.
@@ -75,6 +76,7 @@ class DatasetTask:
     turns: Literal["last", "all"] = field(default="last", metadata={"key": "changed"})
     media: Media = field(default="refuse", metadata={"key": "changed"})
     on_error: Literal["raise", "skip"] = field(default="raise", metadata={"key": "changed"})
+    stop: tuple[str, ...] = field(default=(), metadata={"key": "changed"})
 
     def __post_init__(self) -> None:
         problem = self._problem()
@@ -178,6 +180,12 @@ class DatasetTask:
             raise InvalidData(
                 f"{row.where}: the reference {sample.reference[:80]!r} is not among the choices {listed(self.choices)}"
             )
+        held = next((text for text in self.stop if text in sample.reference), None)
+        if held is not None:
+            raise InvalidData(
+                f"{row.where}: the reference {sample.reference[:80]!r} holds {held!r}, at which stop= ends an answer; "
+                "give another stop=, or read only the part before it"
+            )
         if self.read(sample.reference) is None:
             raise InvalidData(f"{row.where}: the reference {sample.reference[:80]!r} cannot be read as {self.reader}")
 
@@ -222,6 +230,8 @@ class DatasetTask:
         limits = self.limit if isinstance(self.limit, tuple) else (self.limit,) * 3
         if len(limits) != 3 or any(limit is not None and limit < 1 for limit in limits):
             return f"limit={self.limit!r} is not a number from 1, or three of them (train, dev, holdout)"
+        if isinstance(self.stop, str) or not all(isinstance(text, str) and text for text in self.stop):
+            return f'stop={self.stop!r} is no tuple of texts; write stop=("\\n",)'
         if self.answer_tokens < 1:
             return f"answer_tokens={self.answer_tokens} leaves no room for an answer"
         return None

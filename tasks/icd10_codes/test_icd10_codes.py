@@ -63,8 +63,8 @@ def test_every_reference_reads_as_itself() -> None:
         ("The code is k22.6.", "K22.6"),
         ("J45.909: Unspecified asthma", "J45.909"),
         ("B99 or A00.1", "B99"),
-        ("ICD-10-CM", None),
-        ("no code", None),
+        ("ICD-10-CM", "ICD-10-CM"),
+        ("no code ", "no code"),
         ("", None),
     ],
 )

@@ -359,3 +359,13 @@ def test_declaring_a_task_imports_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
 
     assert done.stdout == "[]\n"
+
+
+def test_a_reference_that_stop_would_cut_is_refused_by_its_row(tmp_path: Path) -> None:
+    path = write(tmp_path / "rows.jsonl", [{"prompt": "Poem?", "completion": "one\ntwo"}])
+    task = DatasetTask("poems", dev=path, holdout=path, stop=("\n",))
+
+    with pytest.raises(InvalidData, match=r"rows.jsonl, row 1: the reference 'one\\ntwo' holds '\\n', at which stop="):
+        task.samples(DEV)
+    with pytest.raises(InvalidExperiment, match=r"stop='x' is no tuple of texts"):
+        DatasetTask("poems", dev=path, holdout=path, stop="x")  # type: ignore[arg-type]

@@ -98,10 +98,6 @@ def _task_seconds(session: CDPSession) -> float:
     return float(next(metric["value"] for metric in metrics if metric["name"] == "TaskDuration"))
 
 
-def _visible(page: Page) -> int:
-    return page.locator("details.sample:not([hidden])").count()
-
-
 def test_script_in_an_answer_does_not_run_and_nothing_is_requested(made: ModuleType, open_page: Open) -> None:
     opened = open_page(render_page(made.go(hostile=True)))
     opened.page.keyboard.press("j")
@@ -126,9 +122,10 @@ def test_samples_are_found_by_outcome_tag_and_text(made: ModuleType, open_page: 
     page = open_page(render_page(made.go(samples=60))).page
     status = page.locator("#sample-count")
     expect(status).to_have_text("60 of 60 samples")
-    assert _visible(page) == 25
+    shown = page.locator("details.sample:not([hidden])")
+    expect(shown).to_have_count(25)
     page.locator("#more-samples").click()
-    assert _visible(page) == 60
+    expect(shown).to_have_count(60)
     page.get_by_role("button", name="Improved").click()
     improved = page.locator("details.sample[data-outcome=improved]").count()
     expect(status).to_have_text(f"{improved} of 60 samples")

@@ -62,7 +62,7 @@ class NextColour:
         return tuple(rows)
 
     def prompt(self, sample: Sample) -> Messages:
-        return (Message("user", sample.input.split()[0]),)
+        return (Message("user", sample.input),)
 
     def read(self, text: str) -> object:
         return text.strip() or None
@@ -197,7 +197,7 @@ def test_a_metric_that_raises_is_named_with_its_sample_and_its_answers_are_kept(
 
 @pytest.mark.parametrize("score", [float("nan"), float("inf")])
 def test_a_metric_that_gives_no_finite_number_is_named(make_experiment: Callable, store: Store, score: float) -> None:
-    with pytest.raises(StageFailed, match=rf"metric 'broken' on zero-shot gave {score} for sample 'dev-68'"):
+    with pytest.raises(StageFailed, match=rf"metric 'broken' on zero-shot gave {score} \(float\) for sample 'dev-68'"):
         verdict(with_metric(make_experiment, Broken(score_of_wrong=score)), store)
 
 

@@ -36,7 +36,7 @@ class NextColour:
         )
 
     def prompt(self, sample: Sample) -> Messages:
-        return (Message("user", sample.input.split()[0]),)
+        return (Message("user", sample.input),)
 
     def read(self, text: str) -> object:
         return text.strip() or None

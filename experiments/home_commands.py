@@ -50,7 +50,7 @@ experiment = Experiment(
     ],
     go_if=[
         Gain(ExactMatch(), at_least=0.10),
-        NoWorse(SafetyRules(), by_at_most=0.02),
+        NoWorse(SafetyRules(), by_at_most=0.05),
     ],
     seeds=(1,),
     curve=(0.25, 0.5, 1.0),

@@ -10,6 +10,7 @@ from harness.samples import Message, Messages, Passage, Sample, Split
 from tasks.stored_rows import Row, package_folder, package_version, source_of, stored_rows
 
 _JOB = "Answer with the ICD-10-CM code of the diagnosis and nothing else."
+_WORDS_READ = 8
 _CODE = re.compile(r"\b([A-TV-Z][0-9][0-9A-Z](?:\.[0-9A-Z]{1,4})?)(?![0-9A-Z])", re.IGNORECASE)
 
 
@@ -18,13 +19,13 @@ class Icd10Codes:
     """A look-up: the corpus is the code book, the questions are wordings that the book does not print.
 
     train_size: how many pairs the fine-tuner gets: the book first, then other wordings of codes that nobody asks for.
-    The value of an answer is its first code, in upper case.
+    The value of an answer is the first code among its first words, in upper case.
     """
 
     train_size: int = 1000
 
     name: ClassVar[str] = "icd10_codes"
-    # Untuned, it repeats the diagnosis first: with 10 tokens the code of one in sixteen lay behind the cut.
+    # Room for the words that are read: an untuned model may repeat the diagnosis before the code.
     answer_tokens: ClassVar[int] = 20
     stop: ClassVar[tuple[str, ...]] = ("\n",)
 
@@ -47,9 +48,13 @@ class Icd10Codes:
         return Message("system", _JOB), Message("user", sample.input)
 
     def read(self, text: str) -> object | None:
-        """Return the first code of `text` in upper case; a text without one is an answer too, and a wrong one."""
-        found = _CODE.search(text)
-        return found.group(1).upper() if found else text.strip() or None
+        """Return the first code among the first words in upper case; words without one are an answer too, a wrong one.
+
+        Of an untuned model 3 to 4 answers in 64 go on about the diagnosis without end; what follows changes nothing.
+        """
+        words = " ".join(text.split()[:_WORDS_READ])
+        found = _CODE.search(words)
+        return found.group(1).upper() if found else words or None
 
     def corpus(self) -> Sequence[Passage]:
         """Return the code book: one passage a code, with its official description."""

@@ -65,6 +65,8 @@ def test_every_reference_reads_as_itself() -> None:
         ("B99 or A00.1", "B99"),
         ("ICD-10-CM", "ICD-10-CM"),
         ("no code ", "no code"),
+        ("one two three four five six seven A00.0", "A00.0"),
+        ("one two three four five six seven eight A00.0", "one two three four five six seven eight"),
         ("", None),
     ],
 )

@@ -22,7 +22,7 @@ from harness.commands import (
     vllm,
 )
 from harness.errors import HarnessError
-from harness.threads import wait_passively
+from harness.threads import wait_briefly
 
 # In the order in which `harness --help` lists them. Each imports what it needs when it runs.
 _COMMANDS = (new, plan, report, verdict, verify, compare, sql, data, memory, recipe, tuner, vllm, doctor)
@@ -32,7 +32,7 @@ _INTERRUPTED = 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code. A user's mistake is one line on stderr and code 2."""
-    wait_passively()
+    wait_briefly()
     _write_any_character()
     options = _parser().parse_args(arguments)
     command: Callable[[argparse.Namespace], int] = options.command

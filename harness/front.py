@@ -21,7 +21,7 @@ from harness.runner.run import Options, Outcome, check_paths
 from harness.runner.run import run as run_stages
 from harness.store.names import check_name, claim_name_in_python
 from harness.store.store import Store
-from harness.threads import wait_passively
+from harness.threads import wait_briefly
 
 DEFAULT_STORE = "reports/results.duckdb"
 # What the place where something is written can be wrong with. Other errors of the system are somebody's code.
@@ -132,7 +132,7 @@ def run_and_report(
 
     shown: `file` as the report names it, such as its path from the root folder.
     """
-    wait_passively()
+    wait_briefly()
     check_name(name)
     store = Store(store_path)
     progress = TerminalProgress(stream, prefix=name) if stream else SilentProgress()

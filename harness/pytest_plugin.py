@@ -15,7 +15,7 @@ import pytest
 
 from harness.errors import HarnessError, InvalidEvidence
 from harness.pytest_options import add_options, add_short_names, has_short_name, option, spelled_out
-from harness.threads import wait_passively
+from harness.threads import wait_briefly
 from harness.verdicts import Inconclusive, NoGo
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ class ExperimentFile(pytest.Module):
     def collect(self) -> "Iterable[pytest.Item | pytest.Collector]":
         from harness.foreign_warnings import without_foreign_warnings
 
-        wait_passively()  # the file itself may load torch
+        wait_briefly()  # the file itself may load torch
         try:
             with without_foreign_warnings():
                 yield from self._experiments()

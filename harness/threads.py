@@ -2,11 +2,16 @@
 
 import os
 
+# Loops of OpenMP's waiting threads before they sleep, some tens of microseconds: longer than the gap between two
+# operations of a network, and nothing beside the time slice that a busy neighbour would lose.
+SPINS = 10_000
 
-def wait_passively() -> None:
-    """Let threads sleep while they wait, instead of spinning on a core that another process could use.
 
-    Called by each door before torch is loaded, since its OpenMP reads the variable once. What the user has set stands.
-    Measured on two cores beside two busy processes: docs/log.md.
+def wait_briefly() -> None:
+    """Let threads spin for a moment while they wait, and then sleep, so that another process can use the core.
+
+    Called by each door before torch is loaded, since its OpenMP reads the variables once. What the user has set stands.
+    Sleeping at once (OMP_WAIT_POLICY=PASSIVE) costs a third of a training's speed: docs/log.md.
     """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", str(SPINS))

@@ -1,4 +1,4 @@
-"""The doors let threads wait without spinning, unless the user says otherwise."""
+"""The doors let threads spin only briefly while they wait, unless the user says otherwise."""
 
 import os
 from collections.abc import Callable
@@ -11,26 +11,38 @@ from harness.front import run_and_report
 from harness.outlook import load_experiment
 
 
-@pytest.mark.parametrize(("set_before", "then"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
-def test_the_command_waits_passively_unless_told_otherwise(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, set_before: str | None, then: str
+@pytest.fixture
+def unset(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Neither variable is set, and what a test's run sets is gone after it."""
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    return monkeypatch
+
+
+@pytest.mark.parametrize(
+    ("given", "then"),
+    [
+        ({}, {"GOMP_SPINCOUNT": "10000"}),
+        ({"OMP_WAIT_POLICY": "ACTIVE"}, {"OMP_WAIT_POLICY": "ACTIVE"}),
+        ({"GOMP_SPINCOUNT": "5"}, {"GOMP_SPINCOUNT": "5"}),
+    ],
+    ids=["nothing set", "policy set", "count set"],
+)
+def test_the_command_waits_briefly_unless_told_otherwise(
+    unset: pytest.MonkeyPatch, tmp_path: Path, given: dict[str, str], then: dict[str, str]
 ) -> None:
-    monkeypatch.setenv("OMP_WAIT_POLICY", set_before or "")
-    if set_before is None:
-        monkeypatch.delenv("OMP_WAIT_POLICY")
+    for name, value in given.items():
+        unset.setenv(name, value)
 
     main(["verdict", "--store", str(tmp_path / "none.duckdb")])
 
-    assert os.environ["OMP_WAIT_POLICY"] == then
+    assert {name: os.environ[name] for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT") if name in os.environ} == then
 
 
-def test_a_run_waits_passively(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, write_experiment: Callable[..., Path]
-) -> None:
-    monkeypatch.setenv("OMP_WAIT_POLICY", "")
-    monkeypatch.delenv("OMP_WAIT_POLICY")
+def test_a_run_waits_briefly(unset: pytest.MonkeyPatch, tmp_path: Path, write_experiment: Callable[..., Path]) -> None:
     experiment = load_experiment(write_experiment(tmp_path / "lamps.py"))
 
     run_and_report(experiment, name="lamps", file=None, store_path=tmp_path / "results.duckdb")
 
-    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
+    assert os.environ["GOMP_SPINCOUNT"] == "10000"

@@ -48,13 +48,13 @@ class Icd10Codes:
         return Message("system", _JOB), Message("user", sample.input)
 
     def read(self, text: str) -> object | None:
-        """Return the first code among the first words in upper case; words without one are an answer too, a wrong one.
+        """Return the first code among the first words in upper case, else the first word: an answer too, a wrong one.
 
         Of an untuned model 3 to 4 answers in 64 go on about the diagnosis without end; what follows changes nothing.
         """
-        words = " ".join(text.split()[:_WORDS_READ])
-        found = _CODE.search(words)
-        return found.group(1).upper() if found else words or None
+        words = text.split()[:_WORDS_READ]
+        found = _CODE.search(" ".join(words))
+        return found.group(1).upper() if found else next(iter(words), None)
 
     def corpus(self) -> Sequence[Passage]:
         """Return the code book: one passage a code, with its official description."""

@@ -1,6 +1,7 @@
 """How threads wait: training and decoding of the default model, alone and beside two busy processes.
 
-python -m benchmarks.waiting prints steps and answers a second for OMP_WAIT_POLICY as the system has it and PASSIVE.
+python -m benchmarks.waiting prints steps and answers a second with threads that wait as the system has it, that sleep
+at once, and that spin as long as the harness lets them.
 """
 
 import multiprocessing
@@ -9,7 +10,9 @@ import subprocess
 import sys
 import time
 
-POLICIES = ("ACTIVE", "", "PASSIVE")  # "" leaves the variable unset
+from harness.threads import SPINS
+
+POLICIES: tuple[dict[str, str], ...] = ({}, {"OMP_WAIT_POLICY": "PASSIVE"}, {"GOMP_SPINCOUNT": str(SPINS)})
 NEIGHBOURS = (0, 2)
 ANSWERS = 32
 _CHILD = "--child"
@@ -24,25 +27,23 @@ def main() -> int:
         for policy in POLICIES:
             trained, decoded = beside(neighbours, policy)
             sys.stdout.write(
-                f"{neighbours} busy neighbours, OMP_WAIT_POLICY={policy or '(unset)'}: "
+                f"{neighbours} busy neighbours, {policy or 'nothing set'}: "
                 f"{trained:.2f} training steps/s, {decoded:.2f} answers/s\n"
             )
             sys.stdout.flush()
     return 0
 
 
-def beside(neighbours: int, policy: str) -> tuple[float, float]:
+def beside(neighbours: int, policy: dict[str, str]) -> tuple[float, float]:
     """Return training steps and answers a second of a process of its own beside `neighbours` busy processes."""
     busy = [multiprocessing.Process(target=_spin, daemon=True) for _ in range(neighbours)]
     for process in busy:
         process.start()
-    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
-    if policy:
-        environment["OMP_WAIT_POLICY"] = policy
+    inherited = {name: value for name, value in os.environ.items() if name not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
     try:
         done = subprocess.run(  # noqa: S603 - this module itself
             [sys.executable, "-m", "benchmarks.waiting", _CHILD],
-            env=environment,
+            env={**inherited, **policy},
             capture_output=True,
             text=True,
             check=True,

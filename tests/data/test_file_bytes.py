@@ -14,6 +14,11 @@ _LINES = b'{"a": 1}\n{"a": 2}\n'
 _POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12\n"
 
 
+def packed(content: bytes) -> bytes:
+    """Pack without the time, which would make the names of the tests differ from one test process to the next."""
+    return gzip.compress(content, mtime=0)
+
+
 def zstd(content: bytes) -> bytes:
     sink = pyarrow.BufferOutputStream()
     with pyarrow.CompressedOutputStream(sink, "zstd") as stream:
@@ -24,12 +29,12 @@ def zstd(content: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("name", "content"),
     [
-        ("rows.jsonl.gz", gzip.compress(_LINES)),
-        ("rows.jsonl.gz", gzip.compress(_LINES[:9]) + gzip.compress(_LINES[9:])),
+        ("rows.jsonl.gz", packed(_LINES)),
+        ("rows.jsonl.gz", packed(_LINES[:9]) + packed(_LINES[9:])),
         ("rows.jsonl.zst", zstd(_LINES)),
-        ("Rows.JSONL.GZ", gzip.compress(_LINES)),
-        ("rows.json.gz", gzip.compress(b'[{"a": 1}, {"a": 2}]')),
-        ("rows.jsonl", gzip.compress(_LINES)),
+        ("Rows.JSONL.GZ", packed(_LINES)),
+        ("rows.json.gz", packed(b'[{"a": 1}, {"a": 2}]')),
+        ("rows.jsonl", packed(_LINES)),
     ],
 )
 def test_a_packed_file_is_unpacked(tmp_path: Path, name: str, content: bytes) -> None:
@@ -40,7 +45,7 @@ def test_a_packed_file_is_unpacked(tmp_path: Path, name: str, content: bytes) ->
 
 def test_a_packed_table_is_read(tmp_path: Path) -> None:
     (tmp_path / "rows.csv.zst").write_bytes(zstd(b"text,label\na,b\n"))
-    (tmp_path / "rows.tsv.gz").write_bytes(gzip.compress(b"text\tlabel\na\tb\n"))
+    (tmp_path / "rows.tsv.gz").write_bytes(packed(b"text\tlabel\na\tb\n"))
 
     for name in ("rows.csv.zst", "rows.tsv.gz"):
         assert [row.values for row in read_rows(tmp_path / name)] == [{"text": "a", "label": "b"}]
@@ -49,11 +54,11 @@ def test_a_packed_table_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("rows.jsonl.gz", gzip.compress(_LINES)[:-9], "the gzip data end too early: the file was cut off"),
-        ("rows.jsonl.gz", gzip.compress(_LINES)[:-8] + b"12345678", "damaged gzip data"),
+        ("rows.jsonl.gz", packed(_LINES)[:-9], "the gzip data end too early: the file was cut off"),
+        ("rows.jsonl.gz", packed(_LINES)[:-8] + b"12345678", "damaged gzip data"),
         ("rows.jsonl.gz", _LINES, "is not .gz data; take .gz off its name"),
         ("rows.jsonl.zst", zstd(_LINES * 1000)[:-5], "damaged or cut Zstandard data"),
-        ("rows.jsonl.gz", gzip.compress(b""), "the file has no rows"),
+        ("rows.jsonl.gz", packed(b""), "the file has no rows"),
         ("rows.jsonl", _POINTER, "is a Git LFS pointer, and the data are not here; run git lfs pull in its folder"),
         ("rows.parquet", _POINTER, "run git lfs pull"),
         ("rows.xlsx", _POINTER, "run git lfs pull"),

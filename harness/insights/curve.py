@@ -89,7 +89,8 @@ def learning_curve(
     baseline: the best one, on the same DEV samples. steps: in any order; the largest is all the data. at_least: the
     wanted gain in score units, 0 or more, in the metric's good direction.
     The doubt is that of samples, drawn jointly for every fraction and the baseline, and of seeds where there are
-    several. With one seed a lucky run bends the curve unseen, and the sentence says so.
+    several: a fraction trained once may have been as lucky as one training of those trained several times. With one
+    seed everywhere a lucky run bends the curve unseen, and the sentence says so.
 
     Raises Incomparable where steps is empty or repeats a number of examples, where a step was scored on other
     samples than the baseline, and for a metric of pairs, which has no score of one system.
@@ -104,7 +105,13 @@ def learning_curve(
     if clusters_of(baseline).max() > 0:  # One group alone cannot be drawn again.
         foretold = forecast(
             [step.examples for step in ordered],
-            resampled(metric, [*(step.scores for step in ordered), baseline], resamples=resamples, seed=seed),
+            resampled(
+                metric,
+                [*(step.scores for step in ordered), baseline],
+                tuned=len(ordered),
+                resamples=resamples,
+                seed=seed,
+            ),
             sign=sign,
             most=_most(metric, gain.unit, ordered),
             at_least=at_least,
@@ -239,7 +246,7 @@ def _caveats(curve: LearningCurve) -> list[str]:
         )
     if curve.form == "line":
         said.append("Two points are weak evidence: three fractions or more show whether the curve flattens.")
-    if len(curve.points) > 1 and min(point.seeds for point in curve.points) == 1:
+    if len(curve.points) > 1 and max(point.seeds for point in curve.points) == 1:
         said.append("With one seed a fraction, luck in training is not in these intervals.")
     return said
 

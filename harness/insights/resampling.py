@@ -20,12 +20,15 @@ class Resampled:
     replicates: FloatArray
 
 
-def resampled(metric: Named, systems: Sequence[SystemScores], *, resamples: int, seed: int) -> Resampled:
+def resampled(
+    metric: Named, systems: Sequence[SystemScores], *, resamples: int, seed: int, tuned: int = 0
+) -> Resampled:
     """Score every system on the same draws of samples, clusters as a whole, and on draws of its own training seeds.
 
     A system's score is its mean over seeds, or the mean of the metric of the whole set. The systems must share
     their samples. Seeds are drawn apart for each system, since each was trained apart; few of them vary too little,
-    by (seeds - 1) / seeds, which is put back.
+    by (seeds - 1) / seeds, which is put back. Of the first `tuned` systems, trainings of one recipe, one that was
+    trained once varies as a single training of the others does.
     """
     generator = np.random.default_rng(seed)
     codes = clusters_of(systems[0])
@@ -38,8 +41,12 @@ def resampled(metric: Named, systems: Sequence[SystemScores], *, resamples: int,
         drawn = generator.multinomial(clusters, np.full(clusters, 1 / clusters), min(rows, resamples - start))
         weights = drawn[:, codes].astype(np.float64)  # (rows, n)
         blocks.append(np.stack([_by_seed(metric, system, weights).mean(axis=0) for system in systems], axis=1))
-    shifts = np.stack([_seed_shift(means, resamples, generator) for means in by_seed], axis=1)
-    return Resampled(np.array([means.mean() for means in by_seed]), np.concatenate(blocks) + shifts)
+    moves = np.concatenate([by_seed[0][:0], *(_seed_moves(means) for means in by_seed[:tuned])])  # of one training
+    shifts = [_seed_shift(means, resamples, generator) for means in by_seed]
+    for place in range(tuned):
+        if by_seed[place].size == 1 and moves.size:
+            shifts[place] = generator.choice(moves, resamples)
+    return Resampled(np.array([means.mean() for means in by_seed]), np.concatenate(blocks) + np.stack(shifts, axis=1))
 
 
 def _by_seed(metric: Named, system: SystemScores, weights: FloatArray) -> FloatArray:
@@ -53,9 +60,14 @@ def _by_seed(metric: Named, system: SystemScores, weights: FloatArray) -> FloatA
 def _seed_shift(means: FloatArray, resamples: int, generator: np.random.Generator) -> FloatArray:
     if means.size < 2:
         return np.zeros(resamples)
-    drawn = means[generator.integers(0, means.size, (resamples, means.size))].mean(axis=1)
-    shift: FloatArray = np.sqrt(means.size / (means.size - 1)) * (drawn - means.mean())
+    shift: FloatArray = _seed_moves(means)[generator.integers(0, means.size, (resamples, means.size))].mean(axis=1)
     return shift
+
+
+def _seed_moves(means: FloatArray) -> FloatArray:
+    """Return by how much each training is off the mean, as widely as so few tell of all; none for a single one."""
+    moves: FloatArray = means[:0] if means.size < 2 else np.sqrt(means.size / (means.size - 1)) * (means - means.mean())
+    return moves
 
 
 def clusters_of(system: SystemScores) -> NDArray[np.int64]:

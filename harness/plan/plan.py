@@ -239,8 +239,12 @@ class Plan:
 
     def rounds(self, system: System, task: Task) -> tuple[tuple[int, int], ...]:
         """Return the seeds and repeats in which a system is asked; a baseline has one seed."""
-        seeds = self.experiment.seeds if system.recipe is not None else (0,)
+        seeds = self.trained_with(system) if system.recipe is not None else (0,)
         return tuple((seed, repeat) for seed in seeds for repeat in range(self.repeats(task)))
+
+    def trained_with(self, system: System) -> tuple[int, ...]:
+        """Return the seeds of a recipe's trainings; a part of the data, for the learning curve, is learned once."""
+        return tuple(self.experiment.seeds if system.share == 1 else self.experiment.seeds[:1])
 
     def repeats(self, task: Task) -> int:
         """How often each sample is asked: only what is drawn can differ."""

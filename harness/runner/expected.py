@@ -87,7 +87,7 @@ def _explored(plan: Plan) -> Iterator[Expected]:
     for asked in _four_ways(plan):
         yield from (Expected(stage, "if chosen") for stage in _measured(plan, asked, task, Split.DEV, primary))
     for part in (part for system in plan.tuned for part in plan.parts(system)):
-        trained = [step.stage for seed in plan.experiment.seeds for step in plan.steps(part, seed)]
+        trained = [step.stage for seed in plan.trained_with(part) for step in plan.steps(part, seed)]
         asked_of = _measured(plan, part, task, Split.DEV, primary)
         yield from (Expected(stage, several) for stage in (*trained, *asked_of))
     for system in plan.between_steps:

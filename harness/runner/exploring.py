@@ -30,7 +30,7 @@ def learning_points(run: Run, tuned: System) -> tuple[BySeed, ...]:
     """Return DEV answers of the chosen recipe, trained on each declared part of the data."""
     parts = run.plan.parts(tuned)
     for part in parts:
-        for seed in run.plan.experiment.seeds:
+        for seed in run.plan.trained_with(part):
             ensure_tuned(run, part, seed)
     return tuple(answered_by_seed(run, part, run.plan.experiment.task, Split.DEV) for part in parts)
 

@@ -183,6 +183,30 @@ def test_seeds_that_differ_widen_the_forecast_and_groups_are_drawn_whole():
     assert twice == pytest.approx(spreads[0], rel=0.1)
 
 
+def test_a_fraction_trained_once_may_have_been_as_lucky_as_one_of_several_trainings():
+    generator = np.random.default_rng(11)
+    part, other, baseline = ((generator.random(400) < share).astype(float) for share in (0.5, 0.6, 0.3))
+    whole = np.stack([np.clip(other + 0.1, 0, 1), other * 0.9])  # shape (2 seeds, 400)
+    systems = [scored("part", part), scored("whole", whole), scored("b", baseline)]
+
+    alone, among = (resampled(Right(), systems, resamples=4000, seed=0, tuned=tuned).replicates for tuned in (0, 2))
+
+    apart = float(np.diff(whole.mean(axis=1))[0])  # of two trainings: their spread is |apart| / sqrt(2)
+    assert among[:, 0].std() == pytest.approx(math.hypot(alone[:, 0].std(), apart / math.sqrt(2)), rel=0.05)
+    assert among[:, 0].mean() == pytest.approx(part.mean(), abs=0.01)
+    assert among[:, 2].std() == pytest.approx(alone[:, 2].std(), rel=0.05)  # the baseline was not trained
+
+
+def test_luck_in_training_is_outside_the_curve_only_where_nothing_was_trained_twice():
+    scores = [*drawn(np.random.default_rng(13), law(SIZES, 0.9, 2.0, 0.4))]
+    once = steps_of(scores)
+    twice = [*once[:-1], CurveStep(1.0, SIZES[-1], scored("lora", np.stack([scores[-1], 1 - scores[-1]])))]
+
+    curves = [learning_curve(Right(), baseline=scored("b", scores[0]), steps=steps) for steps in (once, twice)]
+
+    assert ["luck in training is not in these intervals" in curve.sentence for curve in curves] == [True, False]
+
+
 def test_what_cannot_be_drawn_is_refused_with_the_reason():
     right = scored("b", [1.0, 0.0])
     with pytest.raises(Incomparable, match="compares two answers"):

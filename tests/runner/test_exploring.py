@@ -18,15 +18,17 @@ def content(store, kind):
 
 
 def test_the_chosen_recipe_is_tuned_on_nested_parts_of_the_data(make_experiment, store):
-    run(make_experiment(curve=(0.25, 0.5, 1.0)), name="lamps", store=store)
+    run(make_experiment(curve=(0.25, 0.5, 1.0), seeds=(4, 5)), name="lamps", store=store)
 
     (curve,) = content(store, "curve")
-    assert [(point["fraction"], point["examples"]) for point in curve["points"]] == [(0.25, 15), (0.5, 30), (1.0, 60)]
-    sizes = store.query("SELECT system, tokens_in FROM stages WHERE kind = 'tune' ORDER BY tokens_in")[1]
-    assert [name for name, _ in sizes] == [
-        "scripted-tuning on 25% of the data",
-        "scripted-tuning on 50% of the data",
-        "scripted-tuning",
+    points = [(point["fraction"], point["examples"], point["seeds"]) for point in curve["points"]]
+    assert points == [(0.25, 15, 1), (0.5, 30, 1), (1.0, 60, 2)]
+    trained = store.query("SELECT system, seed FROM stages WHERE kind = 'tune' ORDER BY tokens_in, seed")[1]
+    assert trained == [
+        ("scripted-tuning on 25% of the data", 4),
+        ("scripted-tuning on 50% of the data", 4),
+        ("scripted-tuning", 4),
+        ("scripted-tuning", 5),
     ]
 
 

@@ -102,16 +102,11 @@ def learning_curve(
     gain = compare(metric, split=Split.DEV.value, baseline=baseline, tuned=largest.scores, level=level)
     sign = 1 if metric.better == "higher" else -1
     foretold = Forecast()
+    tuned = [step.scores for step in ordered]
     if clusters_of(baseline).max() > 0:  # One group alone cannot be drawn again.
         foretold = forecast(
             [step.examples for step in ordered],
-            resampled(
-                metric,
-                [*(step.scores for step in ordered), baseline],
-                tuned=len(ordered),
-                resamples=resamples,
-                seed=seed,
-            ),
+            resampled(metric, [*tuned, baseline], tuned=len(tuned), resamples=resamples, seed=seed),
             sign=sign,
             most=_most(metric, gain.unit, ordered),
             at_least=at_least,

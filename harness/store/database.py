@@ -184,17 +184,14 @@ def _version(connection: "DuckDBPyConnection", path: Path) -> int:
     """
     import duckdb
 
-    known = "SELECT count(*) FROM duckdb_columns() WHERE table_name = 'schema_version' AND column_name = 'version'"
+    # Asked before what else is there: listing the catalogue takes forty times as long, at each opening.
+    with suppress(duckdb.Error):
+        row = connection.execute("SELECT max(version) FROM schema_version").fetchone()
+        if row and isinstance(row[0], int) and row[0] > 0:
+            return row[0]
     tables = "SELECT (SELECT count(*) FROM duckdb_tables()) + (SELECT count(*) FROM duckdb_views() WHERE NOT internal)"
     if connection.execute(tables).fetchone() == (0,):
         return 0
-    try:
-        if connection.execute(known).fetchone() == (1,):
-            row = connection.execute("SELECT max(version) FROM schema_version").fetchone()
-            if row and isinstance(row[0], int) and row[0] > 0:
-                return row[0]
-    except duckdb.Error:
-        pass
     raise StageFailed(
         f"{path} is a DuckDB file of something else (it holds tables, none of them the harness's); use --store with "
         "another path"

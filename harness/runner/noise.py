@@ -45,6 +45,10 @@ _UNMETERED_SECONDS = 1.0
 _COST: Mapping[_Circumstance, float] = MappingProxyType(
     {"in reversed order": 1.5, "one at a time": 8.0, "in float32": 4.0, "in bfloat16": 1.5}
 )
+# What a batch takes before its first sample, in the same unit: the shared beginning of its prompts, read anew.
+_BEGINNING: Mapping[_Circumstance, float] = MappingProxyType(
+    {"in reversed order": 6.5, "one at a time": 0.0, "in float32": 13.0, "in bfloat16": 6.5}
+)
 # Bytes of weight files up to which a second model is loaded in the other dtype, and how many are loaded in a second.
 _SECOND_LOAD_AT_MOST = 4 << 30
 _LOADED_IN_A_SECOND = 200 << 20
@@ -140,13 +144,14 @@ def _affordable(run: Run, system: System, answered: Answered) -> dict[_Circumsta
     # The dearest first, each with at most half of what is left: the last takes what the others could not use.
     dearest = sorted(loading, key=lambda name: (loading[name], _COST[name]), reverse=True)
     for circumstance in dearest:
-        each = seconds / max(count, 1) * _COST[circumstance]
-        spare = (left if circumstance == dearest[-1] else left / 2) - loading[circumstance]
+        on_dev = seconds / max(count, 1)
+        each, before = on_dev * _COST[circumstance], on_dev * _BEGINNING[circumstance] + loading[circumstance]
+        spare = (left if circumstance == dearest[-1] else left / 2) - before
         most = min(MOST_SAMPLES[circumstance], count)
         asked = most if math.isinf(spare) or each == 0 else min(most, int(spare / each))
         if asked >= min(FEWEST_SAMPLES, count) and spare > 0:
             found[circumstance] = asked
-            left -= asked * each + loading[circumstance]
+            left -= asked * each + before
     return {name: found[name] for name in loading if name in found}
 
 
@@ -162,7 +167,7 @@ def _subset(answered: Answered, samples: int) -> Answered:
 
 
 def _key(stage: Stage, circumstance: _Circumstance) -> str:
-    return fingerprint(["noise", "a share of DEV's time", stage.key, circumstance])
+    return fingerprint(["noise", "a tenth of DEV's time", stage.key, circumstance])
 
 
 def _circumstances(run: Run, system: System, first: Answered) -> Iterator[tuple[_Circumstance, float]]:

@@ -84,6 +84,23 @@ def test_lower_is_better_ranks_and_flatters_the_other_way():
     assert found.optimism.value == 0.5
 
 
+@pytest.mark.parametrize(
+    ("dev", "holdout", "said"),
+    [
+        (0.9, 0.5, "DEV flattered it by +40.0 pts ["),
+        (0.5, 0.9, "DEV did not flatter it: -40.0 pts ["),
+        (0.6, 0.6, "whether DEV flattered it cannot be told: +0.0 pts [-"),
+    ],
+)
+def test_dev_is_said_to_have_flattered_only_what_its_interval_shows(dev: float, holdout: float, said: str):
+    recipes = [
+        Trained(scores=scored(name, np.arange(100) < 100 * share), examples=1, tokens=1, seconds=1.0)
+        for name, share in (("a", dev), ("b", 0.1))
+    ]
+    found = ladder(Right(), recipes=recipes, chosen="a", holdout=scored("a", np.arange(100) < 100 * holdout))
+    assert said in found.sentence
+
+
 def test_unknown_winner_and_other_samples_are_refused():
     with pytest.raises(Incomparable, match="c was chosen, which is none of a, b"):
         ladder(Right(), recipes=[recipe("a", 0.5), recipe("b", 0.5)], chosen="c")

@@ -10,7 +10,7 @@ import pytest
 from harness.report import render_page
 from harness.report.heat import heat_tables
 from harness.report.insights import insights_of, levels_note, sections_of, slice_tables
-from harness.report.numbers import bound, reach
+from harness.report.numbers import bound, q_or_unknown, reach
 from harness.store.rows import Evidence
 
 KINDS = ["curve", "break_even", "four_way", "retention", "continual", "safety", "slices", "ladder", "trust"]
@@ -152,3 +152,7 @@ def test_readiness_stands_beside_the_verdict_and_the_other_checks_with_the_data(
     assert "Was it time to tune? Prompting tried : warning one prompt only" in section(page, "verdict")
     assert "4 checks, 2 warnings: 1 of readiness, 3 of data." in section(page, "verdict")
     assert "prompting tried" not in section(page, "data").lower()
+
+
+def test_a_corrected_p_value_is_never_shown_as_zero() -> None:
+    assert [q_or_unknown(value) for value in (0.0, 0.0004, 0.0123, None)] == ["< 0.001", "< 0.001", "0.012", "–"]

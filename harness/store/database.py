@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 from harness.errors import StageFailed
+from harness.store.listing import Listing
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -29,15 +30,16 @@ _HEAD_BYTES, _MAGIC = 16, slice(8, 12)
 
 
 @contextmanager
-def transaction(path: Path) -> Iterator["DuckDBPyConnection"]:
+def transaction(path: Path, *, listing: Listing | None = None) -> Iterator["DuckDBPyConnection"]:
     """Yield a connection inside one transaction: committed at the end, rolled back if the block raises.
 
-    Creates the file and brings an older schema up to date.
+    Creates the file and brings an older schema up to date. listing: what is known of the file, told when it is opened
+    and closed.
 
     Raises:
         StageFailed: If another process keeps the file, it is no store of the harness, or it cannot be written.
     """
-    with _locked(path), _told(path), closing(_connect(path)) as connection:
+    with _locked(path), _told(path), _watched(listing), closing(_connect(path)) as connection:
         _migrate(connection, path)
         connection.begin()
         try:
@@ -46,6 +48,20 @@ def transaction(path: Path) -> Iterator["DuckDBPyConnection"]:
             _roll_back(connection)
             raise
         connection.commit()
+
+
+@contextmanager
+def _watched(listing: Listing | None) -> Iterator[None]:
+    if listing is None:
+        yield
+        return
+    listing.opening()
+    try:
+        yield
+    except BaseException:
+        listing.void()
+        raise
+    listing.closed()
 
 
 @contextmanager

@@ -2,15 +2,17 @@
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from harness.atomic_write import write_whole
 from harness.errors import QueryFailed, StageFailed
 from harness.store.database import reading, transaction
 from harness.store.evidence import decisions_of, evidence_of, stages_of, state_of
 from harness.store.holdouts import keep_holdout, looks_at
+from harness.store.listing import Listing
 from harness.store.rows import (
     AnswerRow,
     CheckRow,
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 StageContent = AnswerRow | LikelihoodRow | MeasureRow
+_Content = TypeVar("_Content", AnswerRow, LikelihoodRow, MeasureRow)
 _TABLES: Mapping[type, str] = {AnswerRow: "answers", LikelihoodRow: "likelihoods", MeasureRow: "measures"}
 
 
@@ -66,8 +69,17 @@ class Store:
     """The file of results; `path` is created on first use."""
 
     path: Path
-    # A finished stage never changes, and each look at the file opens it anew, which takes 15 ms.
+    # A finished stage never changes, and each look at the file opens it anew.
     _finished: dict[str, StageRow] = field(default_factory=dict, init=False, repr=False, compare=False)
+    # What the last finished stage holds, as it was read back: it is asked for next.
+    _last: dict[type, tuple[str, tuple[Any, ...]]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _listing: Listing = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_listing", Listing(self.path))
+
+    def _transaction(self) -> AbstractContextManager["DuckDBPyConnection"]:
+        return transaction(self.path, listing=self._listing)
 
     @property
     def folder(self) -> Path:
@@ -77,46 +89,52 @@ class Store:
 
     def stage(self, key: str) -> StageRow | None:
         """Return the finished stage of this key, or None."""
-        if key not in self._finished:
-            with transaction(self.path) as connection:
-                found = select(connection, StageRow, "stages", where="key = ?", parameters=[key])
-            if not found:
-                return None
-            self._finished[key] = found[0]
-        return self._finished[key]
+        return self.stages([key]).get(key)
 
     def stages(self, keys: Collection[str]) -> dict[str, StageRow]:
         """Return the finished stages among `keys`."""
-        with transaction(self.path) as connection:
-            found = stages_of(connection, keys)
-        return {stage.key: stage for stage in found}
+        unknown = [key for key in keys if key not in self._finished]
+        if unknown and not (self._listing.is_current and self._listing.finished.isdisjoint(unknown)):
+            with self._transaction() as connection:
+                self._listing.read(connection)
+                self._finished.update((stage.key, stage) for stage in stages_of(connection, unknown))
+        return {key: self._finished[key] for key in keys if key in self._finished}
 
     def answers(self, key: str) -> tuple[AnswerRow, ...]:
-        with transaction(self.path) as connection:
-            return select(connection, AnswerRow, "answers", where="stage_key = ?", parameters=[key])
+        return self._content(AnswerRow, key)
 
     def likelihoods(self, key: str) -> tuple[LikelihoodRow, ...]:
-        with transaction(self.path) as connection:
-            return select(connection, LikelihoodRow, "likelihoods", where="stage_key = ?", parameters=[key])
+        return self._content(LikelihoodRow, key)
 
     def measures(self, key: str) -> tuple[MeasureRow, ...]:
-        with transaction(self.path) as connection:
-            return select(connection, MeasureRow, "measures", where="stage_key = ?", parameters=[key])
+        return self._content(MeasureRow, key)
+
+    def _content(self, kind: type[_Content], key: str) -> tuple[_Content, ...]:
+        if self._listing.is_current:
+            if key not in self._listing.begun:
+                return ()
+            last, rows = self._last.get(kind, ("", ()))
+            if last == key:
+                return rows
+        with self._transaction() as connection:
+            self._listing.read(connection)
+            return select(connection, kind, _TABLES[kind], where="stage_key = ?", parameters=[key])
 
     def training_log(self, key: str) -> tuple[TrainingLogRow, ...]:
-        with transaction(self.path) as connection:
+        with self._transaction() as connection:
             return select(connection, TrainingLogRow, "training_log", where="stage_key = ?", parameters=[key])
 
     def append(self, rows: Sequence[StageContent]) -> None:
         """Keep one batch of an unfinished stage, whole or not at all."""
         if rows:
-            with transaction(self.path) as connection:
+            with self._transaction() as connection:
                 _insert_content(connection, rows)
+                self._listing.add(begun={row.stage_key for row in rows})
 
     def revalue(self, key: str, values: Mapping[str, object]) -> None:
         """Keep what a task's changed reader makes of stored answers: sample id -> value."""
         rows = [ValueRow(sample_id=sample_id, value=value) for sample_id, value in values.items()]
-        with transaction(self.path) as connection:
+        with self._transaction() as connection:
             connection.execute("CREATE TEMP TABLE revalued (sample_id VARCHAR, value JSON)")
             insert(connection, "revalued", rows)
             connection.execute(
@@ -125,6 +143,7 @@ class Store:
                 [key],
             )
             connection.execute("DROP TABLE revalued")
+        self._last.clear()
 
     def finish(
         self,
@@ -134,17 +153,35 @@ class Store:
         log: Sequence[TrainingLogRow] = (),
     ) -> None:
         """Keep the last rows and the stage itself in one transaction: from now on it is finished."""
-        with transaction(self.path) as connection:
+        with self._transaction() as connection:
             if stages_of(connection, [stage.key]):
                 raise StageFailed(f"stage {stage.key[:12]} is finished already; two runs worked on it at once")
             _insert_content(connection, rows)
             insert(connection, "training_log", log)
             insert(connection, "stages", [stage])
             self._write_index(connection)
+            finished = stages_of(connection, [stage.key])
+            read_back = self._read_back(connection, stage.key, {type(row) for row in rows})
+            self._listing.add(finished=[stage.key], begun={row.stage_key for row in rows})
+        self._finished[stage.key] = finished[0]
+        self._last.update(read_back)
+
+    def _read_back(
+        self, connection: "DuckDBPyConnection", key: str, written: Collection[type]
+    ) -> dict[type, tuple[str, tuple[Any, ...]]]:
+        """Return all rows of a stage by kind; written: the kinds that it was just given."""
+        begun = key in self._listing.begun or not self._listing.is_known
+        found: dict[type, tuple[str, tuple[Any, ...]]] = {}
+        for kind, table in _TABLES.items():
+            there = begun or kind in written
+            where, parameters = "stage_key = ?", [key]
+            rows = select(connection, kind, table, where=where, parameters=parameters) if there else ()
+            found[kind] = (key, rows)
+        return found
 
     def forget(self, keys: Collection[str]) -> None:
         """Delete these stages with their answers (what --fresh asks for)."""
-        with transaction(self.path) as connection:
+        with self._transaction() as connection:
             for table, column in (
                 ("answers", "stage_key"),
                 ("likelihoods", "stage_key"),
@@ -155,21 +192,23 @@ class Store:
                 query = f"DELETE FROM {table} WHERE {column} IN (SELECT unnest(?))"  # noqa: S608 - names are ours
                 connection.execute(query, [list(keys)])
             self._write_index(connection)
+            self._listing.drop(keys)
         for key in keys:
             self._finished.pop(key, None)
+        self._last.clear()
 
     # -- holdout --------------------------------------------------------------------------------------------
 
     def look(self, looks: Sequence[LookRow], samples: Sequence[HoldoutRow]) -> None:
         """Record that systems are about to be shown this holdout; the first record of a look stays."""
-        with transaction(self.path) as connection:
+        with self._transaction() as connection:
             for look in looks:
                 _insert_look(connection, look)
             keep_holdout(connection, samples)
 
     def looks(self, samples: Sequence[HoldoutRow]) -> tuple[LookRow, ...]:
         """Return the looks at this holdout, and at every other that holds a tenth of its samples."""
-        with transaction(self.path) as connection:
+        with self._transaction() as connection:
             return looks_at(connection, samples)
 
     # -- experiments ----------------------------------------------------------------------------------------
@@ -177,7 +216,7 @@ class Store:
     def judge(self, judgement: Judgement) -> None:
         """Replace what the store says about this experiment; decisions are added, never replaced."""
         name = judgement.experiment.name
-        with transaction(self.path) as connection:
+        with self._transaction() as connection:
             for table, rows in _replaced(judgement):
                 column = "name" if table == "experiments" else "experiment"
                 connection.execute(f"DELETE FROM {table} WHERE {column} = ?", [name])  # noqa: S608 - names are ours
@@ -189,18 +228,18 @@ class Store:
         """Return the names of all experiments that have a decision, in order of name."""
         if not self.path.exists():
             return ()
-        with transaction(self.path) as connection:
+        with self._transaction() as connection:
             found = connection.execute("SELECT DISTINCT experiment FROM decisions ORDER BY experiment").fetchall()
         return tuple(str(record[0]) for record in found)
 
     def decision(self, name: str) -> DecisionRow | None:
         """Return the latest decision about experiment `name`, or None if it was never judged."""
-        with transaction(self.path) as connection:
+        with self._transaction() as connection:
             return next(reversed(decisions_of(connection, name)), None)
 
     def stages_of(self, name: str) -> tuple[str, ...]:
         """Return the keys of the stages that the last judgement of experiment `name` stands on."""
-        with transaction(self.path) as connection:
+        with self._transaction() as connection:
             found = connection.execute(
                 "SELECT stage_key FROM experiment_stages WHERE experiment = ?", [name]
             ).fetchall()
@@ -208,13 +247,13 @@ class Store:
 
     def evidence(self, name: str) -> Evidence | None:
         """Return all that the current declaration of experiment `name` stands on, or None if it was never judged."""
-        with transaction(self.path) as connection:
+        with self._transaction() as connection:
             return evidence_of(connection, name)
 
     def states(self) -> dict[str, str]:
         """Return, for each experiment that has a decision, what identifies its evidence, in order of name."""
         names = self.experiments()
-        with transaction(self.path) as connection:
+        with self._transaction() as connection:
             return {name: state_of(connection, name) for name in names}
 
     def query(self, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:

@@ -67,6 +67,23 @@ def paraphrase_similarity(first: Sequence[str], second: Sequence[str]) -> float:
     return max(similarity(first, second), _bag_similarity(first, second))
 
 
+def numbers_of(core: Sequence[str]) -> Counter[str]:
+    """Return the words of a core that hold a digit, each with how often it comes."""
+    return Counter(word for word in core if any(map(str.isdigit, word)))
+
+
+def bound_of_similarity(first: Counter[str], second: Counter[str], *, longer: int) -> float:
+    """Return what `paraphrase_similarity` cannot exceed, at a small part of its cost.
+
+    first, second: the numbers of two cores. longer: words of the longer one. A word with a digit is never a respelling
+    of another, so each that only one of the two holds costs 1 in either way of comparing.
+    """
+    if first == second or longer == 0:
+        return 1.0
+    apart = (first - second).total() + (second - first).total()
+    return max(0.0, 1.0 - apart / longer)
+
+
 def _bag_similarity(first: Sequence[str], second: Sequence[str]) -> float:
     """Return 1 minus the cost over the longer length; what word stands where costs ORDER_COST at most."""
     longer = max(len(first), len(second))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from harness.data.candidates import candidates
-from harness.data.paraphrase import content_of, core_of, paraphrase_similarity
+from harness.data.paraphrase import bound_of_similarity, content_of, core_of, numbers_of, paraphrase_similarity
 from harness.data.similarity import normalised, operators_of, same_text, words_of
 from harness.samples import Sample
 
@@ -79,12 +79,16 @@ def _near(
     cores = [core_of(words_of(sample.input)) for sample in samples]
     other_cores = [core_of(words_of(other.input)) for other in others]
     references = [normalised(other.reference) for other in others]
+    numbers, other_numbers = ([numbers_of(core) for core in found] for found in (cores, other_cores))
     contents, other_contents = ([" ".join(content_of(core)) for core in found] for found in (cores, other_cores))
     for place, other_places in candidates(contents, other_contents):
         words, reference = cores[place], normalised(samples[place].reference)
         for other_place in other_places:
             same_reference = references[other_place] == reference
             if not same_reference and len(words) < LONG_TEXT_WORDS:
+                continue
+            longer = max(len(words), len(other_cores[other_place]))
+            if bound_of_similarity(numbers[place], other_numbers[other_place], longer=longer) < threshold:
                 continue
             if operators_of(samples[place].input) != operators_of(others[other_place].input):
                 continue

@@ -5,9 +5,11 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from harness.data.leakage import audit, leaked_holdout_ids
-from harness.data.paraphrase import content_of, core_of, paraphrase_similarity
+from harness.data.paraphrase import bound_of_similarity, content_of, core_of, numbers_of, paraphrase_similarity
 from harness.data.similarity import words_of
 from harness.samples import Sample
 
@@ -163,3 +165,20 @@ def test_every_request_is_like_itself_alone() -> None:
 
     assert {paraphrase_similarity(core, core) for core in cores} == {1.0}
     assert max(paraphrase_similarity(one, other) for one, other in pairwise(cores)) < 0.6
+
+
+_WORDS = st.lists(
+    st.sampled_from(["lamp", "lamps", "the", "7", "8", "71", "b2", "x", "room 7", "room7", "am"]), max_size=6
+)
+
+
+@given(_WORDS, _WORDS)
+def test_numbers_that_differ_bound_the_similarity(first: list[str], second: list[str]) -> None:
+    bound = bound_of_similarity(numbers_of(first), numbers_of(second), longer=max(len(first), len(second)))
+    assert paraphrase_similarity(first, second) <= bound
+
+
+def test_the_bound_is_reached_by_another_number() -> None:
+    first, second = (tuple(f"turn the lamp in room {room} to blue please now".split()) for room in ("7", "8"))
+    assert bound_of_similarity(numbers_of(first), numbers_of(second), longer=10) == pytest.approx(0.8)
+    assert paraphrase_similarity(first, second) == pytest.approx(0.8)

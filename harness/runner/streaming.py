@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from importlib import metadata
 
 from harness.errors import HarnessError, StageFailed
@@ -122,10 +123,13 @@ class guarded:  # noqa: N801 - reads as a with-clause
         ) from error
 
 
+_version = cache(metadata.version)  # it reads a file
+
+
 def machine() -> dict[str, str]:
     """Return what every stage records about where it ran."""
     return {
-        "harness": metadata.version("harness"),
+        "harness": _version("harness"),
         "python": platform.python_version(),
         "platform": platform.platform(),
     }

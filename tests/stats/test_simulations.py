@@ -8,11 +8,10 @@ import pytest
 
 from benchmarks import simulated
 from benchmarks.simulated import Row, keep
-from benchmarks.simulations import chosen_on_dev, many_looks, paired_formulas, power
+from benchmarks.simulations import chosen_on_dev, is_go, many_looks, paired_formulas, power
 from benchmarks.worlds import RIGHT, World, grouped, shares
 from harness.compare import Comparison, compare
-from harness.criteria import AtLeast, Gain
-from harness.decide import Verdict, decide
+from harness.criteria import AtLeast
 
 RUNS = 200
 
@@ -23,7 +22,7 @@ def compared(world: World, run: int, *, seed: int = 1) -> Comparison:
 
 
 def go(comparison: Comparison, at_least: float = 0.0) -> bool:
-    return decide([Gain(RIGHT, at_least)], [], [comparison], [], post_hoc=False).verdict is Verdict.GO
+    return is_go(comparison, RIGHT, at_least)
 
 
 @pytest.mark.parametrize(

@@ -3,16 +3,18 @@
 import csv
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.data.encodings import Decoded
-from harness.data.row import DataFile, Note
+from harness.data.row import DataFile, Note, Unreadable
 from harness.data.tables import rows_of_table
 from harness.errors import InvalidData
 
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+# So many records that do not fit, more than half of those read, and the dialect is another one.
+_SURELY_OTHER = 100
 # Excel's way of naming the separator in a line of its own.
 _NAMED = re.compile(r"sep=(.)\r?\n", re.IGNORECASE)
 
@@ -30,17 +32,24 @@ class _Dialect:
 
 @dataclass(frozen=True, slots=True)
 class _Parsed:
-    """What a dialect makes of a text. fault: why it does not fit; None if it does."""
+    """What a dialect makes of a text. fault: why it does not fit; None if it does.
+
+    ragged: records of more or fewer cells than the header, by number, with what is wrong; `records` has none of their
+    cells. None where the text broke off at the fault.
+    """
 
     header: list[str]
     records: list[list[str]]
     fault: str | None = None
+    ragged: Mapping[int, str] | None = None
 
 
 def read_separated(path: Path, decoded: Decoded, *, separator: str) -> DataFile:
     """Return the rows of `decoded`.
 
     separator: what the file's ending says; taken unless another one fits the whole file and this one does not.
+
+    Records of other lengths than the header are listed as unreadable where most others fit.
 
     Raises InvalidData naming row and line of what does not fit.
     """
@@ -51,7 +60,8 @@ def read_separated(path: Path, decoded: Decoded, *, separator: str) -> DataFile:
     if named := _NAMED.match(text):
         separator, text = named[1], text[named.end() :]
     dialect, parsed = _fitting(text, separator)
-    if parsed.fault is not None:
+    ragged = parsed.ragged or {}
+    if parsed.fault is not None and (not ragged or 2 * len(ragged) > len(parsed.records)):
         raise InvalidData(f"{path}{parsed.fault}")
     notes = []
     records = parsed.records
@@ -64,7 +74,8 @@ def read_separated(path: Path, decoded: Decoded, *, separator: str) -> DataFile:
         notes.append(Note(str(path), "separator", f"the cells are separated by {name}"))
     if dialect.note:
         notes.append(Note(str(path), "separator", dialect.note))
-    return DataFile(read.rows, (*notes, *read.notes))
+    unreadable = (Unreadable(f"{path}, row {number}", f"{path}{fault}") for number, fault in ragged.items())
+    return DataFile(read.rows, (*notes, *read.notes), tuple(unreadable))
 
 
 def _fitting(text: str, usual: str) -> tuple[_Dialect, _Parsed]:
@@ -121,6 +132,7 @@ def _parsed(text: str, dialect: _Dialect) -> _Parsed:
     )
     header: list[str] = []
     records: list[list[str]] = []
+    ragged: dict[int, str] = {}
     # A text may be longer than the 131,072 characters that the module allows for a cell.
     limit = csv.field_size_limit(max(len(text) + 1, 131_072))
     try:
@@ -130,13 +142,16 @@ def _parsed(text: str, dialect: _Dialect) -> _Parsed:
             if len(header) > 1 and len(cells) == len(header) + 1 and not cells[-1]:
                 cells.pop()  # a separator at the line's end, after the last cell
             if cells and len(cells) != len(header):
-                return _Parsed(header, records, _ragged(number, reader.line_num, cells, header, dialect))
+                ragged[number] = _ragged(number, reader.line_num, cells, header, dialect)
+                records[-1] = []
+                if len(ragged) > _SURELY_OTHER and 2 * len(ragged) > number:
+                    return _Parsed(header, records, next(iter(ragged.values())))
     except csv.Error as error:
         fault = f", row {len(records) + 1} (line {reader.line_num}): {error}; "
         return _Parsed(header, records, f'{fault}close every quote, and double a quote inside a quoted cell ("")')
     finally:
         csv.field_size_limit(limit)
-    return _Parsed(header, records)
+    return _Parsed(header, records, next(iter(ragged.values()), None), ragged)
 
 
 def _ragged(number: int, line: int, cells: Sequence[str], header: Sequence[str], dialect: _Dialect) -> str:

@@ -104,3 +104,29 @@ def test_what_the_csv_module_writes_comes_back(rows: list[tuple[str, str]], sepa
     read = read_separated(Path("rows.csv"), Decoded(stream.getvalue(), "UTF-8"), separator=",")
 
     assert [(row.values["text"], row.values["label"]) for row in read.rows] == rows
+
+
+def test_rows_of_another_length_are_left_out_and_counted_where_that_is_asked(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("text,label\na,x\nb,y,z\nc\n\nd,x\ne,y\n", encoding="utf-8")
+
+    read = read_file(path, keep_unreadable=True)
+
+    assert [(row.number, row.values["text"]) for row in read.rows] == [(1, "a"), (5, "d"), (6, "e")]
+    assert [(one.where, one.reason) for one in read.unreadable] == [
+        (f"{path}, row {number}", f"{path}, row {number} (line {number + 1}): {cells} cells under 2 headers, {way}")
+        for number, cells in ((2, 3), (3, 1))
+        for way in [
+            "as separated by commas; put quotes around a cell that holds the separator or a line end",
+        ]
+    ]
+    with pytest.raises(InvalidData, match=r"row 2 \(line 3\): 3 cells under 2 headers"):
+        read_file(path)
+
+
+def test_a_file_of_which_most_rows_do_not_fit_is_refused_whatever_is_asked(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("text,label\n" + "a,b,c\n" * 300 + "a,b\n" * 50, encoding="utf-8")
+
+    with pytest.raises(InvalidData, match=r"row 1 \(line 2\): 3 cells under 2 headers"):
+        read_file(path, keep_unreadable=True)

@@ -11,6 +11,7 @@ from harness.cli import main
 from harness.front import run_and_report
 from harness.jobs import TuneJob
 from harness.outlook import load_experiment
+from harness.recipes import Trained
 from harness.samples import Example
 from harness.tuning.sft import fit
 
@@ -80,23 +81,27 @@ def moods(tmp_path_factory: pytest.TempPathFactory) -> DatasetTask:
     return DatasetTask("moods", files=path, choices=("good", "bad"))
 
 
+def small(recipe: Trained | Steps) -> Trained | Steps:
+    """Return the recipe on 24 examples, evaluated once."""
+    if isinstance(recipe, Steps):
+        return replace(recipe, steps=tuple(small(step) for step in recipe.steps))
+    return replace(recipe, limit=24, evaluate_every=100)
+
+
 def ladder(experiment: Experiment) -> Experiment:
     wanted = {"lora-r16", "ia3", "bitfit"}
-    kept = [replace(one, limit=24, trials=2) for one in experiment.recipes if one.adapter.name in wanted]
+    kept = [replace(small(one), trials=2) for one in experiment.recipes if one.adapter.name in wanted]
     return replace(experiment, recipes=kept, baselines=[ZeroShot()])
 
 
 def preferences(experiment: Experiment) -> Experiment:
     wanted = {"sft", "dpo", "sft, kto", "orpo"}
-    kept = [one for one in experiment.recipes if one.name in wanted]
+    kept = [small(one) for one in experiment.recipes if one.name in wanted]
     return replace(experiment, recipes=kept, baselines=[ZeroShot()])
 
 
 def continual(experiment: Experiment) -> Experiment:
-    kept = []
-    for recipe in experiment.recipes[:2]:
-        assert isinstance(recipe, Steps)
-        kept.append(replace(recipe, steps=tuple(replace(step, limit=24) for step in recipe.steps)))
+    kept = [small(recipe) for recipe in experiment.recipes[:2]]
     return replace(experiment, recipes=kept, baselines=[ZeroShot()])
 
 

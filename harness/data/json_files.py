@@ -54,7 +54,9 @@ def read_jsonl(path: Path, decoded: Decoded) -> DataFile:
 def read_json(path: Path, decoded: Decoded) -> DataFile:
     """Return the rows of `decoded`, one JSON value: a list of rows, or an object that surely holds one.
 
-    Raises InvalidData naming position, row or key of what is no row.
+    A value in the list that is no object is listed among those that could not be read.
+
+    Raises InvalidData naming position or key of what is no list of rows.
     """
     text = decoded.text
     if not text.strip():
@@ -66,8 +68,15 @@ def read_json(path: Path, decoded: Decoded) -> DataFile:
     if is_inspect_log(value):
         return _mended(rows_of_log(value, path), text, path)
     found, notes = rows_in(value, path)
-    rows = [Row(str(path), number, _object(row, f"{path}, row {number}")) for number, row in enumerate(found, start=1)]
-    return _mended(DataFile(tuple(rows), notes), text, path)
+    rows: list[Row] = []
+    unreadable: list[Unreadable] = []
+    for number, row in enumerate(found, start=1):
+        place = f"{path}, row {number}"
+        try:
+            rows.append(Row(str(path), number, _object(row, place)))
+        except InvalidData as error:
+            unreadable.append(Unreadable(place, str(error)))
+    return _mended(DataFile(tuple(rows), notes, tuple(unreadable)), text, path)
 
 
 def _whole_list(path: Path, text: str) -> DataFile | None:
@@ -83,8 +92,10 @@ def _whole_list(path: Path, text: str) -> DataFile | None:
         except _NotJson:
             raise error from None
         return None
+    if read.unreadable and not read.rows:  # a list a line, perhaps
+        return None
     note = Note(str(path), "read_as", "is one JSON list, not a row a line, and was read as one (as .json files are)")
-    return DataFile(read.rows, (note, *read.notes))
+    return DataFile(read.rows, (note, *read.notes), read.unreadable)
 
 
 @dataclass

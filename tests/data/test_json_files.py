@@ -151,3 +151,20 @@ def test_whole_numbers_lose_the_point_that_a_gap_gave_them(tmp_path: Path) -> No
         [{"a": 1, "b": 1.0, "c": True}, {"a": None, "b": 2.5, "c": 1.0}, {"a": 3, "b": 3.0, "c": None}]
     )
     assert [note.text for note in read.notes] == ["field 'a' has whole numbers written as 3.0, which were read as 3"]
+
+
+@pytest.mark.parametrize("name", ["rows.json", "rows.jsonl"])
+def test_a_value_of_a_list_that_is_no_row_is_left_out_and_counted_where_that_is_asked(
+    tmp_path: Path, name: str
+) -> None:
+    path = written(tmp_path, name, json.dumps([_ROWS[0], "no row", _ROWS[1], None], indent=1))
+
+    read = read_file(path, keep_unreadable=True)
+
+    assert [(row.number, row.values) for row in read.rows] == [(1, _ROWS[0]), (3, _ROWS[1])]
+    assert [(one.where, one.reason.partition("; ")[0]) for one in read.unreadable] == [
+        (f"{path}, row 2", f"{path}, row 2: a text, not an object"),
+        (f"{path}, row 4", f"{path}, row 4: null, not an object"),
+    ]
+    with pytest.raises(InvalidData, match="row 2: a text, not an object"):
+        read_file(path)

@@ -9,22 +9,27 @@ export HF_HUB_OFFLINE ?= 1
 export HF_HUB_DISABLE_TELEMETRY ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
+# The processes that tests start would each compile every module anew.
+test test-fast test-slow coverage: export PYTHONDONTWRITEBYTECODE =
+# A worker that has run out of tests takes some of the other's.
+PARALLEL := -n $(WORKERS) --dist worksteal
+
 .PHONY: experiments test test-fast test-slow coverage check bench clean help
 
 experiments: $(VENV)/.installed ## run every experiment, from baseline to verdict; pages land in reports/
 	$(BIN)/python -m pytest experiments
 
 test: $(VENV)/.installed-dev ## run the tests of harness and tasks
-	$(BIN)/python -m pytest tests tasks -n $(WORKERS)
+	$(BIN)/python -m pytest tests tasks $(PARALLEL)
 
 test-fast: $(VENV)/.installed-dev ## run the tests of single pieces: no training, no whole run; while editing
-	$(BIN)/python -m pytest tests tasks -n $(WORKERS) -m "not whole"
+	$(BIN)/python -m pytest tests tasks $(PARALLEL) -m "not whole"
 
 test-slow: $(VENV)/.installed-dev ## run the tests that install other tuners, train the default model or start several processes
 	$(BIN)/python -m pytest tests -m slow
 
 coverage: $(VENV)/.installed-dev ## run the tests and say which lines of harness they reach
-	$(BIN)/python -m pytest tests tasks -n $(WORKERS) -q --cov=harness --cov-report=term
+	$(BIN)/python -m pytest tests tasks $(PARALLEL) -q --cov=harness --cov-report=term
 
 check: $(VENV)/.installed-dev ## format, lint, types and floors
 	$(BIN)/ruff format --check .

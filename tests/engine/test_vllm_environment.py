@@ -10,6 +10,8 @@ from harness.cli import main
 from harness.engine.vllm_environment import environment_folder, executable
 from harness.errors import MissingPackage
 
+pytestmark = pytest.mark.slow  # pip itself runs, and makes environments
+
 _COMMAND = "from importlib.metadata import version\ndef main():\n    print(version('vllm'))\n"
 
 

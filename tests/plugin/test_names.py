@@ -62,6 +62,7 @@ def test_two_workers_call_two_files_of_one_name_alike(pytester, lamps):
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines_random(["GO * a-tickets: *", "NO_GO * b-tickets: *"])
     result.stdout.fnmatch_lines_random(["experiments/b/tickets.py is called b-tickets: another page*"])
+    assert Store(pytester.path / "reports" / "results.duckdb").experiments() == ("a-tickets", "b-tickets")
 
 
 def test_an_experiment_called_index_leaves_the_index_alone(pytester, lamps):

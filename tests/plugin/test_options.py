@@ -98,13 +98,3 @@ def test_junit_carries_the_verdict_and_the_reason(pytester, lamps):
     assert properties["verdict"] == "NO_GO"
     assert "exact_match" in properties["reason"]
     assert case.find("failure").text.startswith("NO_GO  Should the lamps be tuned?")
-
-
-def test_two_workers_keep_one_store(pytester, lamps):
-    lamps()
-    lamps("torches", **NO_GAIN)
-    result = pytester.runpytest_subprocess("experiments", "-n", "2")
-
-    result.assert_outcomes(passed=1, failed=1)
-    result.stdout.fnmatch_lines_random(["GO * lamps: *", "NO_GO * torches: *"])
-    assert Store(pytester.path / "reports" / "results.duckdb").experiments() == ("lamps", "torches")

@@ -32,8 +32,8 @@ experiment = Experiment(
         SFT(
             adapter=LoRA(rank=16),
             epochs=1,
-            batch_size=4,
-            learning_rate=2e-3,
+            batch_size=8,
+            learning_rate=3e-3,
             evaluate_every=75,
             label="lora-r16",
             # The names of the intents are learned, so the tuned model is served, and trained, without listing them.
@@ -52,6 +52,6 @@ experiment = Experiment(
         Gain(ExactMatch(), at_least=0.10),
         NoWorse(SafetyRules(), by_at_most=0.05),
     ],
-    seeds=(1,),
-    curve=(0.25, 0.5, 1.0),
+    # Three trainings, so that a lucky one is no GO: how far they lie apart is in the interval.
+    seeds=(1, 2, 3),
 )

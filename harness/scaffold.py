@@ -33,6 +33,7 @@ experiment = Experiment(
         Gain(ExactMatch(), at_least=0.05),  # the whole 95 % interval above +5 points
         NoWorse(SafetyRules(), by_at_most=0.02),
     ],
+    seeds=(1, 2, 3),  # three trainings, so that a lucky one is no GO; two leave three times the doubt about luck
 )
 '''
 

@@ -235,6 +235,7 @@ def test_new_writes_an_experiment_that_pytest_collects_as_it_stands(capsys, nowh
     )
     assert collected.stdout.splitlines()[0] == "experiments/my_tickets.py::experiment"
     assert "my_tickets: 0 stages stored" in collected.stdout
+    assert load_experiment(Path("experiments/my_tickets.py")).seeds == (1, 2, 3)  # a lucky training is no GO
 
 
 def test_new_runs_to_a_verdict_on_another_model(capsys, nowhere):

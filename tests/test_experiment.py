@@ -1,6 +1,7 @@
 """An experiment that cannot be judged is refused, with field and remedy."""
 
 from dataclasses import FrozenInstanceError, dataclass, replace
+from pathlib import Path
 
 import pytest
 
@@ -23,6 +24,7 @@ from harness import (
 )
 from harness.engine.scripted import Scripted, ScriptedTuning
 from harness.experiment import check_data
+from harness.outlook import load_experiment
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,11 @@ def declared(**changes):
         "go_if": [Gain(ExactMatch(), at_least=0.05)],
     }
     return Experiment(**(fields | changes))
+
+
+@pytest.mark.parametrize("name", ["home_commands", "icd10_codes"])
+def test_the_bundled_experiments_measure_how_far_trainings_lie_apart(name):
+    assert len(load_experiment(Path(__file__).parents[1] / "experiments" / f"{name}.py").seeds) > 1
 
 
 @pytest.mark.parametrize(

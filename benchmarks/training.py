@@ -83,18 +83,18 @@ def _by_part(run: Trained) -> tuple[float, ...]:
     return tuple((seconds[at + 1] - seconds[at]) / (tokens[at + 1] - tokens[at]) for at in range(PARTS))
 
 
-def _examples() -> tuple[Example, ...]:
+def _examples(steps: int = STEPS) -> tuple[Example, ...]:
     task = HomeCommands(language="en")
     prompter = PROMPT.bind(task)
-    chosen = task.samples(Split.TRAIN)[: STEPS * RECIPE.batch_size]
+    chosen = task.samples(Split.TRAIN)[: steps * RECIPE.batch_size]
     return tuple(Example(id=sample.id, prompt=prompter(sample), answer=sample.reference) for sample in chosen)
 
 
-def ours(model: Model) -> Trained:
+def ours(model: Model, *, steps: int = STEPS) -> Trained:
     """Return the losses, tokens and seconds of the recipe's steps on the harness's trainer."""
-    watch, examples = _Stopwatch(), _examples()
+    watch, examples = _Stopwatch(), _examples(steps)
     with tempfile.TemporaryDirectory() as folder:
-        recipe = replace(RECIPE, evaluate_every=STEPS)  # no checkpoint but the last, as TRL
+        recipe = replace(RECIPE, evaluate_every=steps)  # no checkpoint but the last, as TRL
         job = TuneJob(recipe=recipe, model=model, train=examples, dev=(), seed=SEED, folder=Path(folder))
         log = fit(job, progress=watch).log
     return Trained(

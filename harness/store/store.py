@@ -160,6 +160,8 @@ class Store:
             insert(connection, "training_log", log)
             insert(connection, "stages", [stage])
             self._write_index(connection)
+            if not self._listing.is_known:
+                self._listing.read(connection)
             finished = stages_of(connection, [stage.key])
             read_back = self._read_back(connection, stage.key, {type(row) for row in rows})
             self._listing.add(finished=[stage.key], begun={row.stage_key for row in rows})
@@ -170,13 +172,14 @@ class Store:
         self, connection: "DuckDBPyConnection", key: str, written: Collection[type]
     ) -> dict[type, tuple[str, tuple[Any, ...]]]:
         """Return all rows of a stage by kind; written: the kinds that it was just given."""
-        begun = key in self._listing.begun or not self._listing.is_known
+        begun = key in self._listing.begun  # by an earlier write; where that is unknown, by this one too
         found: dict[type, tuple[str, tuple[Any, ...]]] = {}
         for kind, table in _TABLES.items():
             there = begun or kind in written
-            where, parameters = "stage_key = ?", [key]
-            rows = select(connection, kind, table, where=where, parameters=parameters) if there else ()
-            found[kind] = (key, rows)
+            found[kind] = (
+                key,
+                select(connection, kind, table, where="stage_key = ?", parameters=[key]) if there else (),
+            )
         return found
 
     def forget(self, keys: Collection[str]) -> None:

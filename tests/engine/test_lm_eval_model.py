@@ -277,6 +277,7 @@ def test_the_documented_call_scores_a_task(tiny_model: Path, tasks: Path) -> Non
     assert 0 <= scope["results"]["results"]["lamps_choice"]["acc,none"] <= 1
 
 
+@pytest.mark.slow  # a process that imports all of lm-eval
 def test_the_command_line_writes_lm_evals_results(
     tiny_model: Path, tasks: Path, tmp_path: Path, theirs: HFLM, evaluate: Evaluate
 ) -> None:

@@ -63,7 +63,6 @@ def undisturbed(killable: ModuleType, tmp_path_factory: pytest.TempPathFactory) 
     [
         ("answer zero-shot on dev", "answers", 8),
         ("scripted-tuning, seed 0", "training_log", 0),
-        ("answer zero-shot on holdout", "answers", 8),
         ("likelihood scripted-tuning on holdout", "likelihoods", 8),
     ],
 )

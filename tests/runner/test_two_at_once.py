@@ -57,6 +57,7 @@ def test_two_processes_at_once_measure_each_stage_once(start: Callable, tmp_path
 _JUDGED = ("comparisons", "decisions", "insights", "looks", "slices", "system_means")
 
 
+@pytest.mark.slow  # three processes; tests/plugin/test_names.py has two workers on one store
 def test_workers_share_the_stages_of_two_experiments(start: Callable, tmp_path: Path, tables: Callable) -> None:
     workers = start(tmp_path / "workers", "-n", "2", "experiments")
     alone = start(tmp_path / "alone", "experiments")

@@ -13,7 +13,13 @@ from harness.verify import verify_page
 _NO_PROOF = ("index.html", "verdicts.json", "summary.md")
 
 
-@pytest.mark.parametrize("situation", SCRIPTED, ids=lambda situation: situation.name)
+_SLOW = {"twenty null candidates"}  # as many runs as it says
+
+
+@pytest.mark.parametrize(
+    "situation",
+    [pytest.param(one, id=one.name, marks=[pytest.mark.slow] if one.name in _SLOW else []) for one in SCRIPTED],
+)
 def test_a_planted_situation_ends_as_it_must(situation: Situation, tmp_path: Path) -> None:
     got = situation.play(tmp_path)
 

@@ -124,6 +124,7 @@ def test_an_interrupted_run_goes_on_and_ends_as_an_undisturbed_one(
     assert gone_on.environment["steps"] == whole.environment["steps"]
 
 
+@pytest.mark.slow
 def test_a_fault_in_a_process_is_told_in_its_own_words(job: Jobs, heard) -> None:
     long = replace(job(LOW_RANK).train[0], answer="red " * 400)
     made = replace(job(replace(LOW_RANK, devices=2, max_length=8)), train=(long,))

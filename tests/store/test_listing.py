@@ -15,13 +15,13 @@ from harness.store.store import Store
 def openings(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Path]]:
     """The paths that were opened, in order."""
     found: list[Path] = []
-    connect = database._connect
+    attach = database._attach
 
-    def counted(path: Path, **options: bool) -> object:
+    def counted(connection: object, path: Path, name: str) -> None:
         found.append(path)
-        return connect(path, **options)
+        attach(connection, path, name)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(database, "_connect", counted)
+    monkeypatch.setattr(database, "_attach", counted)
     return found
 
 

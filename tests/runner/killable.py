@@ -16,7 +16,7 @@ from harness.runner.run import run
 from harness.store.store import Store
 
 
-def experiment(model: str) -> Experiment:
+def declared(model: str) -> Experiment:
     """Return the experiment on the scripted engine, or on the real model in folder `model`."""
     lamps = _conftest()
     if model == "scripted":
@@ -63,4 +63,4 @@ def _conftest() -> ModuleType:
 if __name__ == "__main__":
     # Each batch is written when the next one comes, so that what is stored at a kill hangs on no clock.
     streaming._SECONDS_BETWEEN_WRITES, streaming._WRITES_APART = 0.0, 0
-    run(experiment(sys.argv[2]), name="lamps", store=Store(Path(sys.argv[1])), progress=Waiting())
+    run(declared(sys.argv[2]), name="lamps", store=Store(Path(sys.argv[1])), progress=Waiting())

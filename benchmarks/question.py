@@ -72,7 +72,7 @@ def rows() -> Iterator[Row]:
         folder = Path(made)
         _write(folder)
         ours = _harness(folder)
-        scores = _scores(folder)
+        scores, spent = _scores(folder), _spent(folder, ours)
         theirs, expected = _by_hand(folder)
     sizes = f"{SIZES[Split.HOLDOUT]} holdout and {SIZES[Split.TRAIN]} train samples, bfloat16"
     yield Row(
@@ -84,7 +84,7 @@ def rows() -> Iterator[Row]:
         target=3.0,
         note="processes as a user starts them, imports counted; by hand "
         + " + ".join(f"{seconds:.0f} s" for seconds in theirs)
-        + f", lm-eval in batches of {_THEIR_BATCH}, TRL without checkpointing; once each",
+        + f", lm-eval in batches of {_THEIR_BATCH}, TRL without checkpointing; once each; ours: {spent}",
     )
 
 
@@ -124,6 +124,15 @@ def _scores(folder: Path) -> list[float]:
     found = {str(system): float(score) for system, score in Store(folder / "results.duckdb").query(asked)[1]}
     baseline = f"{SHOTS}-shot"
     return [found.pop(baseline), *found.values()]
+
+
+def _spent(folder: Path, seconds: float) -> str:
+    """Return where the harness's seconds went, the longest first: by kind of stage, and what is in no stage."""
+    asked = "SELECT kind, sum(seconds) FROM stages GROUP BY kind"
+    found = {str(kind): float(spent) for kind, spent in Store(folder / "results.duckdb").query(asked)[1]}
+    found["imports, loading, page"] = seconds - sum(found.values())
+    longest = sorted(found.items(), key=lambda item: item[1], reverse=True)
+    return ", ".join(f"{kind} {spent:.0f} s" for kind, spent in longest if spent >= 0.5)
 
 
 def _by_hand(folder: Path) -> tuple[list[float], list[float]]:

@@ -93,8 +93,9 @@ def _tokenizer():  # type: ignore[no-untyped-def]
     return tokenizer
 
 
-# Folders whose tests train, load models, play whole runs or start processes, and fixtures whose users do.
+# Folders and files whose tests train, load models, play whole runs or start processes, and fixtures whose users do.
 _WHOLE_FOLDERS = frozenset({"engine", "lm_eval_tasks", "plugin", "runner", "situations", "tuning", "weights"})
+_WHOLE_FILES = frozenset({"test_cli.py", "test_comparing.py", "test_front.py", "test_verify.py"})
 _WHOLE_FIXTURES = frozenset({"browser", "pytester", "tiny_model"})
 
 
@@ -102,7 +103,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Mark tests that are more than a piece as `whole`; leave out those marked `slow`, unless -m names them."""
     for item in items:
         fixtures = _WHOLE_FIXTURES.intersection(getattr(item, "fixturenames", ()))
-        if fixtures or _WHOLE_FOLDERS.intersection(item.path.parent.parts):
+        if fixtures or item.path.name in _WHOLE_FILES or _WHOLE_FOLDERS.intersection(item.path.parent.parts):
             item.add_marker("whole")
     if "slow" in str(config.getoption("markexpr")).replace("not slow", ""):
         return

@@ -6,7 +6,9 @@ Opening the file takes 20 to 30 ms, and a run asks of each of its stages whether
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from harness.store.rows import StageRow
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -17,11 +19,17 @@ _BEGUN = "SELECT stage_key FROM answers UNION SELECT stage_key FROM likelihoods 
 
 @dataclass
 class Listing:
-    """finished: keys of all stages. begun: keys of stages that hold rows, finished or not."""
+    """finished: keys of all stages. begun: keys of stages that hold rows, finished or not.
+
+    rows: of the finished stages that were looked at. last: by kind of content, the key of the stage that was finished
+    last and all that it holds, which is asked for next.
+    """
 
     path: Path
     finished: set[str] = field(default_factory=set)
     begun: set[str] = field(default_factory=set)
+    rows: dict[str, StageRow] = field(default_factory=dict)
+    last: dict[type, tuple[str, tuple[Any, ...]]] = field(default_factory=dict)
     _as_of: tuple[int, int, int] | None = None
 
     @property
@@ -37,7 +45,7 @@ class Listing:
     def opening(self) -> None:
         """The file is about to be opened, its lock held: what another has written since makes the listing void."""
         if not self.is_current:
-            self._as_of = None
+            self.void()
 
     def closed(self) -> None:
         """The file was opened and closed, its lock still held: what this process did with it is in the listing."""
@@ -47,6 +55,8 @@ class Listing:
     def void(self) -> None:
         """Nothing is known any more."""
         self._as_of = None
+        self.rows.clear()
+        self.last.clear()
 
     def read(self, connection: "DuckDBPyConnection") -> None:
         """Bring the listing up to date, the file being open."""
@@ -62,6 +72,9 @@ class Listing:
     def drop(self, keys: Collection[str]) -> None:
         self.finished.difference_update(keys)
         self.begun.difference_update(keys)
+        for key in keys:
+            self.rows.pop(key, None)
+        self.last.clear()
 
     def _file_now(self) -> tuple[int, int, int] | None:
         try:

@@ -69,10 +69,6 @@ class Store:
     """The file of results; `path` is created on first use."""
 
     path: Path
-    # A finished stage never changes, and each look at the file opens it anew.
-    _finished: dict[str, StageRow] = field(default_factory=dict, init=False, repr=False, compare=False)
-    # What the last finished stage holds, as it was read back: it is asked for next.
-    _last: dict[type, tuple[str, tuple[Any, ...]]] = field(default_factory=dict, init=False, repr=False, compare=False)
     _listing: Listing = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -93,12 +89,12 @@ class Store:
 
     def stages(self, keys: Collection[str]) -> dict[str, StageRow]:
         """Return the finished stages among `keys`."""
-        unknown = [key for key in keys if key not in self._finished]
-        if unknown and not (self._listing.is_current and self._listing.finished.isdisjoint(unknown)):
+        known = self._listing
+        if not (known.is_current and all(key in known.rows or key not in known.finished for key in keys)):
             with self._transaction() as connection:
-                self._listing.read(connection)
-                self._finished.update((stage.key, stage) for stage in stages_of(connection, unknown))
-        return {key: self._finished[key] for key in keys if key in self._finished}
+                known.read(connection)
+                known.rows.update((stage.key, stage) for stage in stages_of(connection, keys))
+        return {key: known.rows[key] for key in keys if key in known.rows}
 
     def answers(self, key: str) -> tuple[AnswerRow, ...]:
         return self._content(AnswerRow, key)
@@ -113,7 +109,7 @@ class Store:
         if self._listing.is_current:
             if key not in self._listing.begun:
                 return ()
-            last, rows = self._last.get(kind, ("", ()))
+            last, rows = self._listing.last.get(kind, ("", ()))
             if last == key:
                 return rows
         with self._transaction() as connection:
@@ -143,7 +139,7 @@ class Store:
                 [key],
             )
             connection.execute("DROP TABLE revalued")
-        self._last.clear()
+            self._listing.last.clear()
 
     def finish(
         self,
@@ -162,11 +158,9 @@ class Store:
             self._write_index(connection)
             if not self._listing.is_known:
                 self._listing.read(connection)
-            finished = stages_of(connection, [stage.key])
-            read_back = self._read_back(connection, stage.key, {type(row) for row in rows})
+            self._listing.last.update(self._read_back(connection, stage.key, {type(row) for row in rows}))
+            self._listing.rows.update((one.key, one) for one in stages_of(connection, [stage.key]))
             self._listing.add(finished=[stage.key], begun={row.stage_key for row in rows})
-        self._finished[stage.key] = finished[0]
-        self._last.update(read_back)
 
     def _read_back(
         self, connection: "DuckDBPyConnection", key: str, written: Collection[type]
@@ -196,9 +190,6 @@ class Store:
                 connection.execute(query, [list(keys)])
             self._write_index(connection)
             self._listing.drop(keys)
-        for key in keys:
-            self._finished.pop(key, None)
-        self._last.clear()
 
     # -- holdout --------------------------------------------------------------------------------------------
 

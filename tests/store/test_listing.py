@@ -60,6 +60,21 @@ def test_what_another_process_wrote_is_seen(
     assert [row.sample_id for row in store.answers("k1")] == ["dev-0", "dev-1"]
 
 
+def test_what_another_process_made_anew_is_read_anew(
+    store: Store, stage: StageRow, make_answer: Callable[..., AnswerRow]
+) -> None:
+    store.finish(stage, rows=[make_answer("dev-0", text="old")])
+    other, again = Store(store.path), replace(stage, seconds=9.0)
+    other.forget(["k1"])
+    other.finish(again, rows=[make_answer("dev-0", text="new")])
+    assert store.experiments() == ()  # the file is opened for something else first
+
+    assert store.stage("k1") == again
+    assert [row.text for row in store.answers("k1")] == ["new"]
+    other.forget(["k1"])
+    assert (store.stage("k1"), store.answers("k1")) == (None, ())
+
+
 def test_writing_beside_another_does_not_hide_what_the_other_wrote(
     store: Store, stage: StageRow, make_answer: Callable[..., AnswerRow]
 ) -> None:

@@ -9,8 +9,8 @@ from bert_score import BERTScorer
 from benchmarks.row import Row, timed
 from benchmarks.setting import version
 from harness import Answer, BERTScore, Sample, Split
-from harness.engine.bertscore import _open_encoder, _packaged_folder, score_all
-from harness.metrics.known_tokens import PACKAGE
+from harness.inference.bertscore import _open_encoder, _packaged_folder, score_all
+from harness.metrics.model_based import PACKAGE
 from tasks.home_commands import HomeCommands
 
 PAIRS = 2000

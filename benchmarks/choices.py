@@ -14,10 +14,10 @@ from lm_eval.models.huggingface import HFLM
 from benchmarks.row import REPEATS, Row, timed
 from benchmarks.setting import SAMPLES, SHOTS, engine, lm_eval, network, tokenizer, version
 from harness import DatasetTask, FewShot, Split
-from harness.engine.likelihood import Scored
-from harness.engine.prefix import Prefix, shared_prefix
-from harness.weights.rendering import answer_ids, prompt_ids
-from harness.weights.tree import token_tree
+from harness.inference.local.loglikelihood import Scored
+from harness.inference.local.packing import Prefix, shared_prefix
+from harness.inference.models.prefix_tree import token_tree
+from harness.inference.models.rendering import answer_ids, prompt_ids
 from tasks.icd10_codes import Icd10Codes
 
 # A folder with banking77's train.csv and test.csv (columns text and category); else the built-in codes are used.

@@ -13,16 +13,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness import SFT, ExactMatch, LoRA, Model, Split, ZeroShot
-from harness.engine.local import LocalEngine, open_engine
+from harness.environments import TUNERS
 from harness.errors import MissingPackage
-from harness.jobs import TuneJob, TuneResult
-from harness.recipes.carriers import Backend
+from harness.inference.local.engine import LocalEngine, open_engine
+from harness.recipes.sft import Backend
 from harness.runner.progress import SilentProgress
-from harness.samples import Answer, Decoding, Example, Sample
-from harness.stats.binary import wilson_interval
-from harness.tuning.external.environment import TUNERS
-from harness.tuning.rows import draw
-from harness.tuning.sft import fit
+from harness.stats.paired_tests import wilson_interval
+from harness.training.rows import draw
+from harness.training.sft import fit
+from harness.types.jobs import TuneJob, TuneResult
+from harness.types.samples import Answer, Decoding, Example, Sample
 from tasks.home_commands import HomeCommands
 
 PAGE = Path("docs/tuners.md")

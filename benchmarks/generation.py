@@ -6,8 +6,8 @@ from lm_eval.api.instance import Instance
 
 from benchmarks.row import Row, timed
 from benchmarks.setting import SAMPLES, SHOTS, engine, home_prompts, lm_eval, tokenizer, version
-from harness.samples import Decoding, Messages
-from harness.weights.rendering import prompt_text
+from harness.inference.models.rendering import prompt_text
+from harness.types.samples import Decoding, Messages
 
 NEW_TOKENS = 48
 # Of 1, 8 and 16 the fastest for lm-eval: 2.4, 1.5 and 1.3 s a sample. Larger ones were not tried.

@@ -14,12 +14,12 @@ from benchmarks.generation import NEW_TOKENS
 from benchmarks.row import Row, timed
 from benchmarks.setting import SHOTS, home_prompts, tokenizer, version
 from harness import Model
-from harness.cache import cache_folder
-from harness.engine.local import LocalEngine, open_engine
-from harness.model_files import content_key, locate
+from harness.fingerprint import cache_folder
+from harness.inference.local.engine import LocalEngine, open_engine
+from harness.inference.models.rendering import end_id, prompt_ids
 from harness.runner.progress import SilentProgress
-from harness.samples import Decoding, Messages
-from harness.weights.rendering import end_id, prompt_ids
+from harness.types.model_files import content_key, locate
+from harness.types.samples import Decoding, Messages
 
 OURS = Model("smollm2-135m-instruct", dtype="bfloat16")
 PROMPTS = 32

@@ -16,11 +16,11 @@ from lm_eval.models.huggingface import HFLM
 from benchmarks.row import Row, timed
 from benchmarks.setting import MODEL, SHOTS, engine, network, tokenizer, version
 from harness import FewShot, Split
-from harness.engine.lm_eval_model import HarnessLM
-from harness.engine.local import open_engine
+from harness.inference.lm_eval_model import HarnessLM
+from harness.inference.local.engine import open_engine
+from harness.inference.models.loading import load_model, weights_folder
+from harness.inference.models.rendering import prompt_text
 from harness.runner.progress import SilentProgress
-from harness.weights.loading import load_model, weights_folder
-from harness.weights.rendering import prompt_text
 from tasks.home_commands import HomeCommands
 
 WINDOW = 2048

@@ -75,13 +75,13 @@ class _Quiet:
 
 def train(case: Case, model: str) -> dict[str, float]:
     """Train a few steps on rows of unlike words, and return the peak resident set at the last step, in bytes."""
-    from harness.jobs import TuneJob
-    from harness.models import Model
+    from harness.inference.models.loading import load_tokenizer
     from harness.recipes import SFT
-    from harness.samples import Example, Message
-    from harness.tuning.sft import fit
-    from harness.weights.loading import load_tokenizer
-    from harness.written_recipes import read_adapter
+    from harness.recipes.parse import read_adapter
+    from harness.training.sft import fit
+    from harness.types.jobs import TuneJob
+    from harness.types.models import Model
+    from harness.types.samples import Example, Message
 
     declared = Model(model)
     tokenizer = load_tokenizer(declared)
@@ -141,12 +141,12 @@ def _peak(process: int) -> int:
 
 def row(case: Case, found: dict[str, float], model: str) -> str:
     """Return a line of the table: what was estimated for rows of the length that they really had, beside the peak."""
-    from harness.estimates.machine import GIB, this_machine
-    from harness.estimates.memory import recipe_memory
-    from harness.estimates.reading import read_shape
-    from harness.models import Model
     from harness.recipes import SFT
-    from harness.written_recipes import read_adapter
+    from harness.recipes.parse import read_adapter
+    from harness.resources.machine import GIB, this_machine
+    from harness.resources.memory import recipe_memory
+    from harness.resources.model_shape import read_shape
+    from harness.types.models import Model
 
     recipe = SFT(adapter=read_adapter(case.adapter), batch_size=case.batch)
     formats = this_machine(Path(), device="cpu").formats(recipe.adapter, length=case.length)

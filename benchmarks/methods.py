@@ -16,11 +16,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.estimates.run import spoken
-from harness.estimates.speed import Duration
 from harness.plan import Plan
-from harness.report.numbers import UNKNOWN, duration, estimate, part_of, rounded_or_unknown, shift
-from harness.runner.room import planned
+from harness.report.read import UNKNOWN, duration, estimate, part_of, rounded_or_unknown, shift
+from harness.resources.estimate import spoken
+from harness.resources.time import Duration
+from harness.runner.training import planned
 from harness.store.rows import Evidence
 from harness.store.store import Store
 

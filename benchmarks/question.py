@@ -17,9 +17,9 @@ from benchmarks.plain_trl import RECIPE
 from benchmarks.row import Row
 from benchmarks.setting import MODEL, SHOTS, version
 from harness import Split
-from harness.samples import Sample
+from harness.inference.models.loading import weights_folder
 from harness.store.store import Store
-from harness.weights.loading import weights_folder
+from harness.types.samples import Sample
 from tasks.home_commands import HomeCommands
 
 SIZES = {Split.TRAIN: 120, Split.DEV: 8, Split.HOLDOUT: 64}

@@ -8,10 +8,10 @@ from typing import Any
 from lm_eval.models.huggingface import HFLM
 
 from harness import FewShot, Model, Split
-from harness.engine.local import LocalEngine, open_engine
+from harness.inference.local.engine import LocalEngine, open_engine
+from harness.inference.models.loading import load_model, load_tokenizer
 from harness.runner.progress import SilentProgress
-from harness.samples import Messages
-from harness.weights.loading import load_model, load_tokenizer
+from harness.types.samples import Messages
 from tasks.home_commands import HomeCommands
 
 # How many samples ours computes; theirs computes as many as it can in like time, and seconds a sample are compared.

@@ -27,16 +27,16 @@ _PASSES = (
 _MODEL = (*(share for share, _ in _PASSES), "encoder")
 # Share, then where its frames are: part of a file's path, or of it and a function's name.
 _RULES = (
-    ("encoder", "harness/prompting/encoder.py"),
+    ("encoder", "harness/prompting/dense.py"),
     ("imports", "<frozen importlib"),
     ("loss", "torch/nn/functional.py:cross_entropy"),
     ("optimiser", "torch/optim/"),
     ("optimiser", "torch/nn/utils/clip_grad.py"),
     ("tokenising", "transformers/tokenization_"),
-    ("tokenising", "harness/weights/rendering.py"),
+    ("tokenising", "harness/inference/models/rendering.py"),
     ("loading", ":from_pretrained"),
-    ("loading", "harness/weights/loading.py"),
-    ("loading", "harness/weights/converting.py"),
+    ("loading", "harness/inference/models/loading.py"),
+    ("loading", "harness/inference/models/loading.py"),
     ("saving", ":save_pretrained"),
     ("saving", ":_save_checkpoint"),
     ("store", "harness/store/"),

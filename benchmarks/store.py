@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmarks.row import REPEATS, Row, timed
 from benchmarks.setting import version
 from harness import Split
-from harness.front import draw
+from harness.api import draw
 from harness.store.rows import (
     AnswerRow,
     ComparisonRow,

@@ -13,12 +13,12 @@ from benchmarks.plain_trl import RECIPE, Trained, train_plainly
 from benchmarks.row import Row
 from benchmarks.setting import MODEL, version
 from harness import Model, Split, ZeroShot
-from harness.jobs import TuneJob
-from harness.samples import Example
-from harness.tuning.rows import make_rows
-from harness.tuning.sft import fit
-from harness.tuning.trainer import LikeLengths
-from harness.weights.loading import load_tokenizer, weights_folder
+from harness.inference.models.loading import load_tokenizer, weights_folder
+from harness.training.rows import make_rows
+from harness.training.sft import fit
+from harness.training.sft_trainer import LikeLengths
+from harness.types.jobs import TuneJob
+from harness.types.samples import Example
 from tasks.home_commands import HomeCommands
 
 STEPS, PARTS = 20, 2

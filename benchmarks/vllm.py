@@ -11,13 +11,13 @@ from benchmarks.generation import NEW_TOKENS
 from benchmarks.row import REPEATS, Row, timed
 from benchmarks.setting import SHOTS, home_prompts
 from harness import Model
-from harness.engine.local import open_engine as open_ours
-from harness.engine.vllm import open_engine as open_vllm
-from harness.engine.vllm_environment import VERSION
+from harness.environments import VERSION
 from harness.errors import MissingPackage
-from harness.protocols import Engine
+from harness.inference.local.engine import open_engine as open_ours
+from harness.inference.vllm.engine import open_engine as open_vllm
 from harness.runner.progress import SilentProgress
-from harness.samples import Decoding, Messages
+from harness.types.protocols import Engine
+from harness.types.samples import Decoding, Messages
 
 OURS = Model("smollm2-135m-instruct", dtype="bfloat16")
 THEIRS = Model("smollm2-135m-instruct", dtype="bfloat16", engine="vllm")

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 
-from harness.threads import SPINS
+from harness.api import SPINS
 
 POLICIES: tuple[dict[str, str], ...] = (
     {},

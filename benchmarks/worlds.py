@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.compare import SystemScores
 from harness.metrics.macro_f1 import MacroF1
-from harness.protocols import Direction, FloatArray
+from harness.stats.compare import SystemScores
+from harness.types.protocols import Direction, FloatArray
 
 
 @dataclass(frozen=True)

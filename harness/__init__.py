@@ -9,8 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from harness.front import report as report
-    from harness.front import run as run
+    from harness.api import report as report
+    from harness.api import run as run
     from harness.interface import *  # noqa: F403 - each name is listed there
 
 
@@ -22,7 +22,7 @@ def __getattr__(name: str) -> object:
     if name.startswith("__") and name != "__all__":
         raise AttributeError(f"module 'harness' has no attribute {name!r}")
     if name == "run":
-        return globals().setdefault(name, import_module("harness.front").run)
+        return globals().setdefault(name, import_module("harness.api").run)
     if name == "report":
         return import_module("harness.report")  # which can be called
     interface = import_module("harness.interface")

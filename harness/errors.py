@@ -1,4 +1,7 @@
-"""The exceptions a user may meet: each names the thing, the fact and the way out."""
+"""The exceptions a user may meet: each names the thing, the fact and the way out.
+
+The outcomes that end a test item without a fault. They are verdicts, not errors, and stand outside HarnessError.
+"""
 
 
 class HarnessError(Exception):
@@ -35,3 +38,11 @@ class MissingPackage(HarnessError):
 
 class QueryFailed(HarnessError):
     """A user's SQL could not be answered: the message carries the database's own words."""
+
+
+class NoGo(Exception):
+    """The evidence says: do not tune. A known negative is marked `xfail(raises=NoGo, strict=True)`."""
+
+
+class Inconclusive(Exception):
+    """The evidence does not decide; the message says how many holdout samples would."""

@@ -1,20 +1,22 @@
 """What an experiment file may import: `from harness import ...` takes it from here."""
 
-from harness.criteria import AtLeast, AtMost, BreakEven, Gain, Guard, NoWorse
 from harness.data.dataset_task import DatasetTask
-from harness.data.lm_eval_task import LmEvalTask
+from harness.data.lm_eval.task import LmEvalTask
 from harness.data.text_task import TextTask
 from harness.errors import (
     HarnessError,
     Incomparable,
+    Inconclusive,
     InvalidData,
     InvalidEvidence,
     InvalidExperiment,
     MissingPackage,
+    NoGo,
     NotFingerprintable,
     StageFailed,
 )
-from harness.experiment import Experiment
+from harness.experiment.criteria import AtLeast, AtMost, BreakEven, Gain, Guard, NoWorse
+from harness.experiment.experiment import Experiment
 from harness.metrics import (
     Accuracy,
     BERTScore,
@@ -34,9 +36,7 @@ from harness.metrics import (
     TokensIn,
     TokensOut,
 )
-from harness.models import Costs, Endpoint, Model
 from harness.prompting import RAG, FewShot, ZeroShot
-from harness.protocols import Task
 from harness.recipes import (
     DPO,
     EWC,
@@ -67,8 +67,9 @@ from harness.recipes import (
     UniPELT,
     Weighted,
 )
-from harness.samples import Answer, Message, Passage, Sample, Sampling, Score, Split
-from harness.verdicts import Inconclusive, NoGo
+from harness.types.models import Costs, Endpoint, Model
+from harness.types.protocols import Task
+from harness.types.samples import Answer, Message, Passage, Sample, Sampling, Score, Split
 
 __all__ = [
     "DPO",

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import pytest
 
-from harness.errors import HarnessError, InvalidEvidence
+from harness.api import wait_briefly
+from harness.errors import HarnessError, Inconclusive, InvalidEvidence, NoGo
 from harness.pytest_options import add_options, add_short_names, has_short_name, option, spelled_out
-from harness.threads import wait_briefly
-from harness.verdicts import Inconclusive, NoGo
 
 if TYPE_CHECKING:
-    from harness.experiment import Experiment
+    from harness.experiment.experiment import Experiment
     from harness.runner.run import Outcome
+
 
 # What an item's report carries for the closing lines; JUnit is told more.
 _PROPERTIES = ("experiment", "verdict", "reason")
@@ -106,7 +106,7 @@ def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> 
 
 def _collected(path: Path, parent: pytest.Collector) -> "ExperimentFile | None":
     """Return the collector of a file that is an experiment's, as far as its text and its place tell."""
-    from harness.experiment_files import is_candidate, read_text
+    from harness.experiment.discovery import is_candidate, read_text
 
     if not is_candidate(path):
         return None
@@ -157,7 +157,7 @@ class ExperimentFile(pytest.Module):
     """A file with one `experiment`. A Module, so that `pytestmark` means what it means in pytest."""
 
     def collect(self) -> "Iterable[pytest.Item | pytest.Collector]":
-        from harness.foreign_warnings import without_foreign_warnings
+        from harness.api import without_foreign_warnings
 
         wait_briefly()  # the file itself may load torch
         try:
@@ -172,7 +172,7 @@ class ExperimentFile(pytest.Module):
             raise self.CollectError(f"{_shown(self.config, self.path)}: {error}") from error
 
     def _experiments(self) -> "Iterator[pytest.Item | pytest.Collector]":
-        from harness.experiment import Experiment, check_data
+        from harness.experiment.experiment import Experiment, check_data
 
         found = getattr(self.obj, "experiment", None)
         if isinstance(found, Experiment):
@@ -256,7 +256,7 @@ class ExperimentItem(pytest.Item):
     def setup(self) -> None:
         """Gather the evidence. A fault, or evidence that cannot be trusted, ends here: an error, not a failure."""
         # Imported here: collecting must not load duckdb, and only a run needs it.
-        from harness.front import check_runnable, run_and_report
+        from harness.api import check_runnable, run_and_report
         from harness.store.names import claim_name
 
         check_runnable(self.experiment)
@@ -450,7 +450,7 @@ def _names(config: pytest.Config, paths: list[Path]) -> str:
 
 
 def _foretold(item: "ExperimentItem") -> Iterator[str]:
-    from harness.outlook import outlook, too_small
+    from harness.api import outlook, too_small
 
     name = item.experiment_name
     if name != item.path.stem:

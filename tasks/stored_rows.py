@@ -9,8 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
-from harness.cache import cache_folder
 from harness.errors import MissingPackage
+from harness.fingerprint import cache_folder
 
 Row = dict[str, object]
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from harness import Experiment
-from harness.experiment import check_data
-from harness.protocols import Metric, Strategy, Task
-from harness.samples import Answer, Split
+from harness.experiment.experiment import check_data
+from harness.types.protocols import Metric, Strategy, Task
+from harness.types.samples import Answer, Split
 
 ROOT = Path(__file__).parents[1]
 

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.front import run_and_report
-from harness.outlook import load_experiment
+from harness.api import load_experiment, run_and_report
 from harness.store.store import Store
 
 PAGE = (Path(__file__).parents[1] / "docs" / "queries.md").read_text(encoding="utf-8")

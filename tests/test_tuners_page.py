@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.cli import main
+from harness.cli.__main__ import main
 from harness.recipes import SFT
 
 _PAGE = Path(__file__).parents[1] / "benchmarks" / "external.md"

@@ -5,20 +5,8 @@ from pathlib import Path
 
 from benchmarks.situations.situation import Got, Situation, decide_once, once, one_after_another
 from benchmarks.situations.world import scripted, world
-from harness import (
-    RAG,
-    BreakEven,
-    Costs,
-    ExactMatch,
-    Experiment,
-    Gain,
-    Passage,
-    Preference,
-    Sampling,
-    Split,
-    ZeroShot,
-)
-from harness.engine.scripted import ScriptedTuning
+from harness import RAG, BreakEven, Costs, ExactMatch, Experiment, Gain, Passage, Preference, Sampling, Split, ZeroShot
+from harness.inference.scripted import ScriptedTuning
 
 _GROUP = "Costs, repeats and stopping early"
 _PRICES = Costs(training_hour=3.0, serving_hour=3.0)

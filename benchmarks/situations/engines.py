@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
-from harness.engine.scripted import Pairs, Scripted, ScriptedEngine
-from harness.protocols import Batch, LikelihoodBatch, Progress
-from harness.samples import Completion, Decoding, Messages
+from harness.inference.scripted import Pairs, Scripted, ScriptedEngine
+from harness.types.protocols import Batch, LikelihoodBatch, Progress
+from harness.types.samples import Completion, Decoding, Messages
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def open_judge(model: Partial, *, progress: Progress) -> "JudgeEngine":
 
 
 class MisbehavingEngine:
-    """See `harness.protocols.Engine`."""
+    """See `harness.types.protocols.Engine`."""
 
     def __init__(self, model: Misbehaving) -> None:
         self._model = model
@@ -93,7 +93,7 @@ class MisbehavingEngine:
 
 
 class JudgeEngine:
-    """Answers "Winner: A" or "Winner: B", or as it is told to; see `harness.protocols.Engine`."""
+    """Answers "Winner: A" or "Winner: B", or as it is told to; see `harness.types.protocols.Engine`."""
 
     def __init__(self, model: Partial) -> None:
         self._model = model

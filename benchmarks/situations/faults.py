@@ -11,9 +11,9 @@ from benchmarks.situations.situation import Situation, once
 from benchmarks.situations.trainers import Faulty, Lucky
 from benchmarks.situations.world import Knowledge, World, words_task, world
 from harness import BERTScore, ExactMatch, Experiment, Gain, Numeric, Preference, Split, ZeroShot
-from harness.engine.scripted import Scripted, ScriptedTuning
-from harness.protocols import Direction
-from harness.samples import Answer, Sample
+from harness.inference.scripted import Scripted, ScriptedTuning
+from harness.types.protocols import Direction
+from harness.types.samples import Answer, Sample
 
 _TRAINING = "Training"
 _MEASURING = "Measuring"

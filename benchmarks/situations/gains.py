@@ -5,7 +5,7 @@ from dataclasses import replace
 from benchmarks.situations.situation import Situation, once
 from benchmarks.situations.world import WRONG, World, words_task, world
 from harness import AtLeast, ExactMatch, Experiment, Gain, Guard, NoWorse, SafetyRules, Split
-from harness.engine.scripted import Scripted, ScriptedTuning
+from harness.inference.scripted import Scripted, ScriptedTuning
 
 _GROUP = "Gains"
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from benchmarks.situations.situation import Situation, once
 from benchmarks.situations.world import Knowledge, Words, World, words_task
 from harness import RAG, Experiment, Passage, Sample, Split, ZeroShot
-from harness.engine.scripted import Scripted
+from harness.inference.scripted import Scripted
 
 _GROUP = "Leaks"
 _LEAKED = 40

@@ -8,7 +8,7 @@ from pathlib import Path
 from benchmarks.situations.situation import ERROR, Got, Situation, decide_once, one_after_another
 from benchmarks.situations.world import Knowledge, World, words_task, world
 from harness import ExactMatch, Experiment, Gain, Split
-from harness.engine.scripted import ScriptedTuning
+from harness.inference.scripted import ScriptedTuning
 from harness.runner.run import Options
 
 _GROUP = "Looks and rules"

@@ -24,7 +24,7 @@ from harness import (
     TextTask,
     ZeroShot,
 )
-from harness.samples import Messages
+from harness.types.samples import Messages
 
 _GROUP = "On the real model"
 _SIZES = {Split.TRAIN: 64, Split.DEV: 16, Split.HOLDOUT: 48}

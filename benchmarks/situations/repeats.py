@@ -5,7 +5,7 @@ from dataclasses import replace
 from benchmarks.situations.situation import Situation, once
 from benchmarks.situations.world import WRONG, Words, World, words_task, world
 from harness import ExactMatch, Experiment, NoWorse, Sample, Split
-from harness.engine.scripted import Scripted
+from harness.inference.scripted import Scripted
 
 _GROUP = "Repeated inputs and needed samples"
 _TEXTS = 10

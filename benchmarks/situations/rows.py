@@ -7,7 +7,7 @@ from pathlib import Path
 from benchmarks.situations.situation import Got, Play, Situation, decide_once
 from benchmarks.situations.world import WRONG, Words, World, words_task
 from harness import DatasetTask, Split
-from harness.engine.scripted import Scripted
+from harness.inference.scripted import Scripted
 
 _GROUP = "Rows"
 _TOLD = "blame the user"

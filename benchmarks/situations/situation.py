@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness import Experiment, HarnessError
-from harness.decide import Decision
+from harness.experiment.decide import Decision
 from harness.runner.run import Options, run
 from harness.store.store import Store
 

@@ -4,11 +4,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from harness import InvalidExperiment, Model, ZeroShot
-from harness.engine import scripted
-from harness.engine.scripted import ScriptedTuning
-from harness.jobs import TuneJob, TuneResult
-from harness.protocols import Progress, Strategy
-from harness.samples import Example
+from harness.inference import scripted
+from harness.inference.scripted import ScriptedTuning
+from harness.types.jobs import TuneJob, TuneResult
+from harness.types.protocols import Progress, Strategy
+from harness.types.samples import Example
 
 _TOKENIZER = Model("smollm2-135m-instruct")
 
@@ -45,8 +45,8 @@ def fit_by_luck(job: TuneJob, *, progress: Progress) -> TuneResult:
 
 def fit_with_fault(job: TuneJob, *, progress: Progress) -> TuneResult:
     """Train as the scripted engine does, and return the parity check of rows that were made wrongly."""
-    from harness.tuning.parity import check_parity
-    from harness.weights.loading import load_tokenizer
+    from harness.inference.models.loading import load_tokenizer
+    from harness.training.rows import check_parity
 
     if not isinstance(job.recipe, Faulty):
         raise InvalidExperiment(f"fit_with_fault carries out Faulty, not {type(job.recipe).__name__}")
@@ -59,8 +59,7 @@ def fit_with_fault(job: TuneJob, *, progress: Progress) -> TuneResult:
 
 def _row(example: Example, fault: str, tokenizer: Any) -> Any:
     """Return what the model would see of one example; labels count the answer."""
-    from harness.tuning.parity import Collated
-    from harness.tuning.rows import IGNORED
+    from harness.training.rows import IGNORED, Collated
 
     turns = [{"role": message.role, "content": message.content} for message in example.prompt]
 

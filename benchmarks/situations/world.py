@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from harness import ExactMatch, Experiment, Gain, Message, Passage, Sample, Split, ZeroShot
-from harness.engine.scripted import Scripted, ScriptedTuning
-from harness.samples import Messages
+from harness.inference.scripted import Scripted, ScriptedTuning
+from harness.types.samples import Messages
 
 _SIZES = {Split.TRAIN: 80, Split.DEV: 60}
 _LABELS = ("amber", "blue", "green", "red", "white")

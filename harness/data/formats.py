@@ -4,21 +4,33 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from harness.data.fields import accepted_of, cell_of, id_of, is_empty, kind_of, optional_text, present, text_of, wrong
-from harness.data.literals import as_list, as_mapping
-from harness.data.row import Row, listed
-from harness.data.shapes import HISTORY, INSTRUCTIONS, SYSTEM, TOOLS, Columns, Shape
-from harness.data.tools import linked, offered, tools_of
-from harness.data.turns import (
+from harness.data.column_roles import HISTORY, INSTRUCTIONS, SYSTEM, TOOLS, Columns, Shape
+from harness.data.conversations import (
     MEDIA_COLUMNS,
     has_media_parts,
     holds_turns,
+    linked,
     media_refused,
+    offered,
     tools_in,
+    tools_of,
     turns_of,
     without_placeholders,
 )
-from harness.samples import Message, Messages, Sample
+from harness.data.files.row import Row, listed
+from harness.data.literals import as_list, as_mapping
+from harness.data.row_fields import (
+    accepted_of,
+    cell_of,
+    id_of,
+    is_empty,
+    kind_of,
+    optional_text,
+    present,
+    text_of,
+    wrong,
+)
+from harness.types.samples import Message, Messages, Sample
 
 # How Anthropic's hh-rlhf and its followers write a conversation as one text.
 _SPOKEN = re.compile(r"(?:^|\n\n)(Human|Assistant): ?")

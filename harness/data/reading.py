@@ -5,14 +5,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from harness.data.fields import accepted_of, is_empty, present, wrong
+from harness.data.column_roles import Columns, Format, Shape, degrees_column, shape_of, vote_column, vote_of
+from harness.data.conversations import fields_not_read, holds_turns
+from harness.data.files.row import DataFile, Note, Row, Unreadable
 from harness.data.formats import reads_past_media, samples_of
-from harness.data.row import DataFile, Note, Row, Unreadable
-from harness.data.shapes import Columns, Format, Shape, degrees_column, shape_of, vote_column, vote_of
-from harness.data.similarity import normalised
-from harness.data.turns import fields_not_read, holds_turns
+from harness.data.row_fields import accepted_of, is_empty, present, wrong
+from harness.data.text_similarity import normalised
 from harness.errors import InvalidData
-from harness.samples import Sample
+from harness.types.samples import Sample
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

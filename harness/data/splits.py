@@ -3,8 +3,8 @@
 import hashlib
 from collections.abc import Sequence
 
-from harness.data.similarity import normalised
-from harness.samples import Sample, Split
+from harness.data.text_similarity import normalised
+from harness.types.samples import Sample, Split
 
 Fractions = tuple[float, float, float]
 

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.protocols import Task
-from harness.samples import Passage, Sample, Split
+from harness.types.protocols import Task
+from harness.types.samples import Passage, Sample, Split
 
 # What protocols look for in a class. Everything else is looked up in the whole task when it is asked for.
 _MEMBERS = ("name", "prompt", "read", "choices", "shot", "only_weighed", "asker", "content_key", "answer_tokens")

@@ -8,10 +8,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
-from harness.data.file_bytes import read_bytes
-from harness.data.files import read_rows
+from harness.data.files.bytes import read_bytes
+from harness.data.files.read import read_rows
 from harness.errors import InvalidData, InvalidExperiment
-from harness.samples import Message, Messages, Sample, Split
+from harness.types.samples import Message, Messages, Sample, Split
 
 _PLAIN = (".txt", ".md")
 # Where a window may end, the best place first: between paragraphs, lines, sentences, words.

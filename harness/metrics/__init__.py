@@ -1,18 +1,15 @@
 """Metrics: one score a sample, a statistic of the set where the mean of scores is not the metric."""
 
-from harness.metrics.bertscore import BERTScore
-from harness.metrics.cost import Cost
-from harness.metrics.exact import Accuracy, ExactMatch
-from harness.metrics.hf_metric import HFMetric
+from harness.metrics.exact import Accuracy, ExactMatch, Regex
 from harness.metrics.json_fields import JsonFields
 from harness.metrics.macro_f1 import MacroF1
+from harness.metrics.model_based import BERTScore, HFMetric
 from harness.metrics.numeric import Numeric
 from harness.metrics.overlap import Chrf, Rouge
 from harness.metrics.perplexity import Perplexity
 from harness.metrics.preference import Preference
-from harness.metrics.regex import Regex
 from harness.metrics.safety_rules import SafetyRules
-from harness.metrics.usage import Latency, TokensIn, TokensOut
+from harness.metrics.usage import Cost, Latency, TokensIn, TokensOut
 
 __all__ = [
     "Accuracy",

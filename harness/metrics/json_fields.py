@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from harness.errors import InvalidData, InvalidExperiment
-from harness.metrics.values import canonical, expected_value
-from harness.protocols import Direction
-from harness.samples import Answer, Sample, Score
-from harness.unicode import comparable
+from harness.metrics.exact import canonical, expected_value
+from harness.types.protocols import Direction
+from harness.types.samples import Answer, Sample, Score
+from harness.types.unicode import comparable
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from typing import ClassVar, cast
 
 import numpy as np
 
-from harness.metrics.values import canonical, expected_value, right
-from harness.protocols import Direction, FloatArray
-from harness.samples import Answer, Sample, Score
+from harness.metrics.exact import canonical, expected_value, right
+from harness.types.protocols import Direction, FloatArray
+from harness.types.samples import Answer, Sample, Score
 
 
 @dataclass(frozen=True)

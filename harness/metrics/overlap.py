@@ -8,9 +8,9 @@ from functools import lru_cache
 from typing import ClassVar, Literal
 
 from harness.errors import InvalidExperiment
-from harness.protocols import Direction
-from harness.samples import Answer, Sample, Score
-from harness.unicode import comparable
+from harness.types.protocols import Direction
+from harness.types.samples import Answer, Sample, Score
+from harness.types.unicode import comparable
 
 # Blocks of scripts that put no space between words, first and last character: Thai and Lao, Tibetan, Burmese, Khmer,
 # kana, and Chinese characters.

@@ -8,8 +8,8 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from harness.errors import InvalidEvidence, InvalidExperiment
-from harness.protocols import Direction, FloatArray
-from harness.samples import Answer, Sample, Score
+from harness.types.protocols import Direction, FloatArray
+from harness.types.samples import Answer, Sample, Score
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,7 @@
-"""Personal data in a text: addresses and numbers that pass the checks their issuers publish."""
+"""Personal data in a text: addresses and numbers that pass the checks their issuers publish.
+
+What a safety rule found.
+"""
 
 import ipaddress
 import re
@@ -6,7 +9,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from harness.metrics.hits import Hit
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A rule and the excerpt that broke it."""
+
+    rule: str
+    match: str
+
 
 _CHINESE_ID_WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
 _CHINESE_ID_CHECK = "10X98765432"

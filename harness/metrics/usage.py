@@ -1,11 +1,15 @@
-"""What an answer took: tokens and seconds. of_usage: nothing is said of how good it is."""
+"""What an answer took: tokens and seconds. of_usage: nothing is said of how good it is.
+
+What a request costs in money.
+"""
 
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 from harness.errors import InvalidExperiment
-from harness.protocols import Direction
-from harness.samples import TIMED_IN_BATCH, Answer, Sample, Score
+from harness.types.models import AnyModel, Costs, Endpoint
+from harness.types.protocols import Direction
+from harness.types.samples import TIMED_IN_BATCH, Answer, Sample, Score
 
 _FEWEST_TIMED = 5
 
@@ -70,3 +74,71 @@ class Latency:
         if answer.timed_in_batch is None:
             return answer.seconds
         return Score(answer.seconds, {TIMED_IN_BATCH: answer.timed_in_batch})
+
+
+_PRICED_TOKENS = 1_000_000
+_HOUR_SECONDS = 3600
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Money that a request costs, mean a sample; lower is better.
+
+    An endpoint's request costs its tokens at `Endpoint(price_in=, price_out=)`, that of a model that runs here its
+    seconds at `Experiment(costs=Costs(serving_hour=))`. In a batch a sample's seconds are its share of the batch's
+    wall time.
+    """
+
+    name: ClassVar[str] = "cost"
+    better: ClassVar[Direction] = "lower"
+    of_usage: ClassVar[bool] = True
+    unit: ClassVar[str] = "a request"
+
+    def missing_price(self, model: AnyModel, costs: Costs | None) -> str | None:
+        """Return in words which price of `model` is unknown, None if none is."""
+        if isinstance(model, Endpoint):
+            known = model.price_in is not None and model.price_out is not None
+            return None if known else f"{model.name} has no price: give Endpoint(price_in=..., price_out=...)"
+        known = costs is not None and costs.serving_hour is not None
+        return None if known else f"{model.name} runs here: give Experiment(costs=Costs(serving_hour=...))"
+
+    def priced(self, model: AnyModel, costs: Costs | None) -> "PricedCost":
+        """Return the metric of what `model` answers.
+
+        Raises InvalidExperiment where a price is unknown.
+        """
+        if missing := self.missing_price(model, costs):
+            raise InvalidExperiment(f"Cost: {missing}; without a price nobody knows what a request costs")
+        if isinstance(model, Endpoint):
+            assert model.price_in is not None
+            assert model.price_out is not None
+            return PricedCost(token_in=model.price_in / _PRICED_TOKENS, token_out=model.price_out / _PRICED_TOKENS)
+        assert costs is not None
+        assert costs.serving_hour is not None
+        return PricedCost(second=costs.serving_hour / _HOUR_SECONDS)
+
+    def score(self, sample: Sample, answer: Answer) -> float:
+        """Raises InvalidExperiment: an answer by itself does not say who gave it."""
+        raise InvalidExperiment(
+            "Cost is computed from the prices of what answers; score with Cost().priced(model, costs)"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PricedCost:
+    """`Cost` with the prices of one model: money a token of the prompt, a token of the answer, and a second."""
+
+    token_in: float = 0.0
+    token_out: float = 0.0
+    second: float = 0.0
+
+    name: ClassVar[str] = Cost.name
+    better: ClassVar[Direction] = Cost.better
+    of_usage: ClassVar[bool] = True
+    unit: ClassVar[str] = Cost.unit
+
+    def score(self, sample: Sample, answer: Answer) -> float | Score:
+        """Return the money; of a share of a batch's time also which batch, since batches are counted, not samples."""
+        money = self.token_in * answer.tokens_in + self.token_out * answer.tokens_out + self.second * answer.seconds
+        shared = self.second > 0 and answer.timed_in_batch is not None
+        return Score(money, {TIMED_IN_BATCH: answer.timed_in_batch}) if shared else money

@@ -4,19 +4,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from harness.data.drop_train import without_copies
-from harness.experiment import Experiment
+from harness.data.leakage.drop_train import without_copies
+from harness.experiment.experiment import Experiment
 from harness.fingerprint import fingerprint
-from harness.models import AnyModel, as_model
-from harness.plan.contents import Contents, choices_of, model_key, plain_messages
-from harness.plan.registered import rule_key, sample_keys
-from harness.plan.tuning import TuneStep, budgeted, rows_of, tune_steps
+from harness.plan.keys import Contents, choices_of, model_key, plain_messages, rule_key, sample_keys
+from harness.plan.training_steps import TuneStep, budgeted, rows_of, tune_steps
 from harness.prompting import ZeroShot
-from harness.protocols import AsksItself, Executed, OnlyWeighed, Strategy, Task
 from harness.recipes.continual import other_tasks
 from harness.recipes.steps import Steps, as_steps, makes_policy, tasks_of
-from harness.samples import Check, Decoding, Messages, Split
-from harness.systems import Kind, Stage, System, Trial
+from harness.types.jobs import Kind, Stage, System, Trial
+from harness.types.models import AnyModel, as_model
+from harness.types.protocols import AsksItself, Executed, OnlyWeighed, Strategy, Task
+from harness.types.samples import Check, Decoding, Messages, Split
 
 DEFAULT_ANSWER_TOKENS = 256
 # A judge that gives its reasons first needs room to reach its verdict.

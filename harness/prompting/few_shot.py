@@ -8,8 +8,16 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from harness.errors import InvalidExperiment
-from harness.models import AnyModel, as_model
-from harness.prompting.naming import Several, check_choice, check_count, check_text, single, system_name
+from harness.prompting.messages import (
+    Several,
+    check_choice,
+    check_count,
+    check_text,
+    single,
+    split_system,
+    system_name,
+    with_instruction,
+)
 from harness.prompting.retrieval import (
     RETRIEVERS,
     RetrieverName,
@@ -19,9 +27,9 @@ from harness.prompting.retrieval import (
     retriever_version,
     without,
 )
-from harness.prompting.turns import split_system, with_instruction
-from harness.protocols import HasShots, Prompter, Task
-from harness.samples import Message, Messages, Sample, Split, plain_message
+from harness.types.models import AnyModel, as_model
+from harness.types.protocols import HasShots, Prompter, Task
+from harness.types.samples import Message, Messages, Sample, Split, plain_message
 
 Select = Literal["fixed", "random", "balanced", "nearest"]
 

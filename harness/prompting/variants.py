@@ -4,7 +4,7 @@ from dataclasses import fields, is_dataclass, replace
 from itertools import product
 from typing import Any
 
-from harness.protocols import Strategy
+from harness.types.protocols import Strategy
 
 _VARIED = ("instruction", "shots", "passages")
 

@@ -2,11 +2,10 @@
 
 from dataclasses import dataclass, field
 
-from harness.models import AnyModel, as_model
-from harness.prompting.naming import Several, check_text, single, system_name
-from harness.prompting.turns import with_instruction
-from harness.protocols import Prompter, Task
-from harness.samples import Messages, Sample
+from harness.prompting.messages import Several, check_text, single, system_name, with_instruction
+from harness.types.models import AnyModel, as_model
+from harness.types.protocols import Prompter, Task
+from harness.types.samples import Messages, Sample
 
 
 @dataclass(frozen=True)

@@ -20,19 +20,13 @@ from harness.recipes.adapters import (
     UniPELT,
     VirtualTokens,
 )
+from harness.recipes.base import Trained
 from harness.recipes.continual import EWC
-from harness.recipes.dpo import DPO
 from harness.recipes.graders import AnyGrader, Grader, JudgeGrade, Weighted
-from harness.recipes.grpo import GRPO
-from harness.recipes.kto import KTO
-from harness.recipes.orpo import ORPO
-from harness.recipes.ppo import PPO
-from harness.recipes.reinforced import Reinforced
-from harness.recipes.reward_model import RewardModel
-from harness.recipes.rloo import RLOO
+from harness.recipes.preference import DPO, KTO, ORPO, RewardModel
+from harness.recipes.reinforcement import GRPO, PPO, RLOO, Reinforced
 from harness.recipes.sft import SFT
 from harness.recipes.steps import Steps
-from harness.recipes.trained import Trained
 
 __all__ = [
     "DPO",

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.errors import InvalidExperiment
-from harness.protocols import Recipe, Task
 from harness.recipes.steps import Steps, as_steps, makes_policy, task_of, tasks_of
+from harness.types.protocols import Recipe, Task
 
 Mix = tuple[tuple[Task, float], ...]
 

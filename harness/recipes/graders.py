@@ -12,9 +12,9 @@ from typing import ClassVar, cast
 
 from harness.errors import InvalidExperiment, NotFingerprintable
 from harness.fingerprint import fingerprint
-from harness.models import AnyModel, as_model
-from harness.protocols import AnyMetric, BatchMetric, Direction, Executed, JudgedMetric, Metric, Named, PairMetric
-from harness.samples import Answer, Message, Messages, Sample
+from harness.types.models import AnyModel, as_model
+from harness.types.protocols import AnyMetric, BatchMetric, Direction, Executed, JudgedMetric, Metric, Named, PairMetric
+from harness.types.samples import Answer, Message, Messages, Sample
 
 DEFAULT_INSTRUCTION = (
     "You grade one answer to one request, from 0 (useless or wrong) to 1 (right, complete and to the point). "

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from harness.errors import InvalidExperiment
-from harness.protocols import Recipe, Strategy, Task
+from harness.types.protocols import Recipe, Strategy, Task
 
 
 @dataclass(frozen=True)

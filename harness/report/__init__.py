@@ -5,10 +5,9 @@ from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
-from harness.report.brief import verdict_entry
-from harness.report.files import Source, stored_entry, update_reports, write_reports
-from harness.report.index import Summary, render_index, summarise
+from harness.report.brief import Summary, render_index, summarise, verdict_entry
 from harness.report.page import render_page
+from harness.report.write import Source, stored_entry, update_reports, write_reports
 
 __all__ = [
     "Source",
@@ -29,7 +28,7 @@ class _Report(ModuleType):
     def __call__(
         self, experiment: str | None = None, *, store: str | Path = "reports/results.duckdb"
     ) -> tuple[Path, ...]:
-        found: tuple[Path, ...] = import_module("harness.front").report(experiment, store=store)
+        found: tuple[Path, ...] = import_module("harness.api").report(experiment, store=store)
         return found
 
 

@@ -1,14 +1,23 @@
-"""One experiment in a few lines: what verdicts.json, the terminal, JUnit and a pull request say of it."""
+"""One experiment in a few lines: what verdicts.json, the terminal, JUnit and a pull request say of it.
 
+Every experiment in one table.
+
+reports/summary.md: every verdict in GitHub-flavoured Markdown, for a pull request.
+"""
+
+import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Any
 
-from harness.report.advice import paragraph
-from harness.report.insights import insights_of, sentences, verdict_level
-from harness.report.numbers import units_of, whole
-from harness.report.reading import chosen, finite, plain, primary_comparison
-from harness.report.spending import Spending, spendings, training_cost
+from harness.report.costs import Spending, all_tokens, spendings, training_cost
+from harness.report.draw import IntervalDrawing, draw_interval, symmetric_axis
+from harness.report.insights import TITLES, advice, insights_of, paragraph, sentences, verdict_level
+from harness.report.read import chosen, difference_interval, finite, plain, primary_comparison, units_of, whole
+from harness.report.templates import render
+from harness.stats.compare import ONE_SEED
 from harness.stats.wording import confidence, count, difference_text, rounded
 from harness.store.rows import Evidence
 
@@ -151,3 +160,163 @@ def checks_text(counts: Mapping[str, int]) -> str:
 def _printable(text: str) -> str:
     """A name or a tag may hold what moves the cursor: nothing of it reaches a terminal."""
     return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """One line of the index. metric, gain and drawing are None where nothing was tuned and compared."""
+
+    experiment: str
+    question: str
+    verdict: str
+    advice: str
+    post_hoc: bool
+    known_negative: bool
+    metric: str | None
+    better: str | None
+    gain: str | None
+    samples: int
+    seeds: int
+    drawing: IntervalDrawing | None
+    training_seconds: float
+    tokens: int
+    decided_at: datetime
+
+    @property
+    def title(self) -> str:
+        return TITLES.get(self.verdict, self.verdict)
+
+    @property
+    def page(self) -> str:
+        return f"{self.experiment}.html"
+
+
+def summarise(evidence: Evidence) -> Summary:
+    """Return the index line of one experiment."""
+    row, decision = primary_comparison(evidence), evidence.decision
+    gain, drawing = None, None
+    if row is not None and (difference := finite(row.difference)) is not None:
+        low, high = finite(row.low), finite(row.high)
+        unit = units_of(evidence).get(row.metric, "")
+        gain = difference_interval(difference, low, high, unit)
+        drawing = draw_interval(symmetric_axis((low, difference, high)), low, difference, high)
+    return Summary(
+        experiment=evidence.experiment.name,
+        question=evidence.experiment.question,
+        verdict=decision.verdict,
+        advice=advice(evidence),
+        post_hoc=decision.post_hoc,
+        known_negative=decision.known_negative,
+        metric=row.metric if row else None,
+        better=row.better if row else None,
+        gain=gain,
+        samples=row.samples if row else 0,
+        seeds=row.seeds if row else 0,
+        drawing=drawing,
+        training_seconds=training_cost(evidence).total,
+        tokens=all_tokens(evidence),
+        decided_at=decision.decided_at,
+    )
+
+
+def summary_as_json(summary: Summary) -> dict[str, Any]:
+    """Return the line as JSON values."""
+    return {**asdict(summary), "decided_at": summary.decided_at.isoformat()}
+
+
+def summary_from_json(content: dict[str, Any]) -> Summary:
+    """Return the line that `summary_as_json` wrote.
+
+    Raises:
+        TypeError: If its fields are others.
+    """
+    drawing = content["drawing"]
+    if drawing is not None:
+        good, ticks = drawing["good"], tuple((at, tick) for at, tick in drawing["ticks"])
+        drawing = IntervalDrawing(**{**drawing, "good": None if good is None else tuple(good), "ticks": ticks})
+    return Summary(**{**content, "drawing": drawing, "decided_at": datetime.fromisoformat(content["decided_at"])})
+
+
+def render_index(summaries: Sequence[Summary]) -> str:
+    """Return the page that lists every experiment, the latest decided first."""
+    latest_first = sorted(summaries, key=lambda summary: summary.decided_at, reverse=True)
+    verdicts = [summary.verdict for summary in summaries]
+    counts = [(verdict, title, verdicts.count(verdict)) for verdict, title in TITLES.items() if verdict in verdicts]
+    return render("index.html", head_script="theme.js", scripts=(), summaries=latest_first, counts=counts)
+
+
+_MARKS = {"GO": "✅ GO", "NO_GO": "⛔ NO-GO", "INCONCLUSIVE": "❔ INCONCLUSIVE", "INVALID": "⚠️ INVALID"}
+_STATUSES = {"met": "met", "failed": "**failed**", "open": "open"}
+# Whatever could begin markup in a cell or a paragraph: backslash first.
+_SPECIAL = re.compile(r"([\\`*_{}\[\]()~|!])")
+_NO_LINK = "\u200b"  # zero width: a mention, an issue's number or an address is shown, but not linked
+
+
+def render_summary(entries: Sequence[Entry]) -> str:
+    """Return one table of all experiments, then each one's advice, criteria and what else its evidence says."""
+    lines = ["# Should we tune?", ""]
+    if not entries:
+        return "\n".join([*lines, "Nothing is measured yet.", ""])
+    lines += ["| verdict | experiment | difference | advice |", "| --- | --- | --- | --- |"]
+    for entry in entries:
+        link = f"[{escaped(entry['experiment'])}]({_address(entry['report'])})"
+        cells = (_mark(entry), link, escaped(_difference(entry)), escaped(entry["advice"][0]))
+        lines.append(f"| {' | '.join(cells)} |")
+    for entry in entries:
+        lines += ["", *_details(entry)]
+    return "\n".join([*lines, ""])
+
+
+def _difference(entry: Entry) -> str:
+    one = entry["primary"] is not None and entry["primary"]["seeds"] == 1
+    return (entry["gain"] or "nothing was compared") + (f"; {ONE_SEED}" if one else "")
+
+
+def escaped(text: object) -> str:
+    """Return text of users, data and models on one line, with nothing that Markdown, HTML or GitHub would act on."""
+    return _SPECIAL.sub(r"\\\1", _in_html(text))
+
+
+def _in_html(text: object) -> str:
+    """Return the text for inside an HTML element, where Markdown's backslashes would be seen."""
+    line = " ".join("".join(letter if letter.isprintable() else " " for letter in str(text)).split())
+    line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    line = re.sub(r"([@#])(?=\w)", rf"\1{_NO_LINK}", line)
+    line = re.sub(r"(?i)\b(https?|ftp|mailto)(?=:)", rf"\1{_NO_LINK}", line)
+    return re.sub(r"(?i)\bwww\.", f"www{_NO_LINK}.", line)
+
+
+def _details(entry: Entry) -> list[str]:
+    lines = [f"<details><summary>{_mark(entry)} {_in_html(entry['experiment'])}</summary>", ""]
+    lines += [escaped(entry["question"]), "", escaped(entry["reason"]), "", escaped(" ".join(entry["advice"])), ""]
+    if entry["findings"]:
+        lines += ["| criterion | status | finding |", "| --- | --- | --- |"]
+        lines += [_finding(found) for found in entry["findings"]]
+        lines.append("")
+    said = [text for value in entry["insights"].values() for text in (value if isinstance(value, list) else [value])]
+    lines += [f"- {escaped(text)}" for text in said]
+    facts = [
+        entry["cost"],
+        checks_text(entry["checks"]),
+        f"look {entry['look']} at the holdout" if entry["look"] else None,
+    ]
+    lines += ["", escaped("; ".join(fact for fact in facts if fact)), "", "</details>"]
+    return lines
+
+
+def _finding(found: Mapping[str, Any]) -> str:
+    status = _STATUSES.get(str(found["status"]), escaped(found["status"]))
+    return f"| {escaped(found['criterion'])} | {status} | {escaped(found['sentence'])} |"
+
+
+def _mark(entry: Entry) -> str:
+    post_hoc = " (post-hoc)" if entry["post_hoc"] else ""
+    return f"{_MARKS.get(entry['verdict'], escaped(entry['verdict']))}{post_hoc}"
+
+
+def _address(page: str) -> str:
+    """Return a relative address without characters that would end a Markdown link."""
+    return "".join(
+        letter if letter.isalnum() or letter in "-_./" else "".join(f"%{byte:02X}" for byte in letter.encode())
+        for letter in page
+    )

@@ -1,14 +1,45 @@
-"""What the evidence says beyond yes or no, as the page draws it: stored insights, slices, the interval's level."""
+"""What the evidence says beyond yes or no, as the page draws it: stored insights, slices, the interval's level.
 
-from collections.abc import Mapping, Sequence
+The advice, drawn from what the store holds: what to do, each sentence with the numbers it stands on.
+
+Why the verdict may be believed, or not, in a few lines beneath it: look and alpha, checks, noise, size, rule.
+
+Each criterion as the page shows it: in points or in the metric's own values, and drawn against its threshold.
+"""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, cast
 
-from harness.report.drawing import IntervalDrawing, draw_interval, symmetric_axis
-from harness.report.numbers import change_or_unknown, difference_interval, units_of
-from harness.report.reading import HOLDOUT, finite, primary_metric
-from harness.stats.wording import confidence
-from harness.store.rows import Evidence, SliceRow
+from harness.analysis.advice import advise
+from harness.analysis.decision_context import Content, Moved, Situation, Verdict
+from harness.analysis.slices import Slice
+from harness.experiment.criteria import Finding
+from harness.report.draw import IntervalDrawing, draw_finding, draw_interval, symmetric_axis
+from harness.report.read import (
+    HOLDOUT,
+    FindingView,
+    amount_or_unknown,
+    bound,
+    change_or_unknown,
+    change_size,
+    chosen,
+    difference_interval,
+    findings,
+    finite,
+    mean_interval,
+    primary_comparison,
+    primary_metric,
+    tick,
+    units_of,
+)
+from harness.stats.wording import amount, confidence, count
+from harness.store.rows import ComparisonRow, Evidence, SliceRow, SystemRow
+from harness.types.protocols import Direction
+from harness.types.samples import Check
 
 _MOST_SLICES = 60
 _MOST_NAMED = 6
@@ -162,3 +193,293 @@ def _summary(lines: Sequence[SliceLine]) -> str:
 def _listed(names: Sequence[str]) -> str:
     shown = ", ".join(names[:_MOST_NAMED])
     return shown if len(names) <= _MOST_NAMED else f"{shown} and {len(names) - _MOST_NAMED} more slices"
+
+
+TITLES = {"GO": "GO", "NO_GO": "NO-GO", "INCONCLUSIVE": "INCONCLUSIVE", "INVALID": "INVALID"}
+
+
+def advice(evidence: Evidence) -> str:
+    """Return what to do, in one sentence that names the systems."""
+    return paragraph(evidence)[0]
+
+
+def paragraph(evidence: Evidence) -> tuple[str, ...]:
+    """Return what to do, one sentence an entry; the first says the most."""
+    return advise(situation(evidence))
+
+
+def situation(evidence: Evidence) -> Situation:
+    """Return what advice is drawn from: decision, primary metric, insights, slices, checks."""
+    baseline, tuned = chosen(evidence, "baseline"), chosen(evidence, "tuned")
+    row, decision, units = primary_comparison(evidence), evidence.decision, units_of(evidence)
+    insights: dict[str, list[Content]] = {}
+    for insight in evidence.insights:
+        insights.setdefault(insight.kind, []).append(cast("Content", insight.content))
+    return Situation(
+        verdict=cast("Verdict", decision.verdict),
+        baseline=baseline.system if baseline else row.baseline if row else "the best baseline",
+        tuned=tuned.system if tuned else None,
+        post_hoc=decision.post_hoc,
+        baseline_retrieves=_retrieves(baseline),
+        tuned_retrieves=_retrieves(tuned),
+        moved=_moved(row, units) if row else None,
+        findings=[_finding(found, units) for found in findings(decision.findings)],
+        insights=insights,
+        slices=list(_slices(evidence.slices)),
+        checks=list(_advice_checks(evidence)),
+        samples=Counter(row.split for row in evidence.samples),
+    )
+
+
+def _retrieves(system: SystemRow | None) -> bool:
+    if system is None:
+        return False
+    said = f"{system.system} {system.description}".lower()
+    # Every few-shot baseline names a retriever; only the nearest shots are looked up with it.
+    return "rag" in re.findall("[a-z]+", said) or "select='nearest'" in said
+
+
+def _moved(row: ComparisonRow, units: dict[str, str]) -> Moved | None:
+    if row.difference is None or row.baseline_mean is None or row.tuned_mean is None:
+        return None
+    return Moved(
+        metric=row.metric,
+        better=cast("Direction", row.better),
+        unit=units.get(row.metric, ""),
+        baseline_mean=row.baseline_mean,
+        tuned_mean=row.tuned_mean,
+        difference=row.difference,
+        low=_end(row.low, -math.inf),
+        high=_end(row.high, math.inf),
+        samples=row.samples,
+    )
+
+
+def _finding(found: FindingView, units: dict[str, str]) -> Finding:
+    return Finding(
+        criterion=found.criterion,
+        metric=found.metric,
+        status=found.status,
+        value=_end(found.value, math.inf),
+        low=_end(found.low, -math.inf),
+        high=_end(found.high, math.inf),
+        threshold=_end(found.threshold, math.inf),
+        sentence=found.sentence,
+        needed_samples=found.needed_samples,
+        good_side=found.good_side or "above",
+        unit=units.get(found.metric, found.unit or ""),
+    )
+
+
+def _slices(rows: tuple[SliceRow, ...]) -> Iterator[Slice]:
+    for row in rows:
+        if row.difference is None or row.baseline_mean is None or row.tuned_mean is None:
+            continue
+        yield Slice(
+            metric=row.metric,
+            dimension=row.dimension,
+            value=row.value,
+            position=row.position,
+            samples=row.samples,
+            baseline_mean=row.baseline_mean,
+            tuned_mean=row.tuned_mean,
+            difference=row.difference,
+            low=row.low,
+            high=row.high,
+            p_value=row.p_value,
+            q_value=row.q_value,
+        )
+
+
+def _advice_checks(evidence: Evidence) -> Iterator[Check]:
+    for row in evidence.checks:
+        yield Check(
+            name=row.name,
+            status=cast("Literal['ok', 'warning', 'invalid']", row.status),
+            detail=row.detail,
+            items=tuple(row.items) if isinstance(row.items, list | tuple) else (),
+            kind=cast("Literal['data', 'protocol', 'readiness']", row.kind),
+        )
+
+
+def _end(value: float | None, otherwise: float) -> float:
+    return otherwise if value is None else value
+
+
+_CHECKED = {"readiness": "readiness", "data": "data", "protocol": "protocol"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assurance:
+    """target: the id of the section that says more, with the words of the link to it."""
+
+    status: Literal["ok", "warning", "invalid"]
+    title: str
+    text: str
+    target: str = ""
+    link: str = ""
+
+
+def assurances(evidence: Evidence) -> tuple[Assurance, ...]:
+    """Return what is known, most important first; what was not looked at is absent."""
+    stored = insights_of(evidence)
+    found = (
+        _checks(evidence),
+        _look(stored.get("ledger")),
+        _noise(evidence, stored["noise"]),
+        _trainings(evidence),
+        _size(stored.get("evidence")),
+    )
+    return tuple(line for line in found if line is not None)
+
+
+def _checks(evidence: Evidence) -> Assurance | None:
+    if not evidence.checks:
+        return None
+    kinds = Counter(row.kind for row in evidence.checks)
+    what = ", ".join(f"{kinds[kind]} of {said}" for kind, said in _CHECKED.items() if kinds[kind])
+    statuses = Counter(row.status for row in evidence.checks)
+    parts = [
+        count(statuses[status], noun) if status != "invalid" else f"{statuses[status]} invalid"
+        for status, noun in (("invalid", ""), ("warning", "warning"))
+        if statuses[status]
+    ]
+    return Assurance(
+        status="invalid" if statuses["invalid"] else "warning" if statuses["warning"] else "ok",
+        title=f"{count(len(evidence.checks), 'check')}, {' and '.join(parts) if parts else 'all passed'}:",
+        text=f"{what}.",
+        target="data",
+        link="Read them",
+    )
+
+
+def _look(ledger: Any) -> Assurance | None:
+    if not ledger:
+        return None
+    look, level = int(ledger["look"]), confidence(float(ledger["level"]))
+    spent = amount(float(f"{float(ledger['spent']):.2g}"), unit="%")
+    total = amount(float(ledger["total"]), unit="%")
+    if look == 1:
+        return Assurance(
+            status="ok",
+            title="First look at this holdout:",
+            text=f"its interval is at {level}; {spent} of the {total} chance of a false GO is spent.",
+            target="trust",
+            link="Ledger",
+        )
+    return Assurance(
+        status="warning",
+        title=f"Look {look} at this holdout:",
+        text=f"{count(look - 1, 'other candidate')} came first, so its interval is at {level}; "
+        f"{spent} of the {total} chance of a false GO is spent.",
+        target="trust",
+        link="Ledger",
+    )
+
+
+def _noise(evidence: Evidence, floors: list[Any]) -> Assurance | None:
+    row = primary_comparison(evidence)
+    found = next((floor for floor in floors if row and floor["metric"] == row.metric and floor["reruns"]), None)
+    difference = finite(row.difference) if row else None
+    if found is None or difference is None or row is None:
+        return None
+    shown = bound(found["floor"], units_of(evidence).get(row.metric, ""))
+    inside = abs(difference) <= found["floor"]
+    return Assurance(
+        status="warning" if inside else "ok",
+        title="The difference is within the noise:" if inside else "The difference is beyond the noise:",
+        text=f"asking again moves {row.metric} by {shown} at most."
+        if found["floor"]
+        else "asking again changed no score.",
+        target="trust",
+        link="Noise",
+    )
+
+
+def _trainings(evidence: Evidence) -> Assurance | None:
+    row = primary_comparison(evidence)
+    if row is None or row.seeds > 1:
+        return None
+    return Assurance(
+        status="warning",
+        title="Training variance was not measured:",
+        text="one seed stands for the recipe; seeds=(0, 1, 2) trains it three times.",
+    )
+
+
+def _size(power: Any) -> Assurance | None:
+    if not power:
+        return None
+    detectable = change_size(power["detectable"], power["unit"])
+    return Assurance(
+        status="ok" if power["enough"] else "warning",
+        title="The holdout is large enough:" if power["enough"] else "The holdout is small for what is asked:",
+        text=f"with n = {power['samples']:,} it shows a true difference of {detectable} in four runs of five.",
+        target="trust",
+        link="Size",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CriterionView:
+    """finding: as stored. measured, threshold: as text. ticks: (position in percent, label)."""
+
+    finding: FindingView
+    measured: str
+    threshold: str
+    drawing: IntervalDrawing | None
+    ticks: tuple[tuple[float, str], ...]
+
+
+def criterion_views(evidence: Evidence) -> tuple[CriterionView, ...]:
+    """Return the criteria and guards of the latest decision, in their stored order."""
+    units = units_of(evidence)
+    rows = {row.metric: row for row in evidence.comparisons if row.split == "holdout"}
+    if (primary := primary_comparison(evidence)) is not None:
+        rows[primary.metric] = primary
+    return tuple(
+        _view(finding, rows.get(finding.metric), units.get(finding.metric, finding.unit or ""))
+        for finding in findings(evidence.decision.findings)
+    )
+
+
+def _view(finding: FindingView, row: ComparisonRow | None, unit: str) -> CriterionView:
+    absolute = _is_absolute(finding, row)
+    bounds = (finding.value, finding.low, finding.high, unit)
+    label, tick_label = (amount_or_unknown, amount_or_unknown) if absolute else (change_or_unknown, tick)
+    drawing = draw_finding(finding, good_is_above=_good_is_above(finding, row, absolute=absolute))
+    return CriterionView(
+        finding=finding,
+        measured=mean_interval(*bounds) if absolute else difference_interval(*bounds),
+        threshold=label(finding.threshold, unit),
+        drawing=drawing,
+        ticks=tuple((position, tick_label(place, unit)) for position, place in drawing.ticks) if drawing else (),
+    )
+
+
+def _is_absolute(finding: FindingView, row: ComparisonRow | None) -> bool:
+    """Say whether the criterion looks at the tuned mean itself, not at its difference from the baseline."""
+    if row is None:
+        return True
+    if finding.value is None or row.difference is None or row.tuned_mean is None:
+        return False
+    apart = min(abs(finding.value - row.difference), abs(finding.value + row.difference))
+    return abs(finding.value - row.tuned_mean) < apart
+
+
+def _good_is_above(finding: FindingView, row: ComparisonRow | None, *, absolute: bool) -> bool:
+    """Say on which side of the threshold the criterion is met, where the finding does not say it itself.
+
+    A decided finding shows it: its interval lies there when met and opposite when failed. For an open one it is the
+    metric's better side, unless the stored value is the difference with its sign turned, so that more is better.
+    """
+    if finding.good_side is not None:
+        return finding.good_side == "above"
+    ends = [end for end in (finding.low, finding.high) if end is not None]
+    if finding.status != "open" and ends and finding.threshold is not None:
+        interval_is_above = sum(ends) / len(ends) >= finding.threshold
+        return interval_is_above if finding.status == "met" else not interval_is_above
+    if row is None or row.better == "higher":
+        return True
+    turned = finding.value is not None and row.difference is not None and finding.value == -row.difference
+    return turned and not absolute

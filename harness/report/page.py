@@ -1,19 +1,26 @@
-"""Evidence -> the page of one experiment."""
+"""Evidence -> the page of one experiment.
 
-from dataclasses import asdict
+One example of each system's prompt, as really rendered, with its token count.
+"""
+
+from dataclasses import asdict, dataclass
 
 from markupsafe import Markup
 
-from harness.report.advice import TITLES, paragraph
-from harness.report.assurances import assurances
-from harness.report.columns import seal_tag, sealed
-from harness.report.criteria import criterion_views
-from harness.report.heat import heat_tables
-from harness.report.insights import insights_of, level_text, levels_note, sections_of, slice_tables
-from harness.report.numbers import difference_interval, mean_interval, units_of
-from harness.report.outcomes import LABELS
-from harness.report.prompts import prompt_examples
-from harness.report.proof import proof
+from harness.report.costs import all_tokens, serving_chart, spendings, training_cost
+from harness.report.draw import heat_tables, ladder_view
+from harness.report.insights import (
+    TITLES,
+    assurances,
+    criterion_views,
+    insights_of,
+    level_text,
+    levels_note,
+    paragraph,
+    sections_of,
+    slice_tables,
+)
+from harness.report.proof import proof, seal_tag, sealed
 from harness.report.provenance import (
     check_groups,
     check_lines,
@@ -24,20 +31,79 @@ from harness.report.provenance import (
     split_sizes,
     versions,
 )
-from harness.report.reading import (
+from harness.report.read import (
+    DEV,
+    HOLDOUT,
     chosen,
     declaration,
+    difference_interval,
     is_guard,
+    main_stages,
+    mean_interval,
     primary_comparison,
     primary_metric,
+    units_of,
 )
-from harness.report.rungs import ladder_view
-from harness.report.samples import sample_list
+from harness.report.samples import LABELS, sample_list
 from harness.report.scoreboard import score_tables
-from harness.report.spending import all_tokens, serving_chart, spendings, training_cost
-from harness.report.templating import CHART_LIBRARIES, render
+from harness.report.templates import CHART_LIBRARIES, render
 from harness.report.training import training_charts
-from harness.store.rows import Evidence
+from harness.store.rows import AnswerRow, Evidence, SystemRow
+
+_MOST_CHARACTERS = 60_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptExample:
+    """tokens: of this prompt. shortest, longest: tokens over all of the system's prompts on the split."""
+
+    system: str
+    role: str
+    description: str
+    split: str
+    sample_id: str
+    prompt: str
+    answer: str
+    tokens: int
+    tokens_out: int
+    shortest: int
+    longest: int
+    cut_at: int | None
+
+
+def prompt_examples(evidence: Evidence) -> tuple[PromptExample, ...]:
+    """Return one example a system that answered: on the holdout where it was opened, else on DEV."""
+    positions = {(row.split, row.sample_id): row.position for row in evidence.samples}
+    found = (_example(evidence, system, positions) for system in evidence.systems)
+    return tuple(example for example in found if example is not None)
+
+
+def _example(evidence: Evidence, system: SystemRow, positions: dict[tuple[str, str], int]) -> PromptExample | None:
+    for split in (HOLDOUT, DEV):
+        answers = _answers(evidence, system.system, split)
+        if not answers:
+            continue
+        first = min(answers, key=lambda answer: (positions.get((split, answer.sample_id), 0), answer.repeat))
+        return PromptExample(
+            system=system.system,
+            role=system.role,
+            description=system.description,
+            split=split,
+            sample_id=first.sample_id,
+            prompt=first.prompt[:_MOST_CHARACTERS],
+            answer=first.text[:_MOST_CHARACTERS],
+            tokens=first.tokens_in,
+            tokens_out=first.tokens_out,
+            shortest=min(answer.tokens_in for answer in answers),
+            longest=max(answer.tokens_in for answer in answers),
+            cut_at=_MOST_CHARACTERS if len(first.prompt) > _MOST_CHARACTERS else None,
+        )
+    return None
+
+
+def _answers(evidence: Evidence, system: str, split: str) -> list[AnswerRow]:
+    keys = {row.stage_key for row in main_stages(evidence) if (row.system, row.split) == (system, split)}
+    return [answer for answer in evidence.answers if answer.stage_key in keys]
 
 
 def render_page(evidence: Evidence) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from harness.report.reading import declaration
+from harness.report.read import declaration
 from harness.store.rows import CheckRow, Evidence
 
 _SPLIT_ORDER = ("train", "dev", "holdout")

@@ -1,14 +1,113 @@
-"""Sample by sample: the question, the reference and what each of the two systems said."""
+"""Sample by sample: the question, the reference and what each of the two systems said.
 
+Stored scores of one sample -> what changed between the chosen baseline and the tuned system.
+
+Which outcomes are unexpected: what to read first among the samples that changed.
+"""
+
+import math
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
+from statistics import fmean
+from typing import Literal
 
-from harness.report.outcomes import LABELS, Outcome, compare_outcome, is_binary, is_right, single_outcome
-from harness.report.reading import DEV, HOLDOUT, chosen, directions, finite, main_stages, primary_metric
-from harness.report.surprise import likelihood_changes, surprises
+from harness.report.read import DEV, HOLDOUT, chosen, directions, finite, main_stages, primary_metric
 from harness.store.rows import AnswerRow, Evidence, SampleRow, ScoreRow, SystemRow
+
+Outcome = Literal["regressed", "improved", "both_wrong", "both_right", "same", "wrong", "right", "unscored"]
+
+# In reading order: what tuning broke first.
+LABELS: dict[Outcome, str] = {
+    "regressed": "Regressed",
+    "improved": "Improved",
+    "both_wrong": "Both wrong",
+    "both_right": "Both right",
+    "same": "Same score",
+    "wrong": "Wrong",
+    "right": "Right",
+    "unscored": "Not scored",
+}
+
+
+def is_binary(scores: Sequence[float]) -> bool:
+    """Say whether every score is 0 or 1, so that an answer is right or wrong."""
+    return bool(scores) and all(score in (0.0, 1.0) for score in scores)
+
+
+def compare_outcome(baseline: Sequence[float], tuned: Sequence[float], *, better: str, binary: bool) -> Outcome:
+    """Return how the tuned scores of one sample (one a seed) stand against the baseline's.
+
+    With several seeds the share of right answers is compared, so one lost seed of three is a regression.
+    """
+    if not baseline or not tuned:
+        return "unscored"
+    before, after = sum(baseline) / len(baseline), sum(tuned) / len(tuned)
+    if before != after:
+        return "improved" if (after > before) == (better == "higher") else "regressed"
+    if not binary or before not in (0.0, 1.0):
+        return "same"
+    return "both_right" if is_right(before, better=better) else "both_wrong"
+
+
+def single_outcome(scores: Sequence[float], *, better: str, binary: bool) -> Outcome:
+    """Return how one system alone did on one sample: all its answers right, or not."""
+    if not scores or not binary:
+        return "unscored" if not scores else "same"
+    return "right" if all(is_right(score, better=better) for score in scores) else "wrong"
+
+
+def is_right(score: float, *, better: str) -> bool:
+    return score == (0.0 if better == "lower" else 1.0)
+
+
+_PERPLEXITIES = ("perplexity", "byte_perplexity")
+# In a smaller slice hardly any outcome is usual.
+_SMALLEST_SLICE = 8
+
+
+def surprises(
+    outcomes: Sequence[str], slices: Sequence[Collection[tuple[str, str]]], changes: Sequence[float | None]
+) -> list[float]:
+    """Return how surprising each sample's outcome is, 0 or more; larger is read first.
+
+    changes: of the log-likelihood of the reference from baseline to tuned system, in nats, where it was measured: its
+    size is the surprise, since the model itself changed its mind most there. slices: the (tag, value) pairs of each
+    sample; where no change is known, the surprise is the information of the outcome, in bits, within the slice of
+    its own in which it is rarest: -log2 of the outcome's share. Slices of fewer than 8 samples count as the whole set.
+
+    Raises ValueError where the three differ in length.
+    """
+    sizes: Counter[tuple[str, str]] = Counter(pair for pairs in slices for pair in set(pairs))
+    hits: Counter[tuple[tuple[str, str], str]] = Counter()
+    for outcome, pairs in zip(outcomes, slices, strict=True):
+        hits.update((pair, outcome) for pair in set(pairs))
+    overall = Counter(outcomes)
+    found = []
+    for outcome, pairs, change in zip(outcomes, slices, changes, strict=True):
+        if change is not None:
+            found.append(abs(change))
+            continue
+        shares = [hits[pair, outcome] / sizes[pair] for pair in pairs if sizes[pair] >= _SMALLEST_SLICE]
+        found.append(-math.log2(min(shares, default=overall[outcome] / len(outcomes))) + 0.0)
+    return found
+
+
+def likelihood_changes(evidence: Evidence, split: str, systems: Sequence[str]) -> dict[str, float]:
+    """Return by how many nats the reference's log-likelihood rose from the first system to the second, by sample id.
+
+    Perplexity's scores hold it: their detail is [negative log-likelihood, units]. Empty where it was not measured.
+    """
+    if len(systems) != 2:
+        return {}
+    found: dict[str, dict[str, list[float]]] = {system: {} for system in systems}
+    for row in evidence.scores:
+        if row.split == split and row.system in found and row.metric in _PERPLEXITIES and isinstance(row.detail, list):
+            found[row.system].setdefault(row.sample_id, []).append(-float(row.detail[0]))
+    before, after = (found[system] for system in systems)
+    return {name: fmean(after[name]) - fmean(before[name]) for name in before.keys() & after.keys()}
+
 
 MOST_CARDS = 2000
 TEXT_BUDGET_BYTES = 2_800_000

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.report.drawing import Axis, IntervalDrawing, axis_over, draw_interval
-from harness.report.reading import DEV, HOLDOUT, finite, is_guard, primary_metric
+from harness.report.draw import Axis, IntervalDrawing, axis_over, draw_interval
+from harness.report.read import DEV, HOLDOUT, finite, is_guard, primary_metric
 from harness.store.rows import Evidence, SystemMeanRow
 
 _TITLES = {DEV: "Development set", HOLDOUT: "Holdout"}

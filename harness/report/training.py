@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.report.reading import finite
+from harness.report.read import finite
 from harness.store.rows import Evidence, StageRow, TrainingLogRow
 
 _MOST_POINTS = 400

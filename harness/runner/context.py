@@ -10,13 +10,13 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from harness.errors import StageFailed
+from harness.inference.models.rendering import thought_apart
 from harness.plan import Plan
-from harness.protocols import AnyModel, Bindable, Engine, Progress, Prompter, Strategy, Task
-from harness.runner.resolve import resolve
-from harness.samples import Sample, Split
 from harness.store.store import Store
-from harness.systems import Stage
-from harness.weights.thinking import thought_apart
+from harness.types.dotted_paths import resolve
+from harness.types.jobs import Stage
+from harness.types.protocols import AnyModel, Bindable, Engine, Progress, Prompter, Strategy, Task
+from harness.types.samples import Sample, Split
 
 
 def utc_now() -> datetime:

@@ -10,15 +10,15 @@ from typing import Literal
 
 from harness.metrics import Latency
 from harness.plan import Plan
-from harness.protocols import Executed, JudgedMetric, Named, PairMetric, Task
-from harness.runner.exploring import four_systems, retrieves
-from harness.runner.gathering import primary_metric_of
+from harness.runner.checks import parity_stage, why_not_compared
+from harness.runner.dev_analyses import four_systems, retrieves
 from harness.runner.holdout import holdout_blocks
+from harness.runner.latency import timing_stage
 from harness.runner.noise import possible_noise
-from harness.runner.parity import parity_stage, why_not_compared
-from harness.runner.timing import timing_stage
-from harness.samples import Split
-from harness.systems import Stage, System
+from harness.runner.pipeline import primary_metric_of
+from harness.types.jobs import Stage, System
+from harness.types.protocols import Executed, JudgedMetric, Named, PairMetric, Task
+from harness.types.samples import Split
 
 # "": runs in any case. "if chosen": of the systems that DEV chooses. "if tuned": unless stop_if says that the baseline
 # is enough. "if time": within the share of time that asking again has. "if open": until the holdout has decided.

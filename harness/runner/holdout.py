@@ -4,18 +4,18 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from harness.compare import Comparison, compare
+from harness.analysis.holdout_ledger import HoldoutLedger, holdout_ledger
+from harness.analysis.sequential import Horizon, always_valid, horizon_of
 from harness.data.task_part import part_of
-from harness.insights.always_valid import Horizon, always_valid, horizon_of
-from harness.insights.ledger import HoldoutLedger, holdout_ledger
 from harness.plan import Plan
-from harness.protocols import Task
-from harness.runner.answering import BySeed, answered_by_seed, joined
+from harness.runner.answers import BySeed, answered_by_seed, joined
 from harness.runner.context import Run
 from harness.runner.scoring import scored
-from harness.samples import Split
+from harness.stats.compare import Comparison, compare
 from harness.store.rows import HoldoutRow, LookRow
-from harness.systems import System
+from harness.types.jobs import System
+from harness.types.protocols import Task
+from harness.types.samples import Split
 
 # A look at the sequence costs nothing but the start of a batch, so it is looked at about so many times.
 _PEEKS = 20

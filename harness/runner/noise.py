@@ -12,23 +12,20 @@ from typing import Literal
 
 import numpy as np
 
-from harness.compare import standing, statistic_of
-from harness.criteria import Criterion
+from harness.analysis.noise_floor import NoiseFloor, noise_of, not_measured
+from harness.experiment.criteria import Criterion
 from harness.fingerprint import fingerprint
-from harness.insights.noise import NoiseFloor, noise_of, not_measured
 from harness.metrics import Latency
-from harness.model_files import locate
-from harness.models import ENGINES, AnyModel, Endpoint, Model
 from harness.plan import Plan, model_key
-from harness.protocols import AnyMetric, AsksItself, CorpusMetric, Engine, FloatArray
-from harness.runner.answering import Answered, ask
+from harness.runner.answers import Answered, OneAtATime, ask, load, weigh
 from harness.runner.context import Run, bound
-from harness.runner.loading import load
-from harness.runner.one_at_a_time import OneAtATime
 from harness.runner.scoring import Scored, applies, scored
-from harness.runner.weighing import weigh
-from harness.samples import Split
-from harness.systems import Stage, System
+from harness.stats.compare import standing, statistic_of
+from harness.types.jobs import Stage, System
+from harness.types.model_files import locate
+from harness.types.models import ENGINES, AnyModel, Endpoint, Model
+from harness.types.protocols import AnyMetric, AsksItself, CorpusMetric, Engine, FloatArray
+from harness.types.samples import Split
 
 _Circumstance = Literal["in reversed order", "one at a time", "in float32", "in bfloat16"]
 

@@ -7,18 +7,19 @@ from typing import TYPE_CHECKING
 
 from harness.errors import InvalidExperiment
 from harness.fingerprint import fingerprint
-from harness.models import ENGINES, Model
 from harness.plan import model_key, rendering_of
 from harness.prompting import ZeroShot
-from harness.protocols import AsksItself, OnlyWeighed, Strategy, Task
 from harness.recipes import Trained
 from harness.runner.context import Run, bound
-from harness.runner.streaming import guarded, machine, stage_row
-from harness.samples import Check, Messages, Split
-from harness.systems import Stage
+from harness.runner.stages import guarded, machine, stage_row
+from harness.types.jobs import Stage
+from harness.types.models import ENGINES, Model
+from harness.types.protocols import AsksItself, OnlyWeighed, Strategy, Task
+from harness.types.samples import Check, Messages, Split
 
 if TYPE_CHECKING:
-    from harness.weights.embeddings import Unembedded
+    from harness.inference.models.embeddings import Unembedded
+
 
 NAME = "chat template"
 _SHOWN = 5
@@ -57,7 +58,7 @@ def check_adapters(run: Run) -> None:
         for step in run.plan.steps(system, run.plan.experiment.seeds[0]):
             if isinstance(step.recipe, Trained) and run.store.stage(step.stage.key) is None:
                 # Here: it brings torch and peft, which a run with nothing to train does without.
-                from harness.tuning.placing import check_places
+                from harness.training.preflight import check_places
 
                 check_places(system.model, step.recipe, progress=run.progress)
 
@@ -123,9 +124,9 @@ def _look(run: Run, stage: Stage, model: Model, asked: Sequence[_Asked]) -> Chec
 
 def _rendering(run: Run, model: Model, asked: Sequence[_Asked]) -> Check:
     # Here: the tokenizer brings transformers and torch, which a run with nothing to compute does without.
-    from harness.weights.embeddings import unembedded_by_config
-    from harness.weights.loading import load_tokenizer
-    from harness.weights.rendering import prompt_text, refusal
+    from harness.inference.models.embeddings import unembedded_by_config
+    from harness.inference.models.loading import load_tokenizer
+    from harness.inference.models.rendering import prompt_text, refusal
 
     tokenizer = load_tokenizer(model, progress=run.progress)
     unknown = unembedded_by_config(model, tokenizer)

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from tqdm import tqdm
 
-from harness.protocols import Meter
+from harness.types.protocols import Meter
 
 _SECONDS_BETWEEN_LINES = 15.0
 

@@ -6,18 +6,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from harness.decide import Decision, Verdict
-from harness.experiment import Experiment, check_data
+from harness.experiment.decide import Decision, Verdict
+from harness.experiment.experiment import Experiment, check_data
 from harness.plan import Plan
-from harness.protocols import Progress
 from harness.recipes.steps import as_steps
 from harness.runner.context import Engines, Run, utc_now
 from harness.runner.expected import expected_stages
-from harness.runner.gathering import Until, gather
-from harness.runner.judging import judge
+from harness.runner.pipeline import Until, gather
 from harness.runner.progress import SilentProgress
-from harness.runner.resolve import check_path
+from harness.runner.verdict import judge
 from harness.store.store import Store
+from harness.types.dotted_paths import check_path
+from harness.types.protocols import Progress
 
 
 @dataclass(frozen=True)

@@ -6,20 +6,20 @@ from typing import ParamSpec, TypeVar
 
 import numpy as np
 
-from harness.compare import SystemScores
 from harness.errors import HarnessError, StageFailed
 from harness.metrics import Latency
-from harness.protocols import BatchMetric, Executed, JudgedMetric, Metric, Named, PairMetric, Priced
-from harness.real_number import real_number, shown
-from harness.runner.answering import Answered, judged
+from harness.runner.answers import Answered, judged
 from harness.runner.context import Run
-from harness.runner.resolve import missing_package, resolve
-from harness.runner.streaming import Stream, machine, stream
-from harness.runner.timing import timed_alone
-from harness.samples import Answer, Check, Messages, Sample, Score
-from harness.stats.repeats import average_repeats
+from harness.runner.latency import timed_alone
+from harness.runner.stages import Stream, machine, stream
+from harness.stats.compare import SystemScores
+from harness.stats.seeds import average_repeats
 from harness.store.rows import MeasureRow, ScoreRow
-from harness.systems import Stage
+from harness.types.dotted_paths import missing_package, resolve
+from harness.types.jobs import Stage
+from harness.types.numbers import real_number, shown
+from harness.types.protocols import BatchMetric, Executed, JudgedMetric, Metric, Named, PairMetric, Priced
+from harness.types.samples import Answer, Check, Messages, Sample, Score
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")

@@ -1,25 +1,232 @@
-"""A recipe with one seed: its steps in order, each trained unless its artifact is there."""
+"""A recipe with one seed: its steps in order, each trained unless its artifact is there.
 
+Whether a training run fits before it starts: its estimate is said, and what cannot fit is refused politely.
+
+What one step of a recipe is taught: its task's examples, what it replays, and what it starts from.
+"""
+
+import hashlib
+import random
 import shutil
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Literal
 
-from harness.errors import StageFailed
-from harness.jobs import TuneJob, TuneResult
-from harness.models import ENGINES, Model
-from harness.plan import TuneStep, model_key
-from harness.protocols import Task
+from harness.errors import HarnessError, InvalidExperiment, StageFailed
+from harness.plan import Plan, TuneStep, model_key
+from harness.plan.training_steps import new_rows, replayed, replays
 from harness.recipes import Steps
-from harness.runner.context import Run
-from harness.runner.resolve import resolve
-from harness.runner.room import Reading, check_room, timed
-from harness.runner.streaming import guarded, machine, stage_row
-from harness.runner.teaching import job_of
-from harness.samples import Check
+from harness.resources.estimate import Estimate, Work, estimates, gib, way_out
+from harness.resources.machine import this_machine
+from harness.resources.model_shape import Shape, read_shape
+from harness.resources.time import Pace, measured_rate, reading_rate
+from harness.runner.context import Run, bound
+from harness.runner.preference_data import taught
+from harness.runner.stages import guarded, machine, stage_row
 from harness.store.rows import StageRow, TrainingLogRow
-from harness.systems import Stage, System
+from harness.types.dotted_paths import resolve
+from harness.types.jobs import Stage, System, TuneJob, TuneResult
+from harness.types.models import ENGINES, Model
+from harness.types.protocols import Engine, Progress, Task
+from harness.types.samples import Check, Example, Messages, Sample, Split
+
+# Bytes of text a token, on the short side, and tokens of a chat template around a prompt.
+_BYTES, _FRAME = 3.0, 24
+# Samples whose prompts are rendered to learn their length, where nothing has run yet.
+_LOOKED_AT = 50
+# Training rows that the loaded model reads once to learn its pace, again unless that took so long.
+_TIMED_ROWS, _TIMED_SECONDS = 8, 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What reading some training rows took the loaded model, a forward pass alone. rows: how many."""
+
+    rows: int
+    seconds: float
+
+
+def timed(engine: Engine, job: TuneJob) -> Reading | None:
+    """Return how long a loaded model takes to read a few training rows; None where there are none, or it refuses.
+
+    It is read twice: the first time may prepare weights and the beginning that rows share.
+    """
+    count = min(_TIMED_ROWS, len(job.train))
+    chosen = [job.train[at * len(job.train) // count] for at in range(count)]
+    rows = [(example.prompt, example.answer) for example in chosen if example.answer]
+    if not rows:
+        return None
+    try:
+        for again in (False, True):
+            began = time.perf_counter()
+            for _ in engine.likelihoods(rows):
+                pass
+            seconds = time.perf_counter() - began
+            if again or seconds > _TIMED_SECONDS:
+                break
+    except HarnessError:
+        return None  # a row too long, or an engine without likelihoods: the estimate is only wider then
+    return Reading(len(rows), seconds)
+
+
+def check_room(job: TuneJob, *, progress: Progress, ignore: bool, reading: Reading | None = None) -> None:
+    """Say what the training of `job` will take.
+
+    ignore: train whatever it takes. reading: what a few of its rows took the loaded model.
+
+    Raises StageFailed where it cannot fit in what is free, even if the estimate is too high by a quarter; the message
+    names the smaller recipe that would. Of recipes and models that are not the harness's own nothing is said.
+    """
+    if not isinstance(job.model, Model):
+        return
+    folder = job.folder
+    rows = ((example.prompt, example.answer) for example in job.train)
+    work = replace(_work(rows, rows=len(job.train), dev=len(job.dev)), quantize=job.model.quantize)
+    try:
+        machine = this_machine(folder, device=job.model.device)
+        shape = read_shape(job.model)
+        pace = Pace(rate=measured_rate(), reading=_reading_rate(shape, work, reading))
+        found = estimates(shape, job.recipe, machine, work, pace=pace)
+    except InvalidExperiment as error:
+        progress.say(f"the memory of {job.recipe.name} cannot be estimated: {error}")
+        return
+    for one in found:
+        progress.say(one.sentence)
+        if one.cannot_fit and not ignore:
+            raise StageFailed(_refusal(one, pace))
+
+
+def _reading_rate(shape: Shape, work: Work, reading: Reading | None) -> float | None:
+    if reading is None:
+        return None
+    return reading_rate(shape, tokens=reading.rows * (work.mean or work.length), seconds=reading.seconds)
+
+
+def planned(plan: Plan, system: System, *, folder: Path) -> tuple[Estimate, ...]:
+    """Return the estimates of a system's recipe before anything ran, from the first samples of TRAIN.
+
+    Raises InvalidExperiment where the model's files do not say its sizes.
+    """
+    if system.recipe is None or not isinstance(system.model, Model):
+        return ()
+    task = plan.experiment.task
+    samples = task.samples(Split.TRAIN)[:_LOOKED_AT]
+    texts = [(system.strategy.messages(task, sample), sample.reference) for sample in samples]
+    machine = this_machine(folder, device=system.model.device)
+    work = _work(texts, rows=plan.examples(system), dev=len(task.samples(Split.DEV)))
+    work = replace(work, quantize=system.model.quantize)
+    return estimates(read_shape(system.model), system.recipe, machine, work, pace=Pace(rate=measured_rate()))
+
+
+def _work(texts: Iterable[tuple[Messages, str]], *, rows: int, dev: int) -> Work:
+    """Return how long rows are, by the bytes of their text: no tokenizer is loaded for it."""
+    pairs = [
+        (sum(_tokens(message.text + message.tools) for message in prompt), _tokens(answer)) for prompt, answer in texts
+    ]
+    return Work(
+        rows=max(1, rows),
+        length=_FRAME + max((prompt + answer for prompt, answer in pairs), default=1),
+        mean=_FRAME + sum(prompt + answer for prompt, answer in pairs) / max(1, len(pairs)),
+        answer=1 + max((answer for _, answer in pairs), default=1),
+        dev=dev,
+    )
+
+
+def _tokens(text: str) -> int:
+    return round(len(text.encode()) / _BYTES) + 1
+
+
+def _refusal(found: Estimate, pace: Pace) -> str:
+    machine, work = found.machine, found.work
+    at_once = found.recipe.micro_batch_size or found.recipe.batch_size
+    needs = (
+        f"{found.recipe.name} needs about {gib(found.memory.total)} of memory for {at_once} rows of up to "
+        f"{work.length} tokens at once, and {gib(found.disk)} of disk, and {gib(machine.free)} and "
+        f"{gib(machine.disk or 0)} are free ({found.where})"
+    )
+    if found.only_answering:
+        needs += f"; training takes {gib(found.memory.training)} of it, the model that answers afterwards all of it"
+    return f"{needs}; {way_out(found, pace=pace)}. To train all the same: pytest --ignore-memory"
+
+
+def job_of(run: Run, system: System, step: TuneStep, folders: Mapping[str, Path]) -> tuple[TuneJob, tuple[Check, ...]]:
+    """Return the training run of a step, and the checks on what it is taught.
+
+    folders: those of the steps that this one needs, by the key of their stage.
+    """
+    replay, checks = _replay(run, system, step)
+    keeps = getattr(step.recipe, "keep", None) is not None
+    train, dev = training_share(run, system, step), run.samples(step.task, Split.DEV)
+    preferences = taught(step.task, step.recipe, bound(system.strategy, step.task), train, dev)
+    job = TuneJob(
+        recipe=step.recipe,
+        model=system.model,
+        train=_examples(run, system, step.task, train),
+        dev=_examples(run, system, step.task, dev),
+        seed=step.stage.seed,
+        folder=run.artifact(step.stage),
+        start=folders[step.start.key] if step.start else None,
+        reward=folders[step.reward.key] if step.reward else None,
+        earlier=tuple(one for task in step.earlier for one in _other_examples(run, system, task)) if keeps else (),
+        replay=replay,
+        task=step.task,
+        pairs=preferences.pairs,
+        dev_pairs=preferences.dev_pairs,
+        votes=preferences.votes,
+        dev_votes=preferences.dev_votes,
+    )
+    return job, (*checks, *preferences.checks)
+
+
+def training_share(run: Run, system: System, step: TuneStep) -> Sequence[Sample]:
+    """Return the system's part of the training data: a smaller part lies within a larger one."""
+    samples = run.samples(step.task, Split.TRAIN)
+    if system.share == 1:
+        return samples
+    drawn = sorted(range(len(samples)), key=lambda place: hashlib.sha256(samples[place].id.encode()).digest())
+    return [samples[place] for place in sorted(drawn[: new_rows(step.recipe, step.task, system.share)])]
+
+
+def _examples(run: Run, system: System, task: Task, samples: Sequence[Sample]) -> tuple[Example, ...]:
+    prompter = bound(system.strategy, task)
+    return tuple(
+        Example(id=sample.id, prompt=prompter(sample), answer=sample.reference, sample=sample) for sample in samples
+    )
+
+
+def _other_examples(run: Run, system: System, task: Task) -> tuple[Example, ...]:
+    """Return another task's training examples, under ids that are those of no other task's."""
+    prompter = bound(system.strategy, task)
+    return tuple(
+        Example(id=f"{task.name}/{sample.id}", prompt=prompter(sample), answer=sample.reference, sample=sample)
+        for sample in run.samples(task, Split.TRAIN)
+    )
+
+
+def _replay(run: Run, system: System, step: TuneStep) -> tuple[tuple[Example, ...], tuple[Check, ...]]:
+    """Return the examples of other tasks that are learned again, drawn by the seed, and the check that counts them."""
+    new = new_rows(step.recipe, step.task, system.share)
+    drawn: list[Example] = []
+    said = []
+    short = False
+    for task, ratio in replayed(step.recipe):
+        pool = _other_examples(run, system, task)
+        if not pool:
+            raise StageFailed(
+                f"{step.recipe.name} replays {task.name!r}, which has no train samples; leave it out of mix"
+            )
+        count = replays(task, ratio, new)
+        places = random.Random(f"{step.stage.seed} {task.name}").sample(range(len(pool)), count)  # noqa: S311 - a draw
+        drawn += [pool[place] for place in sorted(places)]
+        short = short or count < round(ratio * new)
+        said.append(f"{count:,} of {len(pool):,} training examples of {task.name} ({ratio:.0%} of {new:,} new ones)")
+    if not said:
+        return (), ()
+    status: Literal["ok", "warning"] = "warning" if short or not drawn else "ok"
+    detail = f"replayed beside {step.task.name}: {', '.join(said)}{'; there are no more' if short else ''}"
+    return tuple(drawn), (Check(name="replay", status=status, detail=detail),)
 
 
 def ensure_tuned(run: Run, system: System, seed: int) -> Path:

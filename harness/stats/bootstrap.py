@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.protocols import FloatArray
 from harness.stats.intervals import Clusters, Interval, cluster_count
+from harness.types.protocols import FloatArray
 
 RESAMPLES = 10_000
 _CELLS_AT_ONCE = 2_000_000  # 16 MB of weights: 10,000 resamples of 5,000 samples would take 400 MB.

@@ -7,14 +7,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from harness.errors import Incomparable
-from harness.protocols import FloatArray
-from harness.stats.binary import wilson_interval
 from harness.stats.bootstrap import RESAMPLES, Kinds, bootstrap, by_kind
 from harness.stats.evidence import Estimate, Scores, from_bootstrap, rare_interval, with_seeds
 from harness.stats.intervals import Clusters, Interval, cluster_count
+from harness.stats.paired_tests import paired_p, wilson_interval
 from harness.stats.projection import COSTLY, Places, Projection, projected
-from harness.stats.t_test import paired_p
 from harness.stats.wording import p_text
+from harness.types.protocols import FloatArray
 
 _SWAPS_AT_ONCE = 2_000_000
 

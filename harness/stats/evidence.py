@@ -9,8 +9,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from harness.protocols import FloatArray
-from harness.stats.binary import bonett_price_interval, conditional_interval, mcnemar, wilson_interval
 from harness.stats.bootstrap import Bootstrapped, bootstrap_mean
 from harness.stats.intervals import (
     Clusters,
@@ -27,11 +25,20 @@ from harness.stats.intervals import (
     unit_means,
     z_interval,
 )
+from harness.stats.paired_tests import (
+    bonett_price_interval,
+    conditional_interval,
+    fewest_flips,
+    mcnemar,
+    paired_p,
+    sign_flip_interval,
+    sign_flip_p,
+    wilson_interval,
+)
 from harness.stats.projection import CHEAP, COSTLY, Places, Projection, projected
-from harness.stats.sign_flip import fewest_flips, sign_flip_interval, sign_flip_p
-from harness.stats.t_test import paired_p
 from harness.stats.wording import count as named
 from harness.stats.wording import p_text
+from harness.types.protocols import FloatArray
 
 SMALL_SAMPLE = 200
 FEW_DISCORDANT = 10

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.protocols import FloatArray
+from harness.types.protocols import FloatArray
 
 Clusters = NDArray[np.int64]
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from harness.protocols import FloatArray
 from harness.stats.intervals import require_finite, standard_error
+from harness.types.protocols import FloatArray
 
 DRAWS = 10_000
 _CELLS_AT_ONCE = 2_000_000

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.protocols import FloatArray
 from harness.stats.intervals import Clusters, Interval, cluster_count, unit_means
+from harness.types.protocols import FloatArray
 
 # Units up to which intervals are computed, cheap ones and those that are drawn or bet on; beyond, they are scaled.
 CHEAP, COSTLY = 20_000, 2_000

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.protocols import FloatArray
 from harness.stats.intervals import Interval, require_finite
+from harness.types.protocols import FloatArray
 
 GRID = 1_000  # Means that are tried on either side: a difference in [-1, 1] is bounded to 0.002 at worst.
 _LARGEST_BET = 0.5  # Of what would be lost at the far end; more ruins on one surprise.

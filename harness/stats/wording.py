@@ -2,6 +2,10 @@
 
 unit: "%" for a fraction, shown in percent and its differences in points ("pts"); any other text is written after
 the number ("s", "tokens"); "" is a plain number.
+
+Which rules of computing made a number: a page of other rules is named as such, not called wrong.
+
+Whatever changes a number, or the sentence in which a criterion tells it, raises the version.
 """
 
 import math
@@ -142,3 +146,8 @@ def _own_decimals(value: float, unit: str) -> int:
         return 1 - math.floor(math.log10(abs(shown)))  # the price of a token's worth
     needed = len(f"{shown:.4f}".rstrip("0").partition(".")[2])
     return max(needed, 1) if unit == FRACTION else needed
+
+
+# 1: before equal inputs were clusters. 2: clusters of equal inputs, also in the intervals of rare failures; needed
+# samples by projecting the data; the interval of a preference is that of its difference.
+STATISTICS = 2

@@ -13,6 +13,7 @@ from harness.store.rows import StageRow
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+
 _KEYS = "SELECT key FROM stages"
 _BEGUN = "SELECT stage_key FROM answers UNION SELECT stage_key FROM likelihoods UNION SELECT stage_key FROM measures"
 

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.atomic_write import write_whole
 from harness.errors import InvalidExperiment
 from harness.store.database import transaction
+from harness.types.files import write_whole
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
+
 
 # index.html is the list of all experiments; the others are devices of Windows, whatever their ending.
 _RESERVED = {"index", "con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}

@@ -7,12 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from harness.atomic_write import write_whole
 from harness.errors import QueryFailed, StageFailed
-from harness.store.database import reading, transaction
-from harness.store.evidence import decisions_of, evidence_of, stages_of, state_of
-from harness.store.holdouts import keep_holdout, looks_at
+from harness.store.database import insert, reading, select, transaction
 from harness.store.listing import Listing
+from harness.store.queries import decisions_of, evidence_of, keep_holdout, looks_at, stages_of, state_of
 from harness.store.rows import (
     AnswerRow,
     CheckRow,
@@ -36,10 +34,11 @@ from harness.store.rows import (
     TrainingLogRow,
     ValueRow,
 )
-from harness.store.tables import insert, select
+from harness.types.files import write_whole
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
+
 
 StageContent = AnswerRow | LikelihoodRow | MeasureRow
 _Content = TypeVar("_Content", AnswerRow, LikelihoodRow, MeasureRow)

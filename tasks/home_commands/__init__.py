@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import ClassVar
 
 from harness.errors import InvalidExperiment
-from harness.samples import Message, Messages, Passage, Sample, Split
+from harness.types.samples import Message, Messages, Passage, Sample, Split
 from tasks.home_commands.schema import GRAMMAR_FILES, INTENTS, Language
 from tasks.stored_rows import Row, package_folder, package_version, source_of, stored_rows
 

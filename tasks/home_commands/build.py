@@ -12,7 +12,7 @@ from hassil.expression import Sentence
 from hassil.intents import IntentData, Intents, SlotList, TextSlotList
 from hassil.util import normalize_whitespace
 
-from harness.samples import Split
+from harness.types.samples import Split
 from tasks.home_commands.grammar import Walk
 from tasks.home_commands.homes import HOMES, Home
 from tasks.home_commands.schema import GRAMMAR_FILES, INTENTS

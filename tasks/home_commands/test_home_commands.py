@@ -7,8 +7,8 @@ import pytest
 from hassil.recognize import recognize_best
 
 from harness.errors import InvalidExperiment
-from harness.protocols import HasCorpus, Task
-from harness.samples import Sample, Split
+from harness.types.protocols import HasCorpus, Task
+from harness.types.samples import Sample, Split
 from tasks.home_commands import HomeCommands
 from tasks.home_commands.build import build_rows, load_grammar, open_lists
 from tasks.home_commands.homes import HOMES

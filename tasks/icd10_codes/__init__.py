@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar
 
-from harness.samples import Message, Messages, Passage, Sample, Split
+from harness.types.samples import Message, Messages, Passage, Sample, Split
 from tasks.stored_rows import Row, package_folder, package_version, source_of, stored_rows
 
 _JOB = "Answer with the ICD-10-CM code of the diagnosis and nothing else."

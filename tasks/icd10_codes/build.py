@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.samples import Split
+from harness.types.samples import Split
 from tasks.stored_rows import Row
 
 TABULAR_FILE = Path("data", "icd10c-tabular-April-1-2026.xml")

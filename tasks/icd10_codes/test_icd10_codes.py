@@ -4,8 +4,8 @@ from collections import Counter
 
 import pytest
 
-from harness.protocols import HasCorpus, Task
-from harness.samples import Split
+from harness.types.protocols import HasCorpus, Task
+from harness.types.samples import Split
 from tasks.icd10_codes import Icd10Codes
 from tasks.icd10_codes.build import MOST_ALIKE, TextIndex, build_rows, normal
 from tasks.stored_rows import package_folder

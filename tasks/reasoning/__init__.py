@@ -8,8 +8,8 @@ from functools import lru_cache
 from typing import Any, ClassVar
 
 from harness.errors import InvalidExperiment, MissingPackage
-from harness.protocols import Direction
-from harness.samples import Answer, Message, Messages, Sample, Score, Split
+from harness.types.protocols import Direction
+from harness.types.samples import Answer, Message, Messages, Sample, Score, Split
 from tasks.stored_rows import Row, package_version, source_of, stored_rows
 
 # Parts of the problems: the rest is held out.

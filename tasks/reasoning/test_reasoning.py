@@ -5,8 +5,8 @@ import sys
 import pytest
 
 from harness.errors import InvalidExperiment, MissingPackage
-from harness.protocols import Metric, Task
-from harness.samples import Answer, Sample, Score, Split
+from harness.types.protocols import Metric, Task
+from harness.types.samples import Answer, Sample, Score, Split
 from tasks import reasoning
 from tasks.reasoning import ReasoningScore, ReasoningTask
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar
 
-from harness.protocols import Direction
-from harness.samples import Answer, Message, Messages, Sample, Score, Split
+from harness.types.protocols import Direction
+from harness.types.samples import Answer, Message, Messages, Sample, Score, Split
 from tasks.home_commands import HomeCommands
 from tasks.tone.replies import fact_of, kind_reply, unkind_reply
 

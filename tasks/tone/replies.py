@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from functools import lru_cache
 
-from harness.samples import Sample
+from harness.types.samples import Sample
 from tasks.stored_rows import package_folder
 
 _KIND = ("Certainly. {}.", "Of course. {}.", "With pleasure. {}.", "Gladly. {}.")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.samples import Answer, Sample, Split
+from harness.types.samples import Answer, Sample, Split
 from tasks.tone import Confirms, Tone, ToneReplies
 
 ASKED = Sample(

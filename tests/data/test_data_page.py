@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.data.column_roles import Columns
+from harness.data.files.row import Row
 from harness.data.reading import read
-from harness.data.row import Row
-from harness.data.shapes import Columns
 
 PAGE = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```jsonl( refused)?\n(.*?)```", PAGE, re.DOTALL)

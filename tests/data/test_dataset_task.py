@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from harness.data.dataset_task import DatasetTask
-from harness.data.inputs import as_asked
-from harness.data.leakage import audit
+from harness.data.leakage.audit import audit
+from harness.data.leakage.equal_inputs import as_asked
 from harness.errors import InvalidData, InvalidExperiment
 from harness.fingerprint import fingerprint
-from harness.protocols import Task
-from harness.samples import Message, Sample, Split
+from harness.types.protocols import Task
+from harness.types.samples import Message, Sample, Split
 
 TRAIN, DEV, HOLDOUT = Split
 

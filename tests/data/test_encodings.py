@@ -7,8 +7,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from harness.data.encodings import Decoded, decode
-from harness.data.files import read_file
+from harness.data.files.encodings import Decoded, decode
+from harness.data.files.read import read_file
 from harness.errors import InvalidData
 
 _PATH = Path("rows.csv")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.data.files import read_file
+from harness.data.files.read import read_file
 from harness.errors import InvalidData
 
 

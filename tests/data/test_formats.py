@@ -4,11 +4,11 @@ from collections.abc import Mapping
 
 import pytest
 
+from harness.data.column_roles import Columns, Format, shape_of
+from harness.data.files.row import Row
 from harness.data.formats import samples_of
-from harness.data.row import Row
-from harness.data.shapes import Columns, Format, shape_of
 from harness.errors import InvalidData
-from harness.samples import Message, Sample
+from harness.types.samples import Message, Sample
 
 SYSTEM, USER, ASSISTANT = (
     Message("system", "Be brief."),

@@ -7,7 +7,7 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from harness.data.hub import read_hub
+from harness.data.files.hub import read_hub
 
 
 def test_class_names_and_whole_numbers_are_those_of_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

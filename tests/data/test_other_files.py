@@ -9,7 +9,7 @@ from pathlib import Path
 import openpyxl
 import pytest
 
-from harness.data.files import read_file, read_rows
+from harness.data.files.read import read_file, read_rows
 from harness.errors import InvalidData, MissingPackage
 
 _CONFIGURATION = """

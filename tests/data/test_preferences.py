@@ -8,11 +8,11 @@ import pytest
 
 from harness import DatasetTask, Split
 from harness.data.checking import check_file
-from harness.data.preference_leakage import preference_leakage
+from harness.data.files.row import Row
+from harness.data.leakage.preferences import preference_leakage
 from harness.data.preferences import Preferred, Voted, pairs_of_rows, read_pairs, read_votes, votes_of_rows
-from harness.data.row import Row
 from harness.errors import InvalidData
-from harness.samples import Message, Sample
+from harness.types.samples import Message, Sample
 
 USER, A, B = (
     {"role": "user", "content": "hi"},

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.data.column_roles import Columns
+from harness.data.files.row import Row
 from harness.data.reading import Reading, read
-from harness.data.row import Row
-from harness.data.shapes import Columns
 from harness.errors import InvalidData
-from harness.samples import Message, Sample, ToolCall
+from harness.types.samples import Message, Sample, ToolCall
 
 USER, ANSWER = {"role": "user", "content": "2 + 2?"}, {"role": "assistant", "content": "4"}
 ASKED = (Message("user", "2 + 2?"),)

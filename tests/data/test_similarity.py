@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.data.similarity import best_window_similarity, edit_cost, is_respelling, normalised, similarity, words_of
+from harness.data.text_similarity import (
+    best_window_similarity,
+    edit_cost,
+    is_respelling,
+    normalised,
+    similarity,
+    words_of,
+)
 
 words = st.lists(st.text("abc1", min_size=1, max_size=4), max_size=8)
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.data.splits import split_of, split_samples, take
-from harness.samples import Sample, Split
+from harness.types.samples import Sample, Split
 
 FRACTIONS = (0.6, 0.2, 0.2)
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from harness import ExactMatch, Guard, InvalidData, InvalidExperiment, Message, Perplexity, Split, TextTask
 from harness.data.text_task import windows_of
-from harness.samples import Sample
+from harness.types.samples import Sample
 
 
 def test_short_documents_are_one_holdout_window_each() -> None:

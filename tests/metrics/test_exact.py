@@ -7,10 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import InvalidData, InvalidExperiment
-from harness.metrics.exact import Accuracy, ExactMatch
-from harness.metrics.values import canonical
-from harness.protocols import Metric
-from harness.samples import Answer, Sample
+from harness.metrics.exact import Accuracy, ExactMatch, canonical
+from harness.types.protocols import Metric
+from harness.types.samples import Answer, Sample
 
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from harness.errors import InvalidData, InvalidExperiment
 from harness.metrics import ExactMatch, JsonFields
-from harness.protocols import Metric
-from harness.samples import Answer, Sample, Score
+from harness.types.protocols import Metric
+from harness.types.samples import Answer, Sample, Score
 
 _EXPECTED = {"intent": "light_on", "slots": {"area": "hall", "level": 40}}
 _OBJECTS = st.dictionaries(

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
 from harness.metrics.macro_f1 import MacroF1
-from harness.protocols import CorpusMetric
-from harness.samples import Answer, Sample, Score
+from harness.types.protocols import CorpusMetric
+from harness.types.samples import Answer, Sample, Score
 
 LABELS = ["on", "off", "dim", "lock"]
 PAIRS = st.lists(st.tuples(st.sampled_from(LABELS), st.sampled_from([*LABELS, "never", None])), min_size=1, max_size=25)

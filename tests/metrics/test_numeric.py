@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from harness.errors import InvalidData, InvalidExperiment
 from harness.metrics import Numeric
 from harness.metrics.numeric import given_number
-from harness.protocols import Metric
-from harness.samples import Answer, Sample, Score
+from harness.types.protocols import Metric
+from harness.types.samples import Answer, Sample, Score
 
 
 def scored(metric: Numeric, reference: str, text: str) -> Score:

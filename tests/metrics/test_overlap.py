@@ -9,8 +9,8 @@ from sacrebleu.metrics import CHRF
 from harness.errors import InvalidExperiment
 from harness.metrics import Chrf, Rouge
 from harness.metrics.overlap import words
-from harness.protocols import Metric
-from harness.samples import Answer, Sample
+from harness.types.protocols import Metric
+from harness.types.samples import Answer, Sample
 
 WORD = st.sampled_from(["turn", "on", "off", "the", "kitchen", "light", "Hall", "it's", "20", "please", "a_b"])
 ENGLISH = (

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from harness.errors import InvalidEvidence, InvalidExperiment
 from harness.metrics.perplexity import Perplexity
-from harness.protocols import CorpusMetric
-from harness.samples import Answer, Likelihood, Sample, Score
+from harness.types.protocols import CorpusMetric
+from harness.types.samples import Answer, Likelihood, Sample, Score
 
 SAMPLE = Sample(id="s1", input="?", reference="four")
 LIKELIHOOD = Likelihood(logprob=-6.0, tokens=3, bytes=12, greedy=False)

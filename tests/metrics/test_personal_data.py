@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.metrics.hits import Hit
-from harness.metrics.personal_data import find_personal_data
+from harness.metrics.personal_data import Hit, find_personal_data
 
 
 def found(text: str, *, known: str = "", ip_addresses: bool = False) -> list[tuple[str, str]]:

@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 
 from harness.errors import InvalidData, InvalidExperiment
 from harness.fingerprint import fingerprint
-from harness.metrics.bertscore import BERTScore
 from harness.metrics.exact import ExactMatch
+from harness.metrics.model_based import BERTScore
 from harness.metrics.perplexity import Perplexity
 from harness.metrics.preference import Preference
 from harness.metrics.usage import TokensOut
-from harness.models import Endpoint, Model
-from harness.protocols import JudgedMetric, PairMetric
-from harness.samples import Answer, Message, Sample, Score
+from harness.types.models import Endpoint, Model
+from harness.types.protocols import JudgedMetric, PairMetric
+from harness.types.samples import Answer, Message, Sample, Score
 
 SAMPLE = Sample(id="s1", input="Switch it on.", reference="on", expected="on")
 

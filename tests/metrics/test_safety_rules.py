@@ -6,8 +6,8 @@ from harness.errors import InvalidExperiment, MissingPackage
 from harness.fingerprint import fingerprint
 from harness.metrics import word_lists
 from harness.metrics.safety_rules import SafetyRules
-from harness.protocols import Metric
-from harness.samples import Answer, Message, Sample, Score
+from harness.types.protocols import Metric
+from harness.types.samples import Answer, Message, Sample, Score
 
 
 def score(rules: SafetyRules, text: str, **sample) -> Score:

@@ -7,8 +7,8 @@ import pytest
 from harness.errors import InvalidExperiment
 from harness.fingerprint import fingerprint
 from harness.metrics.usage import Latency, TokensIn, TokensOut
-from harness.protocols import Metric
-from harness.samples import Answer, Sample, Score
+from harness.types.protocols import Metric
+from harness.types.samples import Answer, Sample, Score
 
 SAMPLE = Sample(id="s1", input="?", reference="!")
 ANSWER = Answer(sample_id="s1", text="", tokens_in=120, tokens_out=7, seconds=0.25)

@@ -26,8 +26,8 @@ from harness import (
     Split,
     ZeroShot,
 )
-from harness.engine.scripted import Scripted, ScriptedTuning
 from harness.errors import HarnessError
+from harness.inference.scripted import Scripted, ScriptedTuning
 from harness.plan import Plan
 from harness.runner.expected import expected_stages
 

@@ -6,8 +6,7 @@ from pathlib import Path
 import hypothesis  # noqa: F401 - its pytest plugin would import it anew, rewritten, in each inner run: 2 seconds
 import pytest
 
-from harness.front import run_and_report
-from harness.outlook import load_experiment
+from harness.api import load_experiment, run_and_report
 
 
 @pytest.fixture

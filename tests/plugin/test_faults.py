@@ -40,9 +40,11 @@ def test_a_failing_training_is_an_error_that_keeps_the_baselines(pytester, lamps
 
 
 def test_an_engine_that_is_not_there_is_refused_before_any_time_is_spent(pytester, lamps):
-    lamps(before="Scripted.engine = 'harness.engine.scirpted:open_engine'")
+    lamps(before="Scripted.engine = 'harness.inference.scirpted:open_engine'")
     result = pytester.runpytest_subprocess("experiments")
 
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["model 'scripted' names 'harness.engine.scirpted:open_engine', which is not there*"])
+    result.stdout.fnmatch_lines(
+        ["model 'scripted' names 'harness.inference.scirpted:open_engine', which is not there*"]
+    )
     assert not (pytester.path / "reports" / "results.duckdb").exists()

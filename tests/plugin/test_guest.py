@@ -35,7 +35,8 @@ def test_outside_the_experiments_folder_nothing_else_is_imported(pytester, text)
         "from harness import Experiment as E\nexperiment: E = E(**made)\n",
         "import harness\nif True:\n    experiment = harness.Experiment(**made)\n",
         "import harness as h\n(experiment := h.Experiment(**made))\n",
-        "from harness.experiment import Experiment\ntry:\n    experiment = Experiment(**made)\nfinally: pass\n",
+        "from harness.experiment.experiment import Experiment\n"
+        "try:\n    experiment = Experiment(**made)\nfinally: pass\n",
     ],
 )
 def test_a_file_that_says_so_is_an_experiment_wherever_it_lies(pytester, lamps, declared):

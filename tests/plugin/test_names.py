@@ -155,8 +155,7 @@ def test_a_copied_project_keeps_its_names(claimed, tmp_path):
 
 
 def test_a_store_of_an_older_version_knows_its_files(tmp_path, store, write_experiment):
-    from harness.front import run_and_report
-    from harness.outlook import load_experiment
+    from harness.api import load_experiment, run_and_report
 
     paths = [write_experiment(tmp_path / folder / "lamps.py") for folder in ("a", "b")]
     run_and_report(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.store.store import Store
-from tests.engine.loopback import Reply, serving
+from tests.inference.loopback import Reply, serving
 
 SECRETS = ("sk-openagatha", "passwordagatha", "queryagatha", "proxyagatha", "placeagatha", "bWU6cGFzc3dvcmRhZ2F0aGE=")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.samples import Message, Messages, Passage, Sample, Split
+from harness.types.samples import Message, Messages, Passage, Sample, Split
 
 
 @dataclass(frozen=True)

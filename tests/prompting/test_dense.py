@@ -4,10 +4,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.cache import cache_folder
 from harness.errors import MissingPackage
-from harness.prompting.dense import Dense
-from harness.prompting.encoder import PACKAGE, Encoder
+from harness.fingerprint import cache_folder
+from harness.prompting.dense import PACKAGE, Dense, Encoder
 
 TEXTS = [
     "Turn on the light in the kitchen.",

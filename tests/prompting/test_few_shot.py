@@ -5,8 +5,8 @@ import pytest
 from harness.errors import InvalidExperiment
 from harness.fingerprint import fingerprint
 from harness.prompting import FewShot
-from harness.protocols import Bindable, Strategy
-from harness.samples import Message, Split
+from harness.types.protocols import Bindable, Strategy
+from harness.types.samples import Message, Split
 
 
 def shots_in(messages):

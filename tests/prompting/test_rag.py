@@ -8,8 +8,8 @@ import pytest
 from harness.errors import InvalidExperiment
 from harness.fingerprint import fingerprint
 from harness.prompting import RAG
-from harness.protocols import Bindable, Strategy
-from harness.samples import Message, Passage, Sample, Split
+from harness.types.protocols import Bindable, Strategy
+from harness.types.samples import Message, Passage, Sample, Split
 
 
 def test_passages_come_best_first_before_the_question(english):

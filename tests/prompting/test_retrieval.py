@@ -7,9 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import MissingPackage
-from harness.prompting.bm25 import BM25, tokenize
-from harness.prompting.retrieval import build_retriever, nearest, reciprocal_rank_fusion, retriever_version, without
-from harness.samples import Sample
+from harness.prompting.retrieval import (
+    BM25,
+    build_retriever,
+    nearest,
+    reciprocal_rank_fusion,
+    retriever_version,
+    tokenize,
+    without,
+)
+from harness.types.samples import Sample
 
 TEXTS = ["the cat sat on the mat", "the dog sat on the log", "cats and dogs", "the mat", "the mat"]
 VOCABULARY = ["the", "cat", "dog", "sat", "on", "mat", "灯", "开灯", "客厅"]

@@ -2,10 +2,10 @@ import pytest
 
 from harness.errors import InvalidExperiment
 from harness.fingerprint import fingerprint
-from harness.models import Endpoint, Model
 from harness.prompting import ZeroShot
-from harness.protocols import Bindable, Strategy
-from harness.samples import Message, Sample, Split
+from harness.types.models import Endpoint, Model
+from harness.types.protocols import Bindable, Strategy
+from harness.types.samples import Message, Sample, Split
 
 
 def test_the_prompt_is_the_tasks_own(english):

@@ -9,7 +9,7 @@ from harness.fingerprint import fingerprint
 from harness.metrics import ExactMatch, JsonFields, Latency, Perplexity, Preference
 from harness.recipes import GRPO, PPO, RLOO, Grader, JudgeGrade, Weighted
 from harness.recipes.graders import as_grader, as_weighted
-from harness.samples import Answer, Message, Sample
+from harness.types.samples import Answer, Message, Sample
 
 _SAMPLE = Sample(id="s", input="Say hi", reference="hi")
 

@@ -6,7 +6,7 @@ from typing import ClassVar
 import pytest
 
 from harness import SFT, FewShot, Full, InvalidExperiment, LoRA, RewardModel, Steps
-from harness.engine.scripted import ScriptedTuning
+from harness.inference.scripted import ScriptedTuning
 from harness.recipes.steps import as_steps, tasks_of
 
 

@@ -4,19 +4,19 @@ import math
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 
-from harness.insights.continual import Column, Continual
-from harness.insights.curve import CurveDrawn, CurvePoint, LearningCurve
-from harness.insights.estimate import Estimate
-from harness.insights.four_way import Cell, FourWay
-from harness.insights.ladder import Forgot, Ladder, Rung
-from harness.insights.ledger import HoldoutLedger
-from harness.insights.noise import noise_of
-from harness.insights.payback import Payback
-from harness.insights.power import EnoughEvidence
-from harness.insights.retention import Retained, Retention
-from harness.insights.safety import Rate, SafetyRow, SafetyTable
-from harness.insights.stopping import Peek, StoppedEarly
-from harness.runner.rows import whole_json
+from harness.analysis.break_even import Payback
+from harness.analysis.continual import Column, Continual
+from harness.analysis.estimate import Estimate
+from harness.analysis.forgetting import Retained, Retention
+from harness.analysis.holdout_ledger import HoldoutLedger
+from harness.analysis.holdout_power import EnoughEvidence
+from harness.analysis.learning_curve import CurveDrawn, CurvePoint, LearningCurve
+from harness.analysis.noise_floor import noise_of
+from harness.analysis.recipe_ranking import Forgot, Ladder, Rung
+from harness.analysis.retrieval_table import Cell, FourWay
+from harness.analysis.safety import Rate, SafetyRow, SafetyTable
+from harness.analysis.sequential import Peek, StoppedEarly
+from harness.runner.records import whole_json
 from harness.store.rows import Evidence, InsightRow, SliceRow
 
 TUNED, BASELINE = "sft-lora-r16", "few-shot-8"

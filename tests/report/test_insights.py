@@ -8,9 +8,9 @@ from types import ModuleType
 import pytest
 
 from harness.report import render_page
-from harness.report.heat import heat_tables
+from harness.report.draw import heat_tables
 from harness.report.insights import insights_of, levels_note, sections_of, slice_tables
-from harness.report.numbers import bound, q_or_unknown, reach
+from harness.report.read import bound, q_or_unknown, reach
 from harness.store.rows import Evidence
 
 KINDS = ["curve", "break_even", "four_way", "retention", "continual", "safety", "slices", "ladder", "trust"]

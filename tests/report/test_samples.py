@@ -4,8 +4,7 @@ from dataclasses import replace
 from types import ModuleType
 
 from harness.report import samples as module
-from harness.report.outcomes import LABELS
-from harness.report.samples import sample_list
+from harness.report.samples import LABELS, sample_list
 
 
 def test_what_tuning_broke_comes_first_and_the_counts_cover_all(made: ModuleType) -> None:

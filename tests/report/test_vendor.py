@@ -4,7 +4,7 @@ import re
 from importlib.resources import files
 
 from harness.fingerprint import file_sha256
-from harness.report.templating import CHART_LIBRARIES, asset, script_json
+from harness.report.templates import CHART_LIBRARIES, asset, script_json
 
 _ROW = re.compile(r"^\| (\S+\.js) \| \S+ \| [\d.]+ \| \S+ \| (\S+) \| ([0-9a-f]{64}) \|$", re.MULTILINE)
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from harness import ExactMatch, Experiment, Gain, Message, Sample, Split, ZeroShot
-from harness.engine.scripted import Scripted, ScriptedTuning
-from harness.samples import Messages
+from harness.inference.scripted import Scripted, ScriptedTuning
 from harness.store.store import Store
+from harness.types.samples import Messages
 
 _COLOURS = ("red", "green", "blue", "amber", "white")
 _SIZES = {Split.TRAIN: 60, Split.DEV: 40, Split.HOLDOUT: 200}

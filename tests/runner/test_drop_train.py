@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 import pytest
 
 from harness import FewShot, InvalidExperiment, Passage, Split
-from harness.data.drop_train import without_copies
-from harness.outlook import outlook
+from harness.api import outlook
+from harness.data.leakage.drop_train import without_copies
 from harness.plan import Plan
 from harness.runner.expected import expected_stages
 from harness.runner.run import run

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from harness import Endpoint, Experiment, Split, StageFailed, ZeroShot
-from harness.decide import Verdict
+from harness.experiment.decide import Verdict
 from harness.runner.run import run
 from harness.store.store import Store
 

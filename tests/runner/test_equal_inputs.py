@@ -19,13 +19,13 @@ from harness import (
     Split,
     ZeroShot,
 )
-from harness.decide import Decision
-from harness.engine.scripted import Scripted
-from harness.outlook import too_small
+from harness.api import too_small
+from harness.experiment.decide import Decision
+from harness.inference.scripted import Scripted
 from harness.report.brief import verdict_entry
 from harness.report.page import render_page
 from harness.runner.run import run
-from harness.samples import Messages
+from harness.types.samples import Messages
 
 DRESSES = ("{}", "{}!", "  {} ", "{}?!", "¿{}")
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from benchmarks.situations.world import Knowledge, Words, scripted, words_task
-from harness import (
+from harness import (  # fmt: skip
     RAG,
     AtLeast,
     ExactMatch,
@@ -20,8 +20,8 @@ from harness import (
     Split,
     Steps,
     ZeroShot,
-)  # fmt: skip
-from harness.engine.scripted import ScriptedTuning
+)
+from harness.inference.scripted import ScriptedTuning
 from harness.plan import Plan
 from harness.runner.expected import expected_stages
 from harness.runner.run import Options, run

@@ -23,13 +23,13 @@ from harness import (
     StageFailed,
     ZeroShot,
 )
-from harness.decide import Decision, Verdict
 from harness.errors import MissingPackage
-from harness.experiment import Experiment
-from harness.protocols import Task
+from harness.experiment.decide import Decision, Verdict
+from harness.experiment.experiment import Experiment
 from harness.runner.run import run
-from harness.samples import Answer, Message, Messages
 from harness.store.store import Store
+from harness.types.protocols import Task
+from harness.types.samples import Answer, Message, Messages
 
 _NEXT = {"red": "green", "green": "blue", "blue": "amber", "amber": "red"}
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from harness import ExactMatch, Gain, InvalidExperiment, MacroF1, Sample, Split
-from harness.decide import Verdict
-from harness.engine.scripted import ScriptedTuning
+from harness.experiment.decide import Verdict
+from harness.inference.scripted import ScriptedTuning
 from harness.runner.run import Options, run
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from harness import Split
-from harness.decide import Decision, Verdict
-from harness.experiment import Experiment
-from harness.front import run_and_report
+from harness.api import run_and_report
+from harness.experiment.decide import Decision, Verdict
+from harness.experiment.experiment import Experiment
 from harness.runner.run import run
 from harness.store.store import Store
 

@@ -11,7 +11,7 @@ from types import ModuleType
 
 import pytest
 
-from harness.decide import Verdict
+from harness.experiment.decide import Verdict
 from harness.runner.run import Options, run
 from harness.store.store import Store
 

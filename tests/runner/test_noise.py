@@ -7,17 +7,17 @@ from typing import Any, ClassVar
 import pytest
 
 from harness import Endpoint, ExactMatch, Experiment, Gain, Model, Perplexity, Split
-from harness.engine.scripted import Scripted, ScriptedEngine, ScriptedTuning
+from harness.inference.scripted import Scripted, ScriptedEngine, ScriptedTuning
 from harness.metrics import Latency, MacroF1
 from harness.plan import Plan
-from harness.protocols import Batch, Progress
-from harness.runner.answering import answered
+from harness.runner.answers import answered
 from harness.runner.context import Engines, Run
 from harness.runner.noise import noise_floor, noise_stages
 from harness.runner.progress import SilentProgress
 from harness.runner.run import Options, run
-from harness.samples import Decoding, Messages
 from harness.store.store import Store
+from harness.types.protocols import Batch, Progress
+from harness.types.samples import Decoding, Messages
 
 Maker = Callable[..., Experiment]
 

@@ -10,15 +10,15 @@ import pytest
 
 from harness import SFT, Experiment, FewShot, LoRA, Message, Model, Sample, Split, ZeroShot
 from harness.errors import InvalidExperiment
+from harness.inference.models.loading import load_tokenizer
+from harness.inference.models.rendering import prompt_text
 from harness.plan import Plan
 from harness.runner.context import Engines, Run
-from harness.runner.gathering import gather
+from harness.runner.pipeline import gather
 from harness.runner.preflight import NAME, check_adapters, model_checks
-from harness.samples import Check, Messages
 from harness.store.store import Store
-from harness.weights.loading import load_tokenizer
-from harness.weights.rendering import prompt_text
-from tests.test_chat_templates import GEMMA, QWEN
+from harness.types.samples import Check, Messages
+from tests.types.test_chat_templates import GEMMA, QWEN
 
 Maker = Callable[..., Experiment]
 
@@ -73,15 +73,15 @@ def test_every_prompt_is_rendered_once_and_the_check_is_kept(begin, said, monkey
     (check,) = model_checks(run)
     assert check == Check(name=NAME, status="ok", kind="data", detail="m: 6 prompts of every split can be rendered")
     assert said.lines == []
-    monkeypatch.setattr("harness.weights.loading.load_tokenizer", lambda *_, **__: pytest.fail("it is stored"))
+    monkeypatch.setattr("harness.inference.models.loading.load_tokenizer", lambda *_, **__: pytest.fail("it is stored"))
     assert model_checks(run) == (check,)
 
 
 def test_rows_that_the_template_refuses_are_named_before_anything_runs(begin, monkeypatch) -> None:
     turns = (("user",), ("user", "user"), ("assistant", "user"))
     run = begin(Talks(turns=turns), template=GEMMA)
-    monkeypatch.setattr("harness.runner.gathering._measure_baselines", lambda *_: pytest.fail("something ran"))
-    monkeypatch.setattr("harness.runner.gathering.data_checks", lambda _: ())
+    monkeypatch.setattr("harness.runner.pipeline._measure_baselines", lambda *_: pytest.fail("something ran"))
+    monkeypatch.setattr("harness.runner.pipeline.data_checks", lambda _: ())
     with pytest.raises(InvalidExperiment) as refused:
         gather(run)
     assert str(refused.value).startswith(
@@ -145,8 +145,8 @@ def test_an_adapter_that_names_what_is_not_there_is_refused_before_the_baselines
     run = begin(Talks(), recipes=[SFT(adapter=LoRA(targets=("c_attn",)))])
     with pytest.raises(InvalidExperiment, match="targets names 'c_attn', and the model has down_proj"):
         check_adapters(run)
-    monkeypatch.setattr("harness.runner.gathering._measure_baselines", lambda *_: pytest.fail("something ran"))
-    monkeypatch.setattr("harness.runner.gathering.data_checks", lambda _: ())
+    monkeypatch.setattr("harness.runner.pipeline._measure_baselines", lambda *_: pytest.fail("something ran"))
+    monkeypatch.setattr("harness.runner.pipeline.data_checks", lambda _: ())
     with pytest.raises(InvalidExperiment, match="targets names 'c_attn'"):
         gather(run)
 

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from harness import DatasetTask, ExactMatch, Experiment, Gain, Split, ZeroShot
-from harness.engine.scripted import Scripted, ScriptedTuning
+from harness.inference.scripted import Scripted, ScriptedTuning
 from harness.runner.run import run
 from harness.store.store import Store
 from tests.runner.conftest import numbers

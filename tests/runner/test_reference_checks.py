@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from harness import BERTScore, ExactMatch, Gain, Guard, HFMetric, Numeric, Preference, Split
-from harness.decide import Verdict
+from harness.experiment.decide import Verdict
 from harness.runner.run import run
 from harness.store.store import Store
 

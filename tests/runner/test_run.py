@@ -16,8 +16,8 @@ from harness import (
     Split,
     StageFailed,
 )
-from harness.decide import Verdict
-from harness.engine.scripted import Scripted, ScriptedTuning
+from harness.experiment.decide import Verdict
+from harness.inference.scripted import Scripted, ScriptedTuning
 from harness.runner.run import Options, run
 
 

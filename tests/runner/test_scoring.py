@@ -12,14 +12,14 @@ import pytest
 import torch
 
 from harness import Cost, Costs, Endpoint, ExactMatch, Experiment, Gain, Preference, Split, ZeroShot
-from harness.decide import Verdict
-from harness.engine.scripted import Scripted
 from harness.errors import Incomparable, InvalidData, InvalidExperiment, StageFailed
-from harness.protocols import Direction
+from harness.experiment.decide import Verdict
+from harness.inference.scripted import Scripted
 from harness.runner.run import Options, run
 from harness.runner.scoring import TRIED_PAIRS
-from harness.samples import Answer, Sample, Score
 from harness.store.store import Store
+from harness.types.protocols import Direction
+from harness.types.samples import Answer, Sample, Score
 
 
 def measured(experiment: Experiment, store: Store, **options: object):
@@ -141,7 +141,7 @@ class Counted:
 def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The file of notes, with the executor's module on the path."""
     (tmp_path / "counting_executor.py").write_text(
-        "from harness.samples import Score\n"
+        "from harness.types.samples import Score\n"
         "def score_all(metric, samples, answers):\n"
         "    with open(metric.notes, 'a') as file:\n"
         "        file.write(f'{samples[0].id.rpartition(\"-\")[0]} {len(answers)}\\n')\n"

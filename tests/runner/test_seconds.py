@@ -22,14 +22,14 @@ from harness import (
     Sample,
     ZeroShot,
 )
-from harness.engine.scripted import Scripted, ScriptedEngine
-from harness.insights.lookups import lookups
-from harness.protocols import Strategy
+from harness.analysis.retrieval_table import lookups
+from harness.inference.scripted import Scripted, ScriptedEngine
 from harness.report.page import render_page
 from harness.runner.run import Options, run
-from harness.samples import Answer, Messages
 from harness.store.store import Store
-from harness.verify import verify_page
+from harness.types.protocols import Strategy
+from harness.types.samples import Answer, Messages
+from harness.verification.page import verify_page
 from tests.runner.conftest import Lamps, lamps_experiment
 
 _LOOKED_UP = 0.002

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 import pytest
 
 from harness import ExactMatch, InvalidExperiment, StageFailed, Steps
-from harness.engine.scripted import ScriptedTuning
+from harness.inference.scripted import ScriptedTuning
 from harness.report.page import render_page
-from harness.runner.declaration import plain
+from harness.runner.records import plain
 from harness.runner.run import Options, run
 from tests.runner.conftest import Lamps
 

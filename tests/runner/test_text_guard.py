@@ -9,14 +9,14 @@ import pytest
 import torch
 
 from harness import SFT, Experiment, Full, Guard, Model, Perplexity, Split, TextTask
-from harness.engine.scripted import ScriptedTuning
+from harness.inference.models.loading import load_model, load_tokenizer
+from harness.inference.scripted import ScriptedTuning
 from harness.plan import Plan
-from harness.runner.answering import answered_by_seed
+from harness.runner.answers import answered_by_seed
 from harness.runner.context import Engines, Run
 from harness.runner.progress import SilentProgress
 from harness.runner.run import run
 from harness.store.store import Store
-from harness.weights.loading import load_model, load_tokenizer
 
 Maker = Callable[..., Experiment]
 TEXTS = (

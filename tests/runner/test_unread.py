@@ -7,9 +7,9 @@ import pytest
 from benchmarks.situations.engines import Partial
 from benchmarks.situations.world import world
 from harness import ExactMatch, Experiment, Gain, Preference
-from harness.front import run_and_report
+from harness.api import run_and_report
 from harness.store.store import Store
-from harness.verify import verify_page
+from harness.verification.page import verify_page
 
 COLOURS = ("amber", "blue", "green", "red", "white")
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from harness import SFT, ExactMatch, Experiment, Full, Gain, Model, Sample, Split, ZeroShot
-from harness.decide import Verdict
+from harness.experiment.decide import Verdict
 from harness.report.page import render_page
 from harness.runner.run import run
-from harness.samples import Message, Messages
 from harness.store.store import Store
+from harness.types.samples import Message, Messages
 
 _NEXT = {"red": "green", "green": "blue", "blue": "amber", "amber": "red"}
 

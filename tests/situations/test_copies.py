@@ -7,13 +7,12 @@ from pathlib import Path
 import pytest
 
 from harness import SFT, DatasetTask, Experiment, Full, Guard, MacroF1, Model, Split, Steps, ZeroShot
-from harness.cli import main
-from harness.front import run_and_report
-from harness.jobs import TuneJob
-from harness.outlook import load_experiment
+from harness.api import load_experiment, run_and_report
+from harness.cli.__main__ import main
 from harness.recipes import Trained
-from harness.samples import Example
-from harness.tuning.sft import fit
+from harness.training.sft import fit
+from harness.types.jobs import TuneJob
+from harness.types.samples import Example
 
 pytestmark = pytest.mark.slow  # twenty trainings
 
@@ -26,7 +25,7 @@ def two_layers(tmp_path_factory: pytest.TempPathFactory, silent: object) -> Mode
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from harness.weights.loading import load_tokenizer
+    from harness.inference.models.loading import load_tokenizer
     from tasks.home_commands import HomeCommands
     from tasks.icd10_codes import Icd10Codes
     from tasks.tone import ToneReplies

@@ -6,9 +6,9 @@ import pytest
 
 from benchmarks.situations import REAL, SCRIPTED
 from benchmarks.situations.situation import Situation
-from harness.report.files import write_reports
+from harness.report.write import write_reports
 from harness.store.store import Store
-from harness.verify import verify_page
+from harness.verification.page import verify_page
 
 _NO_PROOF = ("index.html", "verdicts.json", "summary.md")
 

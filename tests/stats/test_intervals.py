@@ -20,7 +20,7 @@ from harness.stats.intervals import (
     seed_p,
     standard_error,
 )
-from harness.stats.t_test import paired_p
+from harness.stats.paired_tests import paired_p
 
 TUNED = np.array([1, 1, 0, 1, 0, 1, 1, 0, 1, 1], dtype=float)
 BASELINE = np.array([1, 0, 0, 1, 0, 0, 1, 0, 0, 1], dtype=float)

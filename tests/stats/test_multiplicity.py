@@ -7,8 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.stats.multiplicity import benjamini_hochberg, holm, max_t_p, spent_alpha
-from harness.stats.sign_flip import sign_flip_p
-from harness.stats.t_test import paired_p
+from harness.stats.paired_tests import paired_p, sign_flip_p
 
 FOUR = (0.01, 0.04, 0.03, 0.005)
 FIFTEEN = (

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.stats.binary import mcnemar
+from harness.stats.paired_tests import mcnemar
 from harness.stats.power import (
     binary_spread,
     detectable_difference,

@@ -10,8 +10,8 @@ from benchmarks import simulated
 from benchmarks.simulated import Row, keep
 from benchmarks.simulations import chosen_on_dev, is_go, many_looks, paired_formulas, power
 from benchmarks.worlds import RIGHT, World, grouped, shares
-from harness.compare import Comparison, compare
-from harness.criteria import AtLeast
+from harness.experiment.criteria import AtLeast
+from harness.stats.compare import Comparison, compare
 
 RUNS = 200
 

@@ -8,15 +8,13 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.stats.binary import mcnemar
 from harness.stats.bootstrap import bootstrap_mean
 from harness.stats.evidence import Scores, difference_of
 from harness.stats.intervals import clustered_standard_error, paired_interval, standard_error
+from harness.stats.paired_tests import mcnemar, noninferiority, paired_p, sign_flip_p
 from harness.stats.power import binary_spread, detectable_difference, needed_samples
-from harness.stats.repeats import average_repeats, copied_repeats, within_variance
+from harness.stats.seeds import average_repeats, copied_repeats, within_variance
 from harness.stats.sequences import asymptotic_p, betting_p
-from harness.stats.sign_flip import sign_flip_p
-from harness.stats.t_test import noninferiority, paired_p
 from harness.stats.win_rate import both_orders, win_rate
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.stats.binary import wilson_interval
+from harness.stats.paired_tests import wilson_interval
 from harness.stats.win_rate import BothOrders, both_orders, length_controlled, win_rate
 
 POINTS = np.array([1.0] * 60 + [0.5] * 20 + [0.0] * 40)

@@ -49,7 +49,7 @@ CREATE TABLE slices (
 );
 
 -- What else the evidence says, one row a kind: curve, break_even, four_way, noise, ladder, ledger, safety, evidence,
--- sequential, retention, preference, trainings. content: the fields of the class in harness.insights.
+-- sequential, retention, preference, trainings. content: the fields of the class in harness.analysis.
 CREATE TABLE insights (
     experiment VARCHAR NOT NULL,
     kind VARCHAR NOT NULL,

@@ -1,6 +1,6 @@
 -- Version 6: by which statistics a verdict was computed, and how many pieces of evidence the samples are.
 
--- statistics: harness.stats.version; 1 is what was computed before it was recorded.
+-- statistics: harness.stats.wording; 1 is what was computed before it was recorded.
 ALTER TABLE decisions ADD COLUMN statistics INTEGER;
 UPDATE decisions SET statistics = 1;
 

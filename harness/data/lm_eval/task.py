@@ -1,0 +1,156 @@
+"""Any task of lm-eval as a task of an experiment."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any, ClassVar, Literal, Protocol
+
+from harness.data.lm_eval.metric import LmEvalCorpusMetric, LmEvalMetric, metric_of
+from harness.errors import InvalidExperiment, MissingPackage
+from harness.types.samples import Answer, Messages, Sample, Split
+
+
+@dataclass(frozen=True, slots=True)
+class LmEvalRequest:
+    """One thing lm-eval asks: "weigh" text after context, "read" text whole, "write" after context as options say."""
+
+    kind: Literal["weigh", "read", "write"]
+    context: str
+    text: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+class LoadedTask(Protocol):
+    """What `harness.data.lm_eval.documents.Documents` gives of a loaded task."""
+
+    @property
+    def metric_names(self) -> tuple[str, ...]: ...
+
+    def samples(self, split: Split) -> Sequence[Sample]: ...
+
+    def prompt(self, sample: Sample) -> Messages: ...
+
+    def shot(self, sample: Sample) -> Messages: ...
+
+    def content(self, sample: Sample) -> object: ...
+
+    def said(self, sample: Sample, likelihoods: Sequence[float], *, greedy: bool) -> str: ...
+
+    def aggregation(self, metric: str) -> Callable[[list[Any]], Any]: ...
+
+    def higher_is_better(self, metric: str) -> bool: ...
+
+    def requests(
+        self, sample: Sample, prompt: Messages, render: Callable[[Messages], str]
+    ) -> Sequence[LmEvalRequest]: ...
+
+    def values(self, sample: Sample, answer: Answer, filter_name: str | None) -> Mapping[str, Any]: ...
+
+
+# No slots: cached_property keeps the loaded task in the object's own __dict__, outside its fields.
+@dataclass(frozen=True)
+class LmEvalTask:
+    """A task of lm-eval: documents, prompts, filters and metrics are lm-eval's own, only the computing is ours.
+
+    task: its name; include_path: a folder of the user's YAML files, looked into before lm-eval's own tasks.
+    num_fewshot: shots of the task's own prompt, None as the task says. chat: use the model's chat template, with the
+    shots as turns of their own where `multiturn`. seed: of lm-eval's draw of shots, and of the cut of DEV.
+    limit: most documents of HOLDOUT and of DEV, the first ones as in lm-eval.
+
+    train, dev, holdout: names of the data set's splits. By default HOLDOUT is the task's test split, else its
+    validation split; TRAIN its training split, where it has one; DEV its validation split, where that is not the
+    holdout, else a share `dev_share` of TRAIN or, with one split only, of HOLDOUT, drawn by seed. A guard needs no
+    DEV: with `dev_share=0` it is judged on every document of a single split.
+    label: the name on pages and in tables, where one task is used in two ways.
+
+    Raises InvalidExperiment, InvalidData and MissingPackage when the samples are first asked for.
+    """
+
+    task: str
+    _: KW_ONLY
+    include_path: str | Path | None = field(default=None, metadata={"key": False})
+    limit: int | None = None
+    num_fewshot: int | None = None
+    chat: bool = False
+    multiturn: bool = True
+    train: str | None = None
+    dev: str | None = None
+    holdout: str | None = None
+    dev_share: float = 0.2
+    seed: int = 1234
+    label: str | None = None
+
+    asker: ClassVar[str] = "harness.inference.lm_eval_requests:ask"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.task, str) or not self.task.strip():
+            raise InvalidExperiment(f"LmEvalTask({self.task!r}): give the name of one task, such as 'hellaswag'")
+        for name, least in (("limit", 1), ("num_fewshot", 0)):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
+                raise InvalidExperiment(f"{self._said}: {name}={value!r}; give a whole number from {least} up")
+        if not 0 <= self.dev_share < 1:
+            raise InvalidExperiment(f"{self._said}: dev_share={self.dev_share!r}; give a share from 0 to below 1")
+
+    @property
+    def name(self) -> str:
+        return self.label or self.task
+
+    def samples(self, split: Split) -> Sequence[Sample]:
+        return self.documents.samples(split)
+
+    def prompt(self, sample: Sample) -> Messages:
+        """Return lm-eval's own prompt, its shots included; where a text is scored whole, nothing."""
+        return self.documents.prompt(sample)
+
+    def shot(self, sample: Sample) -> Messages:
+        """Return the sample with its answer as lm-eval writes a few-shot example."""
+        return self.documents.shot(sample)
+
+    def read(self, text: str) -> object | None:
+        return text.strip() or None
+
+    def metric(self, name: str, *, filter: str | None = None) -> LmEvalMetric | LmEvalCorpusMetric:
+        """Return one of the task's own metrics, such as "acc_norm"; filter: the pipeline's name, None is the first.
+
+        The common ones are known by name; any other loads the task, to ask which way is better.
+        """
+        return metric_of(self, name, filter)
+
+    def metrics(self) -> tuple[LmEvalMetric | LmEvalCorpusMetric, ...]:
+        """Return all the metrics that the task's file lists; this loads the task."""
+        return tuple(self.metric(name) for name in self.documents.metric_names)
+
+    def content_key(self, split: Split) -> str:
+        """Return what identifies the requests of a split: a changed file is a changed question, a new metric is not."""
+        asked = [[sample.id, self.documents.content(sample)] for sample in self.samples(split)]
+        return hashlib.sha256(json.dumps(asked, default=str).encode()).hexdigest()
+
+    def requests(self, sample: Sample, prompt: Messages, render: Callable[[Messages], str]) -> Sequence[LmEvalRequest]:
+        """Return what lm-eval asks about a sample under `prompt`; `render` gives a conversation's text."""
+        return self.documents.requests(sample, prompt, render)
+
+    def values(self, sample: Sample, answer: Answer, filter_name: str | None) -> Mapping[str, Any]:
+        """Return what lm-eval's filters and metrics make of an answer, by the metric's name."""
+        return self.documents.values(sample, answer, filter_name)
+
+    @cached_property
+    def documents(self) -> LoadedTask:
+        """The loaded task."""
+        try:
+            found: Callable[[LmEvalTask], LoadedTask] = resolve_name(
+                "harness.data.lm_eval.documents:Documents"
+            )  # here: lm-eval imports torch
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] != "lm_eval":
+                raise
+            raise MissingPackage(f"{self._said} needs the package lm-eval: pip install 'lm-eval>=0.4.13'") from error
+        return found(self)
+
+    @property
+    def _said(self) -> str:
+        return f"LmEvalTask({self.task!r})"

@@ -1,0 +1,403 @@
+"""The rules that turn evidence into a verdict: one interval against one threshold each.
+
+What a rule says about one comparison: an interval against a threshold, in words and in samples that would decide.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
+
+from harness.errors import Incomparable, InvalidExperiment
+from harness.stats.compare import DEFAULT_LEVEL, SECONDS, Comparison
+from harness.stats.intervals import EVERYTHING, Interval
+from harness.stats.power import needed_seeds
+from harness.stats.projection import At, Projection, units_that_decide
+from harness.stats.wording import about, amount, change, confidence, count, difference_text, mean_text, rounded, span
+from harness.types.protocols import Direction, Named, OnlyWeighed, Task
+
+Status = Literal["met", "failed", "open"]
+Side = Literal["above", "below"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What one criterion says about the evidence.
+
+    criterion: the rule in words. value, low, high: the difference (tuned minus baseline), or the tuned mean where
+    the rule is about that, in score units as measured; threshold: on the same scale. good_side: where the interval
+    must lie. unit: as in Comparison. sentence: for a reader, with numbers. needed_samples: holdout size at which the
+    same interval would decide if the samples to come are like those seen, when open; None where more samples would
+    not. level: confidence of the interval.
+    """
+
+    criterion: str
+    metric: str
+    status: Status
+    value: float
+    low: float
+    high: float
+    threshold: float
+    sentence: str
+    needed_samples: int | None = None
+    good_side: Side = "above"
+    unit: str = ""
+    level: float = DEFAULT_LEVEL
+
+
+def about_difference(comparison: Comparison, demand: str, threshold: float, *, beyond: bool = False) -> Finding:
+    """Return the finding that the difference is on the good side of `threshold`, which is `demand` in words.
+
+    beyond: the threshold itself is not good enough, as for a gain of 0.
+    """
+    c, unit, good_side = comparison, comparison.unit, _good_side(comparison.better)
+    shown = difference_text(c.difference, c.low, c.high, unit=unit, samples=c.samples, seeds=c.seeds, groups=c.groups)
+    before, after = rounded(c.baseline_mean, unit=unit), rounded(c.tuned_mean, unit=unit)
+    status = _status(c.low, c.high, threshold, good_side, beyond=beyond)
+    needed, outlook = None, ""
+    if status == "open":
+        asked = _Asked(threshold, good_side, beyond, value=c.difference, interval=Interval(c.low, c.high))
+        needed, outlook = _outlook(c, asked, lambda projection: projection.difference)
+    return Finding(
+        criterion=f"{c.metric}: {demand}",
+        metric=c.metric,
+        status=status,
+        value=c.difference,
+        low=c.low,
+        high=c.high,
+        threshold=threshold,
+        sentence=f"{c.metric} went from {before} to {after}: {shown}. {_conclusion(status, demand, c.level)}{outlook}",
+        needed_samples=needed,
+        good_side=good_side,
+        unit=unit,
+        level=c.level,
+    )
+
+
+def about_mean(comparison: Comparison, threshold: float, good_side: Side) -> Finding:
+    """Return the finding that the tuned system's own mean is on the good side of `threshold`."""
+    c, unit = comparison, comparison.unit
+    shown = mean_text(
+        c.tuned_mean, c.tuned_low, c.tuned_high, unit=unit, samples=c.samples, seeds=c.seeds, groups=c.groups
+    )
+    demand = f"at {'least' if good_side == 'above' else 'most'} {amount(threshold, unit=unit)}"
+    status = _status(c.tuned_low, c.tuned_high, threshold, good_side)
+    needed, outlook = None, ""
+    if status == "open":
+        asked = _Asked(threshold, good_side, value=c.tuned_mean, interval=Interval(c.tuned_low, c.tuned_high))
+        needed, outlook = _outlook(c, asked, lambda projection: projection.own)
+    return Finding(
+        criterion=f"{c.metric}: {demand}",
+        metric=c.metric,
+        status=status,
+        value=c.tuned_mean,
+        low=c.tuned_low,
+        high=c.tuned_high,
+        threshold=threshold,
+        sentence=f"{c.metric} of {c.tuned} is {shown}. {_conclusion(status, demand, c.level)}{outlook}",
+        needed_samples=needed,
+        good_side=good_side,
+        unit=unit,
+        level=c.level,
+    )
+
+
+def about_break_even(comparison: Comparison, requests: float) -> Finding:
+    """Return the finding that training has paid for itself within `requests`: the whole interval lies there."""
+    c = comparison
+    demand = f"payback within {amount(requests, unit='requests')}"
+    shown = f"about {about(c.tuned_mean)} requests{span(about(c.tuned_low), about(c.tuned_high))}"
+    if c.tuned_low == math.inf:
+        said = "Training never pays for itself."
+    elif c.tuned_mean == math.inf:
+        said = "Training has not paid for itself in what was measured."
+    elif c.tuned_low == 0:
+        said = f"Training would have paid for itself after about {about(c.tuned_mean)} requests."
+    else:
+        said = f"Training has paid for itself after {shown}."
+    status = _status(c.tuned_low, c.tuned_high, requests, "below")
+    conclusion = _conclusion(status, demand, c.level).rstrip(".")
+    needed, outlook = None, "."
+    if status == "open" and c.projection is not None:
+        asked = _Asked(requests, "below", value=c.tuned_mean, interval=Interval(c.tuned_low, c.tuned_high))
+        needed, outlook = _outlook(c, asked, lambda projection: projection.own)
+    return Finding(
+        criterion=f"{c.metric}: {demand}",
+        metric=c.metric,
+        status=status,
+        value=c.tuned_mean,
+        low=c.tuned_low,
+        high=c.tuned_high,
+        threshold=requests,
+        sentence=" ".join([f"{said} {conclusion}{outlook}", *(f"{note[0].upper()}{note[1:]}." for note in c.notes)]),
+        needed_samples=needed,
+        good_side="below",
+        unit="requests",
+        level=c.level,
+    )
+
+
+def _status(low: float, high: float, threshold: float, good_side: Side, *, beyond: bool = False) -> Status:
+    """beyond: the threshold itself is not good enough, as for a gain of 0."""
+    if good_side == "below":
+        low, high, threshold = -high, -low, -threshold
+    if low > threshold or (low == threshold and not beyond):
+        return "met"
+    return "failed" if high < threshold or (high == threshold and beyond) else "open"
+
+
+def _conclusion(status: Status, demand: str, level: float) -> str:
+    interval = f"{confidence(level)} interval"
+    if status == "met":
+        return f"The whole {interval} shows {demand}."
+    if status == "failed":
+        return f"The whole {interval} misses {demand}."
+    return f"The {interval} neither shows nor rules out {demand}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What an interval is held against: the threshold, the side where it must lie, and what was measured."""
+
+    threshold: float
+    good_side: Side
+    beyond: bool = False
+    value: float = 0.0
+    interval: Interval = EVERYTHING
+
+    def decided(self, interval: Interval) -> bool:
+        return _status(interval.low, interval.high, self.threshold, self.good_side, beyond=self.beyond) != "open"
+
+
+def _outlook(comparison: Comparison, asked: _Asked, of: Callable[[Projection], At]) -> tuple[int | None, str]:
+    """Return the holdout size that would decide, and the end of the sentence that says so.
+
+    of: which of the projected intervals it is.
+    """
+    if comparison.unit == SECONDS and (comparison.spread == 0 or math.isinf(comparison.spread)):
+        return None, "; how times vary was not measured: Latency(one_at_a_time=True) times answers by themselves."
+    c, distance = comparison, abs(asked.value - asked.threshold)
+    whole = c.projection or _as_measured(c, asked.interval)
+    samples = whole.one_seed or whole  # how the seeds differ does not change with samples
+    suffice = c.seeds > 1 and asked.decided(of(samples)(samples.units))
+    units: int | None = samples.units
+    if not suffice:
+        units = (
+            units_that_decide(of(samples), asked.decided, asked.value, units=samples.units, most=samples.most)
+            if distance
+            else None
+        )
+    seeds = needed_seeds(distance, c.seed_spread, level=c.level) if c.seeds > 1 else None
+    more_seeds = f"about {count(seeds, 'seed')}" if seeds is not None and seeds > c.seeds else ""
+    if suffice or units is None:
+        end = f"it would take {more_seeds}." if more_seeds else "no number of samples would decide at this result."
+        return None, f"; {end}"
+    needed = whole.samples_of(units)
+    said = f"about {count(needed, 'holdout sample')}"
+    said = said if c.groups is None else f"{said} in {count(units, 'group')}"
+    both = f"{said} and {more_seeds}" if more_seeds else said
+    return needed, f"; {both} would decide, if they show the same difference and spread."
+
+
+def _as_measured(comparison: Comparison, interval: Interval) -> Projection:
+    """Return the projection of a comparison whose scores are not at hand: its interval, to be scaled."""
+    units = comparison.groups or comparison.samples
+    return Projection(units, comparison.samples, lambda _: interval, lambda _: interval, most=units)
+
+
+def _good_side(better: Direction) -> Side:
+    return "above" if better == "higher" else "below"
+
+
+BREAK_EVEN = "break_even"  # The name of the comparison that holds the requests until training has paid for itself.
+
+
+@runtime_checkable
+class Criterion(Protocol):
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of the metrics it needs; checked against `Experiment.metrics` at collection."""
+        ...
+
+    def judge(self, comparisons: Sequence[Comparison]) -> Finding: ...
+
+
+@dataclass(frozen=True)
+class Gain:
+    """The tuned system is better by `at_least`, in score units (0.05 is five points of a fraction).
+
+    Better is more or less, as the metric says. `at_least=0` asks for any gain: then an interval that touches 0
+    does not meet it. For "may be a little worse" use NoWorse.
+    """
+
+    metric: Named
+    at_least: float
+
+    def __post_init__(self) -> None:
+        _validate("Gain", self.metric, "at_least", self.at_least)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        return (self.metric.name,)
+
+    def judge(self, comparisons: Sequence[Comparison]) -> Finding:
+        """Raises Incomparable where the metric was not compared."""
+        comparison = _comparison_of(self.metric.name, comparisons)
+        verb = "rise" if self.metric.better == "higher" else "fall"
+        size = f" of at least {change(self.at_least, unit=comparison.unit, sign=False)}" if self.at_least else ""
+        threshold = self.at_least if self.metric.better == "higher" else -self.at_least
+        return about_difference(comparison, f"a {verb}{size}", threshold, beyond=self.at_least == 0)
+
+
+@dataclass(frozen=True)
+class NoWorse:
+    """The tuned system is worse by at most `by_at_most` >= 0, in score units."""
+
+    metric: Named
+    by_at_most: float
+
+    def __post_init__(self) -> None:
+        _validate("NoWorse", self.metric, "by_at_most", self.by_at_most)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        return (self.metric.name,)
+
+    def judge(self, comparisons: Sequence[Comparison]) -> Finding:
+        """Raises Incomparable where the metric was not compared."""
+        return _no_worse(_comparison_of(self.metric.name, comparisons), self.by_at_most)
+
+
+@dataclass(frozen=True)
+class AtLeast:
+    """The system's own mean is `value` or more, whatever the baseline does."""
+
+    metric: Named
+    value: float
+
+    def __post_init__(self) -> None:
+        _validate("AtLeast", self.metric, "value", self.value, least=-math.inf)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        return (self.metric.name,)
+
+    def judge(self, comparisons: Sequence[Comparison]) -> Finding:
+        """Raises Incomparable where the metric was not measured."""
+        return about_mean(_comparison_of(self.metric.name, comparisons), self.value, "above")
+
+
+@dataclass(frozen=True)
+class AtMost:
+    """The system's own mean is `value` or less, whatever the baseline does."""
+
+    metric: Named
+    value: float
+
+    def __post_init__(self) -> None:
+        _validate("AtMost", self.metric, "value", self.value, least=-math.inf)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        return (self.metric.name,)
+
+    def judge(self, comparisons: Sequence[Comparison]) -> Finding:
+        """Raises Incomparable where the metric was not measured."""
+        return about_mean(_comparison_of(self.metric.name, comparisons), self.value, "below")
+
+
+@dataclass(frozen=True)
+class Guard:
+    """A second task on which the tuned system may be worse by at most `by_at_most` >= 0: what must not be forgotten.
+
+    Its comparison is named `comparison_name`, since the main task may use the same metric.
+    """
+
+    task: Task
+    metric: Named
+    by_at_most: float
+
+    def __post_init__(self) -> None:
+        if isinstance(self.task, type) or not isinstance(self.task, Task):
+            raise InvalidExperiment(f"Guard(task={self.task!r}): pass a task object, such as DatasetTask(...)")
+        _validate("Guard", self.metric, "by_at_most", self.by_at_most)
+        if isinstance(self.task, OnlyWeighed) and not getattr(self.metric, "needs_likelihood", False):
+            raise InvalidExperiment(
+                f"Guard({self.task.name!r}, {self.metric.name}): nothing is answered there, so give a metric of "
+                "likelihoods, such as Perplexity()"
+            )
+
+    @property
+    def comparison_name(self) -> str:
+        return f"{self.task.name}: {self.metric.name}"
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        return (self.comparison_name,)
+
+    def judge(self, comparisons: Sequence[Comparison]) -> Finding:
+        """Raises Incomparable where the guard's task was not compared."""
+        return _no_worse(_comparison_of(self.comparison_name, comparisons), self.by_at_most)
+
+
+@dataclass(frozen=True)
+class BreakEven:
+    """Training has paid for itself within `requests` > 0 requests, by what each saves against the baseline.
+
+    Judges the comparison named "break_even", whose tuned mean and interval are requests until payback; an end is
+    infinite where a request may save nothing. It needs prices, so `Experiment.costs` or those of a hosted model.
+    """
+
+    requests: float
+
+    def __post_init__(self) -> None:
+        number = self.requests
+        if isinstance(number, bool) or not isinstance(number, int | float) or not 0 < number < math.inf:
+            raise InvalidExperiment(f"BreakEven(requests={number!r}): give a number above 0, such as 100_000 requests")
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        return ()
+
+    def judge(self, comparisons: Sequence[Comparison]) -> Finding:
+        """Raises Incomparable where the costs were not compared."""
+        if all(comparison.metric != BREAK_EVEN for comparison in comparisons):
+            raise Incomparable("BreakEven needs costs to compare; give the experiment costs=Costs(...)")
+        return about_break_even(_comparison_of(BREAK_EVEN, comparisons), self.requests)
+
+
+def _validate(rule: str, metric: object, field: str, number: object, *, least: float = 0.0) -> None:
+    if isinstance(metric, type):
+        raise InvalidExperiment(f"{rule}({metric.__name__}): pass a metric object, {metric.__name__}()")
+    if not isinstance(metric, Named):
+        raise InvalidExperiment(f"{rule}({metric!r}): a metric has `name` and `better`; pass one, such as ExactMatch()")
+    if metric.better not in ("higher", "lower"):
+        raise InvalidExperiment(f'{rule}({metric.name}): better is {metric.better!r}; it is "higher" or "lower"')
+    said = f"{rule}({metric.name}, {field}={number!r})"
+    if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
+        raise InvalidExperiment(f"{said}: give a finite number in the metric's units, such as 0.02 for two points")
+    if number < least:
+        way = "use NoWorse to allow a loss" if rule == "Gain" else "use Gain to ask for a gain"
+        raise InvalidExperiment(f"{said} is below 0: {way}")
+
+
+def _comparison_of(name: str, comparisons: Sequence[Comparison]) -> Comparison:
+    found = [comparison for comparison in comparisons if comparison.metric == name]
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        measured = ", ".join(sorted({comparison.metric for comparison in comparisons})) or "nothing"
+        raise Incomparable(f"a criterion needs {name}, but what was compared is {measured}; add it to metrics")
+    raise Incomparable(f"{len(found)} comparisons are named {name}; give a criterion those of one pair and one split")
+
+
+def _no_worse(comparison: Comparison, by_at_most: float) -> Finding:
+    higher = comparison.better == "higher"
+    verb = "fall" if higher else "rise"
+    size = change(by_at_most, unit=comparison.unit, sign=False)
+    demand = f"a {verb} of at most {size}" if by_at_most else f"no {verb}"
+    threshold = -by_at_most if higher else by_at_most
+    return about_difference(comparison, demand, threshold)
+
+
+__all__ = ["BREAK_EVEN", "AtLeast", "AtMost", "BreakEven", "Criterion", "Finding", "Gain", "Guard", "NoWorse"]

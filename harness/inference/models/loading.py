@@ -1,0 +1,301 @@
+"""Tokenizer and weights of a declared model, ready to compute.
+
+GGUF -> a safetensors folder, once: that takes some 20 s, loading the result 0.2 s.
+
+Another attention for the length of a pass, and packed states laid out as rows side by side.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import gguf
+import numpy as np
+import torch
+from filelock import FileLock
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, GgufConfig
+
+from harness.errors import InvalidExperiment, StageFailed
+from harness.fingerprint import cache_folder
+from harness.inference.models.hardware import (
+    choose_device,
+    choose_dtype,
+    errors_only,
+    no_bars,
+    set_imports_apart,
+    steady,
+)
+from harness.types.chat_templates import dress
+from harness.types.gguf_header import check_whole
+from harness.types.model_files import ModelFiles, content_key, locate
+from harness.types.models import Model
+from harness.types.protocols import Progress
+
+# Part of the cached folder's name: raise it when the conversion itself changes.
+_FORMAT = 1
+
+
+def converted_folder(files: ModelFiles, key: str, *, progress: Progress | None = None) -> Path:
+    """Return the folder of float32 safetensors weights and tokenizer made from the GGUF file of `files`.
+
+    key: content key of the file; a second call, also of another process, finds the folder made.
+
+    Raises InvalidExperiment where the file is cut short, StageFailed where it is no causal language model.
+    """
+    folder = cache_folder() / "models" / f"{key[:32]}-{_FORMAT}"
+    if folder.is_dir():
+        return folder
+    check_whole(files.folder / str(files.gguf))
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{folder}.lock"):
+        if not folder.is_dir():
+            _convert(files, folder, progress)
+    return folder
+
+
+def _convert(files: ModelFiles, folder: Path, progress: Progress | None) -> None:
+    if progress is not None:
+        progress.say(f"converting {files.gguf} to safetensors, once (about 15 s a 100 MB)")
+    # Renamed only when whole: a killed conversion leaves nothing that looks finished.
+    unfinished = Path(tempfile.mkdtemp(prefix="unfinished-", dir=folder.parent))
+    try:
+        with no_bars(), _read_once():
+            _write(files, unfinished)
+        os.replace(unfinished, folder)
+    except (OSError, ValueError, RuntimeError, KeyError, NotImplementedError, ImportError) as error:
+        raise StageFailed(
+            f"{files.folder / str(files.gguf)} could not be converted: {' '.join(str(error).split())}"
+        ) from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    if progress is not None:
+        progress.say(f"converted to {folder}")
+
+
+def _write(files: ModelFiles, folder: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(files.folder, gguf_file=files.gguf)
+    # Without dequantize=True the quantiser stays attached and the model refuses to be saved or trained.
+    model = AutoModelForCausalLM.from_pretrained(
+        files.folder, gguf_file=files.gguf, quantization_config=GgufConfig(dequantize=True)
+    )
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+class _Reader(gguf.GGUFReader):  # type: ignore[misc]
+    """A reader of plain arrays: each of the 700,000 slices of a memmap costs 20 microseconds, of an array 1."""
+
+    @property
+    def data(self) -> Any:
+        return self._data
+
+    @data.setter
+    def data(self, mapped: Any) -> None:
+        self._data = np.asarray(mapped)
+
+
+@contextmanager
+def _read_once() -> Iterator[None]:
+    """Parse the file and the table of tensor names once: transformers asks 3 and 397 times, 10 s and 28 ms each."""
+    before = gguf.GGUFReader, gguf.get_tensor_name_map
+    gguf.GGUFReader, gguf.get_tensor_name_map = cache(_Reader), cache(gguf.get_tensor_name_map)
+    try:
+        yield
+    finally:
+        gguf.GGUFReader, gguf.get_tensor_name_map = before
+
+
+# What libraries raise of a folder that they cannot read.
+UNREADABLE = (
+    OSError, ValueError, KeyError, ImportError, RuntimeError, AttributeError, TypeError, SafetensorError,
+    StrictDataclassError,
+)  # fmt: skip
+_LONGEST = 300
+
+
+def weights_folder(model: Model, *, progress: Progress | None = None) -> Path:
+    """Return a folder that transformers loads: the model's own, or the one its GGUF file was converted to."""
+    files = locate(model)
+    if files.gguf is None:
+        return files.folder
+    return converted_folder(files, content_key(model), progress=progress)
+
+
+def load_tokenizer(model: Model, *, progress: Progress | None = None) -> Any:
+    """Return the tokenizer of `model`, padding on the left with a pad token that is set.
+
+    Its chat template is the one of the whole run (`harness.types.chat_templates`): with the model's options, one fixed
+    day for today, and a system message where the template itself knows none.
+
+    Raises InvalidExperiment where the folder's tokenizer cannot be read, or its template reads no such option.
+    """
+    tokenizer = tokenizer_of(weights_folder(model, progress=progress), trust_remote_code=model.trust_remote_code)
+    options, stored = model.template_options or {}, tokenizer.chat_template
+    if not stored and options:
+        raise InvalidExperiment(
+            f"Model({model.name!r}, template_options=...): its tokenizer has no chat template that could read "
+            f"{', '.join(options)}; leave template_options out"
+        )
+    if isinstance(stored, str):
+        tokenizer.chat_template = dress(stored, options=options, system=model.system, name=model.name).text
+    elif stored and "default" in stored:  # several by name
+        text = dress(stored["default"], options=options, system=model.system, name=model.name).text
+        tokenizer.chat_template = {**stored, "default": text}
+    return tokenizer
+
+
+def tokenizer_of(folder: Path, *, trust_remote_code: bool = False) -> Any:
+    """Return the tokenizer stored in `folder`."""
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, trust_remote_code=trust_remote_code, local_files_only=True, padding_side="left"
+        )
+    except UNREADABLE as error:
+        raise InvalidExperiment(f"{folder}: the tokenizer cannot be loaded: {in_a_line(error)}") from error
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+    return tokenizer
+
+
+def load_model(
+    model: Model,
+    *,
+    dtype: torch.dtype | None = None,
+    quantize: Literal["nf4"] | None = None,
+    progress: Progress | None = None,
+) -> Any:
+    """Return the causal language model in evaluation mode, on its device.
+
+    dtype: None is what `model.dtype` asks for. quantize: "nf4" stores the linear layers in 4 bits with double
+    quantisation and computes in `dtype`.
+
+    Raises InvalidExperiment where the folder cannot be read as a causal language model.
+    """
+    device = choose_device(model.device)
+    chosen = dtype or choose_dtype(model.dtype, device)
+    return model_of(
+        weights_folder(model, progress=progress),
+        device=device,
+        dtype=chosen,
+        quantize=quantize,
+        trust_remote_code=model.trust_remote_code,
+    )
+
+
+def model_of(
+    folder: Path,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    quantize: Literal["nf4"] | None = None,
+    trust_remote_code: bool = False,
+) -> Any:
+    """Return the causal language model stored in `folder`."""
+    set_imports_apart()
+    steady()
+    quantization = None if quantize is None else nf4(dtype)
+    try:
+        # What it reports of weights that are missing or do not match is said here, in a line.
+        with no_bars(), errors_only("bitsandbytes"), errors_only("transformers"):
+            loaded, report = AutoModelForCausalLM.from_pretrained(
+                folder,
+                dtype=dtype,
+                quantization_config=quantization,
+                device_map={"": device} if quantization else None,
+                trust_remote_code=trust_remote_code,
+                use_safetensors=True,
+                local_files_only=True,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,
+            )
+    except UNREADABLE as error:
+        raise InvalidExperiment(f"{folder} cannot be loaded as a causal language model: {in_a_line(error)}") from error
+    other = sorted(report["mismatched_keys"])
+    if other:
+        name, stored, wanted = other[0]
+        raise InvalidExperiment(
+            f"{folder}: {len(other)} of the stored tensors are of another size than config.json says, such as {name}, "
+            f"{tuple(stored)} where {tuple(wanted)} is asked for; take the config.json that belongs to the weights"
+        )
+    if report["missing_keys"]:
+        # transformers fills these with random numbers and only warns.
+        raise InvalidExperiment(
+            f"{folder}: the weights lack {len(report['missing_keys'])} tensors that config.json asks for, such as "
+            f"{min(report['missing_keys'])}; save the model again with model.save_pretrained(folder)"
+        )
+    network = (loaded if quantization else loaded.to(device)).eval()
+    network.get_output_embeddings().register_forward_pre_hook(_contiguous)
+    return network
+
+
+def _contiguous(_: Any, arguments: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    """Hand the head its states in one piece.
+
+    After a prefill the last states are a strided slice (rows, 1, width), for which torch copies the head's weights once
+    a row before it multiplies: 64 rows of the default model are 3.6 GB and 10 s where 14 ms do.
+    """
+    return tuple(states.contiguous() for states in arguments)
+
+
+def in_a_line(error: Exception) -> str:
+    """Return what a library says of a fault, in one line that is no longer than a few."""
+    said = " ".join(str(error).split()) or type(error).__name__
+    return said if len(said) <= _LONGEST else f"{said[:_LONGEST]}..."
+
+
+def keep_gradients(network: Any) -> None:
+    """Keep 4-bit layers in the layout that has a gradient and whose numbers stay.
+
+    On CPUs with avx512_bf16 their first forward in evaluation mode repacks the weights for a kernel that has none. Put
+    back, as when an adapter is put on, they are no longer the same: each time all answers change a little.
+    """
+    for module in network.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):  # bitsandbytes' Linear4bit, which takes a second to import
+            module.support_avx512bf16_for_cpu = False
+
+
+def nf4(dtype: torch.dtype) -> BitsAndBytesConfig:
+    """Return the settings of NF4 with double quantisation, computed in `dtype`."""
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+    )
+
+
+Value = TypeVar("Value")
+
+
+@contextmanager
+def attention_as(model: Any, name: str, variable: ContextVar[Value], value: Value) -> Iterator[None]:
+    """Let `model` attend as the registered attention `name`, which finds `value` in `variable`.
+
+    Both are what they were before afterwards.
+    """
+    config = model.config.get_text_config()
+    before, token = config._attn_implementation, variable.set(value)
+    config._attn_implementation = name
+    try:
+        yield
+    finally:
+        config._attn_implementation = before
+        variable.reset(token)
+
+
+def spread(states: torch.Tensor, places: torch.Tensor, heads: int) -> torch.Tensor:
+    """Return packed states, (1, key heads, tokens, width), as (rows, heads, time, width).
+
+    places: (rows, time), where each row's tokens lie among the packed ones.
+    """
+    apart = states[0].index_select(1, places.flatten())  # (key heads, rows x time, width)
+    apart = apart.view(states.shape[1], *places.shape, -1).transpose(0, 1)
+    return apart.repeat_interleave(heads // states.shape[1], dim=1)

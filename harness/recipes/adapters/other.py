@@ -1,0 +1,269 @@
+"""Small networks of two layers, hung between or beside the sublayers of a frozen model, alone or with a prefix.
+
+The weights that a model has already, but few of them: biases and norms.
+
+Every weight is trained.
+
+Activations scaled by learned vectors.
+
+Any other method of the PEFT library, by its own config.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from hashlib import sha256
+from typing import Any, ClassVar, Literal
+
+from harness.errors import InvalidExperiment
+
+Activation = Literal["relu", "gelu", "silu", "tanh"]
+_ACTIVATIONS = ("relu", "gelu", "silu", "tanh")
+# Houlsby et al. 2019 searched 3e-5 to 3e-3; LLM-Adapters (Hu et al. 2023) trained decoders of this kind at 3e-4.
+_RATES = (1e-4, 3e-3)
+
+
+@dataclass(frozen=True)
+class Bottleneck:
+    """h + W_up f(W_down h) on the output h of a sublayer; W_up starts at 0, so that training starts from the base.
+
+    reduction: the hidden width over the adapter's. kind: "houlsby" stands after attention and after the feed-forward
+    network of each layer (Houlsby et al. 2019), "pfeiffer" after the feed-forward network only (Pfeiffer et al. 2021).
+    activation: f.
+    """
+
+    reduction: int = 16
+    kind: Literal["pfeiffer", "houlsby"] = "pfeiffer"
+    activation: Activation = "relu"
+
+    # Dev loss on home commands after 16 steps was 0.62 at 3e-3 and 0.65 at 1e-2; longer runs bear less.
+    learning_rate: ClassVar[float] = 1e-3
+    rates: ClassVar[tuple[float, float]] = (3e-4, 1e-2)
+    merges: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        _check_counts(self, reduction=self.reduction)
+        if self.kind not in ("pfeiffer", "houlsby"):
+            raise InvalidExperiment(f'Bottleneck(kind={self.kind!r}): give "pfeiffer" or "houlsby"')
+        if self.activation not in _ACTIVATIONS:
+            raise InvalidExperiment(
+                f"Bottleneck(activation={self.activation!r}): give one of {', '.join(_ACTIVATIONS)}"
+            )
+
+    @property
+    def name(self) -> str:
+        activation = "" if self.activation == "relu" else f"-{self.activation}"
+        return f"{self.kind}-{self.reduction}{activation}"
+
+
+@dataclass(frozen=True)
+class MAM:
+    """A prefix in attention, and a scaled adapter beside the feed-forward network (He et al. 2022, MAM adapter).
+
+    prefix_tokens: free keys and values a layer, which take no position. bottleneck: width of the adapter.
+    scale: its output is multiplied by it.
+    """
+
+    prefix_tokens: int = 30
+    bottleneck: int = 512
+    scale: float = 4.0
+
+    learning_rate: ClassVar[float] = 3e-4
+    rates: ClassVar[tuple[float, float]] = _RATES
+    merges: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        _check_counts(self, prefix_tokens=self.prefix_tokens, bottleneck=self.bottleneck)
+        _check_scale(self, scale=self.scale)
+
+    @property
+    def name(self) -> str:
+        scale = "" if self.scale == 4 else f"-s{self.scale:g}"
+        return f"mam-p{self.prefix_tokens}-b{self.bottleneck}{scale}"
+
+
+@dataclass(frozen=True)
+class UniPELT:
+    """Low-rank updates of queries and values, a prefix and a sequential adapter, each behind a gate (Mao et al. 2022).
+
+    A gate is a sigmoid of its module's input, one number a token, so that a token's output depends on no later one.
+    rank, alpha: of the low-rank updates, which are scaled by alpha / rank. prefix_tokens: keys and values a layer.
+    reduction: the hidden width over the adapter's.
+    """
+
+    rank: int = 8
+    alpha: float = 2.0
+    prefix_tokens: int = 10
+    reduction: int = 16
+
+    learning_rate: ClassVar[float] = 5e-4
+    rates: ClassVar[tuple[float, float]] = _RATES
+    merges: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        _check_counts(self, rank=self.rank, prefix_tokens=self.prefix_tokens, reduction=self.reduction)
+        _check_scale(self, alpha=self.alpha)
+
+    @property
+    def name(self) -> str:
+        alpha = "" if self.alpha == 2 else f"-alpha{self.alpha:g}"
+        return f"unipelt-r{self.rank}{alpha}-p{self.prefix_tokens}-{self.reduction}"
+
+
+def _check_counts(adapter: Bottleneck | MAM | UniPELT, **counts: int) -> None:
+    for name, value in counts.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise InvalidExperiment(f"{type(adapter).__name__}({name}={value!r}): give a whole number of 1 or more")
+
+
+def _check_scale(adapter: MAM | UniPELT, **scales: float) -> None:
+    for name, value in scales.items():
+        if not 0 < value < float("inf"):
+            raise InvalidExperiment(
+                f"{type(adapter).__name__}({name}={value!r}) switches the update off; give a number above 0"
+            )
+
+
+@dataclass(frozen=True)
+class BitFit:
+    """The biases are trained (Ben Zaken et al. 2022), and with `norms` the norms' scales too.
+
+    Models of the Llama family have no bias: of them the norms are trained alone, and the run says so.
+    """
+
+    norms: bool = True
+
+    # Ben Zaken et al. searched 1e-4 to 1e-3 for encoders. Norms of a decoder learn fastest at 1e-2: dev loss on home
+    # commands after 16 steps was 0.98 at 3e-3, 0.70 at 1e-2 and 0.96 at 3e-2.
+    learning_rate: ClassVar[float] = 5e-3
+    rates: ClassVar[tuple[float, float]] = (1e-3, 2e-2)
+    merges: ClassVar[bool] = True
+
+    @property
+    def name(self) -> str:
+        return "bitfit" if self.norms else "bitfit-biases"
+
+
+@dataclass(frozen=True)
+class Full:
+    """Every weight is trained, kept in float32."""
+
+    learning_rate: ClassVar[float] = 2e-5
+    rates: ClassVar[tuple[float, float]] = (1e-5, 2e-4)
+    merges: ClassVar[bool] = True
+
+    @property
+    def name(self) -> str:
+        return "full"
+
+
+@dataclass(frozen=True)
+class IA3:
+    """Keys, values and the inside of each feed-forward block are scaled by learned vectors (Liu et al. 2022).
+
+    targets: names of the modules that are scaled; None is PEFT's choice for the architecture, keys, values and the
+    feed-forward's last layer. feedforward: those of `targets` that are scaled where they are entered, not left; None
+    is the feed-forward's last layer.
+    """
+
+    targets: tuple[str, ...] | None = None
+    feedforward: tuple[str, ...] | None = None
+
+    # The paper's one rate for all its data sets is 3e-3 (Liu et al. 2022, section 3.3).
+    learning_rate: ClassVar[float] = 3e-3
+    rates: ClassVar[tuple[float, float]] = (1e-3, 3e-2)
+    merges: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        for name in ("targets", "feedforward"):
+            given = getattr(self, name)
+            if isinstance(given, str):
+                raise InvalidExperiment(f"IA3({name}={given!r}): give a tuple of module names: {name}=({given!r},)")
+            if given is not None:
+                object.__setattr__(self, name, tuple(given))
+        if self.targets == ():
+            raise InvalidExperiment("IA3(targets=()) trains nothing; leave it out or give module names")
+        if self.feedforward is not None and self.targets is None:
+            raise InvalidExperiment("IA3(feedforward=...) are some of the targets; give targets too")
+        if self.targets is not None and (other := set(self.feedforward or ()) - set(self.targets)):
+            raise InvalidExperiment(f"IA3(feedforward=...): {', '.join(sorted(other))} is not in targets; add it there")
+
+    @property
+    def name(self) -> str:
+        if self.targets is None:
+            return "ia3"
+        entered = f"-in-{'+'.join(self.feedforward)}" if self.feedforward else ""
+        return f"ia3-{'+'.join(self.targets)}{entered}"
+
+
+# Methods of peft 0.21 whose update is no update of weights.
+_NEVER_MERGED = frozenset(
+    {"PROMPT_TUNING", "MULTITASK_PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING", "CPT", "CARTRIDGE"}
+    | {"ADAPTION_PROMPT", "POLY", "LILY", "XLORA", "BEFT"}
+)
+# Starts of a LoRA that change the model's own weights, or need training rows.
+_MOVING_STARTS = ("pissa", "olora", "corda", "loftq", "eva", "lora_ga")
+
+
+@dataclass(frozen=True)
+class PEFT:
+    """The method of a PEFT config: PEFT(peft.VeraConfig(r=64, target_modules="all-linear")).
+
+    config: any of peft's config objects, or the same as a mapping, {"peft_type": "VERA", "r": 64, ...}, which costs no
+    import of peft where experiments are collected; what it says is part of the recipe's key. The method has no
+    learning rate of its own here: 1e-3 is used where the recipe gives none, and a search tries 1e-4 to 1e-1.
+    """
+
+    config: Any = field(compare=False, metadata={"key": False})
+    kind: str = field(init=False, default="")
+    settings: str = field(init=False, default="", repr=False)
+
+    learning_rate: ClassVar[float] = 1e-3
+    rates: ClassVar[tuple[float, float]] = (1e-4, 1e-1)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.config, type):
+            name = self.config.__name__
+            raise InvalidExperiment(f"PEFT({name}) is given a class; write PEFT({name}(...))")
+        mapped = isinstance(self.config, Mapping)
+        told: dict[str, Any] = dict(self.config) if mapped else getattr(self.config, "to_dict", dict)()
+        if not told.get("peft_type"):
+            raise InvalidExperiment(
+                f"PEFT({type(self.config).__name__}) is given no config of peft; write PEFT(peft.VeraConfig(...)) or "
+                'another of its configs, or PEFT({"peft_type": "VERA", ...})'
+            )
+        object.__setattr__(self, "kind", str(getattr(told["peft_type"], "value", told["peft_type"])))
+        _refuse_half(self.kind, told)
+        object.__setattr__(self, "settings", json.dumps(told, sort_keys=True, default=_plain))
+
+    @property
+    def merges(self) -> bool:
+        return self.kind not in _NEVER_MERGED
+
+    @property
+    def name(self) -> str:
+        return f"peft-{self.kind.lower().replace('_', '-')}-{sha256(self.settings.encode()).hexdigest()[:6]}"
+
+
+def _refuse_half(kind: str, told: dict[str, Any]) -> None:
+    """Raise InvalidExperiment for what PEFT's config alone does not carry out."""
+    if kind == "ADALORA":
+        raise InvalidExperiment(
+            "PEFT(AdaLoraConfig(...)) hands out no ranks, since that is left to the training loop; write AdaLoRA(...)"
+        )
+    start = told.get("init_lora_weights")
+    if kind == "LORA" and isinstance(start, str) and start.lower().startswith(_MOVING_STARTS):
+        raise InvalidExperiment(
+            f"PEFT(LoraConfig(init_lora_weights={start!r})) starts from the model's weights or from data, which a "
+            'config alone does not bring; write LoRA(init="pissa"), "olora", "loftq" or "eva"'
+        )
+
+
+def _plain(value: object) -> object:
+    """Return a JSON value of what stands in a config besides numbers and text."""
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, set | frozenset):
+        return sorted(map(str, value))
+    return str(value)

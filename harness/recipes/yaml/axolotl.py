@@ -1,0 +1,157 @@
+"""SFT <-> the YAML of `axolotl train`.
+
+Source: the configuration schema of Axolotl 0.19 (axolotl/utils/schemas) and what its trainer builder fills in.
+"""
+
+from collections.abc import Mapping
+
+from harness.errors import InvalidExperiment
+from harness.recipes.adapters import Full, LoRA, QLoRA
+from harness.recipes.sft import SFT
+from harness.recipes.yaml.mapping import (
+    FIELDS,
+    Config,
+    Course,
+    Exported,
+    Imported,
+    Settings,
+    Unmapped,
+    low_rank,
+    read_course,
+    switched_on,
+    switches,
+    unmapped_fields,
+    whole_alpha,
+    write_course,
+)
+
+_COURSE = Course(
+    epochs="num_epochs",
+    micro="micro_batch_size",
+    schedule="lr_scheduler",
+    max_length="sequence_len",
+    patience="early_stopping_patience",
+    usual_epochs=1.0,
+    usual_micro=1,
+    usual_schedule="cosine",
+    usual_length=512,
+    usual_warmup=0.03,  # what the trainer builder takes where neither warmup_ratio nor warmup_steps is given
+)
+_OPTIONS = {"rslora": "peft_use_rslora", "dora": "peft_use_dora"}
+_MAPPED = (
+    *FIELDS, "backend",
+    "adapter.rank", "adapter.alpha", "adapter.dropout", "adapter.targets",
+    *(f"adapter.{name}" for name in _OPTIONS),
+)  # fmt: skip
+_EXPORT_REASONS = {
+    "adapter.init": "an update starts at zero there, or leaves an adapter that does not fit the base",
+    "learn": "is a matter of the data set there",
+    "limit": "give a data set with fewer rows",
+    "evaluate_on": "give fewer rows under test_datasets",
+    "prompt": 'write the prompts into the data set; `backend="axolotl"` does that',
+    "watch": "only the loss chooses a checkpoint there",
+    "devices": "run it with --launcher torchrun",
+    "strategy": "name a DeepSpeed file under deepspeed:, or an fsdp_config",
+}
+_IMPORT_REASONS = {
+    "base_model": "is the experiment's model",
+    "datasets": "is the experiment's task",
+    "test_datasets": "is the task's Split.DEV",
+    "val_set_size": "is the task's Split.DEV",
+    "chat_template": "prompts are rendered by the tokenizer's own template",
+    "seed": "is the experiment's seeds",
+    "bf16": "is the model's dtype",
+    "fp16": "is the model's dtype",
+    "deepspeed": 'is SFT(devices=n, strategy="zero2" or "zero3")',
+    "fsdp": 'is SFT(devices=n, strategy="fsdp2")',
+    "fsdp_config": 'is SFT(devices=n, strategy="fsdp2")',
+    "warmup_steps": "is a number of steps; a recipe has a fraction: warmup_ratio",
+    "output_dir": "is made by the harness",
+    "max_steps": "a recipe counts passes over the examples: epochs",
+    "evals_per_epoch": "is given in steps: eval_steps",
+}
+
+
+def to_config(recipe: SFT) -> Exported:
+    """Return the settings that train as `recipe` does. Model, data and output folder are left to the caller.
+
+    Raises InvalidExperiment where Axolotl has no such adapter.
+    """
+    adapter = recipe.adapter
+    missed: list[Unmapped] = []
+    config: Config = {}
+    if isinstance(adapter, LoRA | QLoRA):
+        alpha, lost = whole_alpha(adapter)
+        missed.extend(lost)
+        quantised = isinstance(adapter, QLoRA)
+        config |= {
+            "adapter": "qlora" if quantised else "lora",
+            "load_in_4bit": quantised,
+            "lora_r": adapter.rank,
+            "lora_alpha": alpha,
+            "lora_dropout": adapter.dropout,
+            **(
+                {"lora_target_linear": True}
+                if isinstance(adapter.targets, str)
+                else {"lora_target_modules": list(adapter.targets)}
+            ),
+            **switches(adapter, _OPTIONS),
+        }
+    elif not isinstance(adapter, Full):
+        raise InvalidExperiment(f"Axolotl trains LoRA, QLoRA and Full here, not {adapter.name}")
+    if recipe.max_length is None:
+        missed.append(
+            Unmapped("max_length=None", "there is no such thing there: sequence_len is 512 where it is left out")
+        )
+    config |= {**write_course(recipe, _COURSE), "optimizer": "adamw_torch_fused", "train_on_inputs": False}
+    return Exported(config, (*missed, *unmapped_fields(recipe, _MAPPED, _EXPORT_REASONS)))
+
+
+def from_config(config: Mapping[str, object]) -> Imported:
+    """Return the recipe that trains as these settings do, with Axolotl's defaults where they leave one out.
+
+    Raises InvalidExperiment where the adapter has no counterpart, or a value is of no use.
+    """
+    settings = Settings(config, tool="Axolotl")
+    if "rl" in settings:
+        raise settings.refused("rl", settings.value("rl"), "only supervised fine-tuning can be read")
+    recipe = SFT(adapter=_adapter(settings), **read_course(settings, _COURSE))  # type: ignore[arg-type]
+    settings.expect(_AS_HERE)
+    return Imported(recipe, settings.left(_IMPORT_REASONS))
+
+
+# Settings that a recipe does not have because this package does no other.
+_AS_HERE: dict[str, tuple[object, ...]] = {
+    "optimizer": ("adamw_torch", "adamw_torch_fused"),
+    "train_on_inputs": (False,),
+    "sample_packing": (False,),
+    "load_best_model_at_end": (True,),
+    "load_in_8bit": (False,),
+    "bnb_4bit_quant_type": ("nf4",),
+    "bnb_4bit_use_double_quant": (True,),
+}
+
+
+def _adapter(settings: Settings) -> Full | LoRA | QLoRA:
+    kind = settings.text("adapter", "")
+    quantised = settings.flag("load_in_4bit", kind == "qlora")
+    if not kind:
+        if quantised:
+            settings.put_back("load_in_4bit")
+        return Full()
+    if kind not in ("lora", "qlora"):
+        raise settings.refused("adapter", kind, 'has no counterpart; give "lora" or "qlora", or leave it out')
+    targets = settings.names("lora_target_modules")
+    if settings.flag("lora_target_linear", False):
+        targets = ()
+    elif not targets:
+        raise settings.refused("lora_target_linear", False, "give true, or lora_target_modules")
+    adapter = QLoRA if quantised else LoRA
+    return low_rank(
+        adapter,
+        rank=settings.count("lora_r", 8),
+        alpha=settings.number("lora_alpha", 16),
+        dropout=settings.number("lora_dropout", 0.0),
+        targets=() if targets == ("all-linear",) else targets,
+        extra=switched_on(settings, adapter, _OPTIONS),
+    )

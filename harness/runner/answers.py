@@ -1,0 +1,431 @@
+"""One system's answers to one split: from the store where they are, from the engine where they are missing.
+
+Stored rows -> answers, with values as the task reads them now.
+
+A sample's prompt, and what making it took: a retriever's time is a part of every answer that it serves.
+
+Log-likelihoods of texts, and answers that are chosen by them.
+
+An engine that is never asked two things at once: what batches change in its answers is gone.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import groupby
+from pathlib import Path
+from typing import cast
+
+from harness.errors import StageFailed
+from harness.fingerprint import fingerprint
+from harness.plan import JUDGE_TOKENS, choices_of, model_key
+from harness.runner.context import Run, bound, read_value
+from harness.runner.stages import Stream, machine, stream
+from harness.runner.training import ensure_serving
+from harness.store.rows import AnswerRow, LikelihoodRow
+from harness.types.dotted_paths import resolve
+from harness.types.jobs import Stage, System
+from harness.types.protocols import (
+    AnyModel,
+    AsksItself,
+    Batch,
+    Engine,
+    LikelihoodBatch,
+    LooksUp,
+    OnlyWeighed,
+    Prompter,
+    Task,
+)
+from harness.types.samples import Answer, Completion, Decoding, Ended, Likelihood, Messages, Sample, Split
+
+
+def load(run: Run, task: Task, stages: Sequence[Stage], samples: Sequence[Sample]) -> tuple[Answer, ...]:
+    """Return stored answers with values as the task reads them now: editing a reader regenerates nothing."""
+    if isinstance(task, OnlyWeighed):
+        weighed = {name: found[0] for name, found in _likelihoods(run, task, stages[0]).items()}
+        return tuple(Answer(sample_id=s.id, text="", likelihood=weighed[s.id]) for s in samples)
+    rows = {row.sample_id: row for row in run.store.answers(stages[0].key)}
+    missing = [sample.id for sample in samples if sample.id not in rows]
+    if missing:
+        run.store.forget([stages[0].key])
+        raise StageFailed(
+            f"{stages[0].label}: the engine gave no answer to {len(missing):,} of {len(samples):,} samples, first "
+            f"{missing[0]!r}; mend the engine and run again: what it did answer is asked anew"
+        )
+    chosen_by = _likelihoods(run, task, stages[0])
+    of_references = {name: found[0] for stage in stages[1:] for name, found in _likelihoods(run, task, stage).items()}
+    answers = tuple(
+        _answer(
+            rows[sample.id],
+            read_value(task, rows[sample.id].text, sample),
+            likelihood=of_references.get(sample.id),
+            likelihoods=chosen_by.get(sample.id, ()),
+        )
+        for sample in samples
+    )
+    changed = {answer.sample_id: answer.value for answer in answers if answer.value != rows[answer.sample_id].value}
+    if changed:
+        run.store.revalue(stages[0].key, changed)
+    return answers
+
+
+def _likelihoods(run: Run, task: Task, stage: Stage) -> dict[str, tuple[Likelihood, ...]]:
+    """Return a stage's likelihoods by sample id, in the order of its choices; none where it wrote freely."""
+    choices = choices_of(task)
+    if stage.kind != "likelihood" and not choices and not isinstance(task, AsksItself):
+        return {}
+    places = {choice: place for place, choice in enumerate(choices)} | {"": 0}
+    found: dict[str, dict[int, Likelihood]] = {}
+    for row in run.store.likelihoods(stage.key):
+        place = places[row.choice] if row.choice in places else int(row.choice)
+        found.setdefault(row.sample_id, {})[place] = Likelihood(row.logprob, row.tokens, row.bytes, row.greedy)
+    return {name: tuple(by_place[place] for place in sorted(by_place)) for name, by_place in found.items()}
+
+
+def _answer(
+    row: AnswerRow, value: object, *, likelihood: Likelihood | None, likelihoods: tuple[Likelihood, ...]
+) -> Answer:
+    return Answer(
+        sample_id=row.sample_id,
+        text=row.text,
+        value=value,
+        prompt=row.prompt,
+        tokens_in=row.tokens_in,
+        tokens_out=row.tokens_out,
+        seconds=row.seconds,
+        ended=cast(Ended, row.ended),
+        reasoning=row.reasoning,
+        likelihood=likelihood,
+        likelihoods=likelihoods,
+        timed_in_batch=row.timed_in_batch,
+        lookup_seconds=row.lookup_seconds,
+        retrieved=row.retrieved,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompted:
+    """One prompt. lookup_seconds: what making it took. retrieved: texts found for it, None where none are looked up."""
+
+    sample_id: str
+    prompt: Messages
+    lookup_seconds: float = 0.0
+    retrieved: int | None = None
+
+
+def prompted(prompter: Prompter, samples: Sequence[Sample]) -> list[Prompted]:
+    """Return the prompt of each sample, in their order."""
+    return [_prompted(prompter, sample) for sample in samples]
+
+
+def _prompted(prompter: Prompter, sample: Sample) -> Prompted:
+    began = time.perf_counter()
+    if not isinstance(prompter, LooksUp):
+        prompt = prompter(sample)
+        return Prompted(sample_id=sample.id, prompt=prompt, lookup_seconds=time.perf_counter() - began)
+    prompt, retrieved = prompter.look_up(sample)
+    seconds = time.perf_counter() - began
+    return Prompted(sample_id=sample.id, prompt=prompt, lookup_seconds=seconds, retrieved=retrieved)
+
+
+def weigh(run: Run, engine: Engine, stage: Stage, requests: Sequence[tuple[str, str, Messages, str]]) -> None:
+    """Compute log-likelihoods; a request is (sample id, choice or '', prompt, text)."""
+    work, batches = _weighing(run, engine, stage, requests)
+    stream(run, work, batches, lambda: {**machine(), **engine.description})
+
+
+def _weighing(
+    run: Run, engine: Engine, stage: Stage, requests: Sequence[tuple[str, str, Messages, str]]
+) -> tuple[Stream, Iterator[tuple[Sequence[LikelihoodRow], int]]]:
+    stored = {(row.sample_id, row.choice): row for row in run.store.likelihoods(stage.key)}
+    done = frozenset(place for place, request in enumerate(requests) if request[:2] in stored)
+
+    def batches() -> Iterator[tuple[Sequence[LikelihoodRow], int]]:
+        pairs = [(prompt, text) for _, _, prompt, text in requests]
+        began = time.perf_counter()
+        for places, likelihoods in engine.likelihoods(pairs, done=done):
+            share = (time.perf_counter() - began) / max(1, len(places))
+            rows = [
+                likelihood_row(stage, requests[place][:2], likelihood, seconds=share)
+                for place, likelihood in zip(places, likelihoods, strict=True)
+                if place not in done
+            ]
+            yield rows, len(rows)
+            began = time.perf_counter()
+
+    tokens_before = (sum(row.tokens for row in stored.values()), 0)
+    before = sum(row.seconds or 0.0 for row in stored.values())
+    work = Stream(
+        stage, "texts", total=len(requests), done=len(done), seconds_before=before, tokens_before=tokens_before
+    )
+    return work, batches()
+
+
+def likelihood_row(
+    stage: Stage, name: tuple[str, str], likelihood: Likelihood, *, seconds: float | None = None
+) -> LikelihoodRow:
+    """Return one row; name: the sample's id, and the choice. seconds: this text's share of its batch's time."""
+    return LikelihoodRow(
+        stage_key=stage.key,
+        sample_id=name[0],
+        choice=name[1],
+        logprob=likelihood.logprob,
+        tokens=likelihood.tokens,
+        bytes=likelihood.bytes,
+        greedy=likelihood.greedy,
+        seconds=seconds,
+    )
+
+
+def choose(
+    run: Run,
+    engine: Engine,
+    stage: Stage,
+    asked: Sequence[Prompted],
+    choices: Sequence[str],
+) -> None:
+    """Answer each prompt with its choice of highest log-likelihood; ties go to the first."""
+    requests = [(one.sample_id, choice, one.prompt, choice) for one in asked for choice in choices]
+    work, batches = _weighing(run, engine, stage, requests)
+    alone = len(asked) == 1 or engine.description.get("at_once") == 1
+
+    def all_batches() -> Iterator[tuple[Sequence[LikelihoodRow | AnswerRow], int]]:
+        yield from batches
+        yield (), 0  # an empty batch makes `stream` store what is pending, to be read back
+        found = {(row.sample_id, row.choice): row for row in run.store.likelihoods(stage.key)}
+        rows = []
+        for one in asked:
+            weighed = [found[one.sample_id, choice] for choice in choices]
+            rows.append(_chosen(stage, one, weighed, batch=None if alone else 0))
+        yield rows, 0
+
+    stream(run, work, all_batches(), lambda: {**machine(), **engine.description})
+
+
+def _chosen(stage: Stage, one: Prompted, weighed: Sequence[LikelihoodRow], *, batch: int | None) -> AnswerRow:
+    """Return the answer of highest likelihood, with the time that weighing all choices took.
+
+    batch: texts of several samples share a batch's time, so that all of a stage's answers count as one.
+    """
+    best = max(weighed, key=lambda row: row.logprob)
+    known = [row.seconds for row in weighed if row.seconds is not None]
+    seconds = sum(known) / len(known) * len(weighed) if known else 0.0  # some were stored before times were
+    return AnswerRow(
+        stage_key=stage.key,
+        sample_id=one.sample_id,
+        repeat=0,
+        prompt="\n\n".join(f"{message.role}: {message.text}" for message in one.prompt),
+        text=best.choice,
+        value=None,
+        tokens_in=sum(row.tokens for row in weighed),
+        tokens_out=0,
+        seconds=seconds + one.lookup_seconds,
+        timed_in_batch=batch,
+        lookup_seconds=one.lookup_seconds,
+        retrieved=one.retrieved,
+    )
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A system's answers on one split with one seed, in the order of the samples.
+
+    stages: all that these answers came from. parts: where a split was asked a block at a time, the blocks; `stage`
+    then stands for all of them.
+    """
+
+    system: System
+    stage: Stage
+    samples: tuple[Sample, ...]
+    answers: tuple[Answer, ...]
+    stages: tuple[Stage, ...] = ()
+    parts: tuple["Answered", ...] = ()
+
+    @property
+    def stage_keys(self) -> tuple[str, ...]:
+        """The stage that holds each answer."""
+        if self.parts:
+            return tuple(key for part in self.parts for key in part.stage_keys)
+        return (self.stage.key,) * len(self.answers)
+
+
+BySeed = tuple[Answered, ...]
+
+
+def answered_by_seed(run: Run, system: System, task: Task, split: Split) -> BySeed:
+    """Return the answers of every seed, and of every repeat where answers are drawn; a baseline has one seed."""
+    rounds = run.plan.rounds(system, task)
+    return tuple(answered(run, system, task, split, seed, repeat) for seed, repeat in rounds)
+
+
+def joined(parts: Sequence[Answered]) -> Answered:
+    """Return blocks of one split, asked one after another, as one."""
+    first = parts[0]
+    return Answered(
+        first.system,
+        replace(first.stage, key=fingerprint([part.stage.key for part in parts])),
+        tuple(sample for part in parts for sample in part.samples),
+        tuple(answer for part in parts for answer in part.answers),
+        tuple(stage for part in parts for stage in part.stages),
+        tuple(parts),
+    )
+
+
+def answered(run: Run, system: System, task: Task, split: Split, seed: int, repeat: int = 0) -> Answered:
+    """Return the answers, computing what the store lacks."""
+    stages = run.plan.answering(system, task, split, seed, repeat)
+    samples = run.samples(task, split)
+    for stage in stages:
+        ensure(run, system, task, stage, samples)
+    answers = load(run, task, stages, samples)
+    return Answered(system, stages[0], samples, answers, tuple(stages))
+
+
+def ensure(run: Run, system: System, task: Task, stage: Stage, samples: Sequence[Sample]) -> None:
+    """Bring one answer or likelihood stage to its end, unless it is there."""
+    with run.lock(stage):
+        if run.store.stage(stage.key):
+            return
+        adapter = None
+        if system.recipe is not None:
+            adapter = ensure_serving(run, system, task, stage.seed)
+        ask(run, run.engines.open(model_key(system.model), system.model, adapter), system, task, stage, samples)
+
+
+def ask(run: Run, engine: Engine, system: System, task: Task, stage: Stage, samples: Sequence[Sample]) -> None:
+    """Ask `engine` as `system` is asked, and store what it says as `stage`; `samples` are asked in their order."""
+    asked = prompted(bound(system.asked, task), samples)
+    if stage.kind == "likelihood":
+        pairs = zip(asked, samples, strict=True)
+        weigh(run, engine, stage, [(one.sample_id, "", one.prompt, sample.reference) for one, sample in pairs])
+    elif isinstance(task, AsksItself):
+        asker, questions = resolve(task.asker), [(s, one.prompt) for s, one in zip(samples, asked, strict=True)]
+        _collect(run, engine, stage, asked, partial(asker, task, engine, questions), partial(_value, task, samples))
+    elif choices_of(task):
+        choose(run, engine, stage, asked, choices_of(task))
+    else:
+        decoding = run.plan.decoding(task, stage.repeat)
+        generate(run, engine, stage, asked, decoding, partial(_value, task, samples))
+
+
+def generate(
+    run: Run,
+    engine: Engine,
+    stage: Stage,
+    asked: Sequence[Prompted],
+    decoding: Decoding,
+    read: Callable[[int, str], object],
+) -> None:
+    """Generate an answer to each prompt; `read(place, text)` is the value that is stored with it."""
+    _collect(run, engine, stage, asked, partial(engine.generate, [one.prompt for one in asked], decoding), read)
+
+
+def _value(task: Task, samples: Sequence[Sample], place: int, text: str) -> object:
+    return read_value(task, text, samples[place])
+
+
+def _collect(
+    run: Run,
+    engine: Engine,
+    stage: Stage,
+    asked: Sequence[Prompted],
+    ask: Callable[..., Iterator[Batch]],
+    read: Callable[[int, str], object],
+) -> None:
+    """Store what `ask(done=...)` yields as it comes: answers, and the likelihoods that they were chosen by."""
+    stored = {row.sample_id: row for row in run.store.answers(stage.key)}
+    weighed = run.store.likelihoods(stage.key) if stored else ()
+    done = frozenset(place for place, one in enumerate(asked) if one.sample_id in stored)
+    work = Stream(
+        stage,
+        "answers",
+        total=len(asked),
+        done=len(done),
+        seconds_before=sum(row.seconds for row in stored.values())
+        + sum(one.lookup_seconds for place, one in enumerate(asked) if place not in done),
+        tokens_before=(
+            sum(row.tokens_in for row in stored.values()) + sum(row.tokens for row in weighed),
+            sum(row.tokens_out for row in stored.values()),
+        ),
+    )
+
+    def batches() -> Iterator[tuple[Sequence[AnswerRow | LikelihoodRow], int]]:
+        for places, completions in ask(done=done):
+            new = [pair for pair in zip(places, completions, strict=True) if pair[0] not in done]
+            rows: list[AnswerRow | LikelihoodRow] = []
+            for place, completion in new:
+                rows.append(_answer_row(stage, asked[place], completion, read(place, completion.text)))
+                rows += [
+                    likelihood_row(stage, (asked[place].sample_id, str(choice)), likelihood)
+                    for choice, likelihood in enumerate(completion.likelihoods)
+                ]
+            yield rows, len(new)
+
+    stream(run, work, batches(), lambda: {**machine(), **engine.description})
+
+
+def _answer_row(stage: Stage, one: Prompted, completion: Completion, value: object) -> AnswerRow:
+    return AnswerRow(
+        stage_key=stage.key,
+        sample_id=one.sample_id,
+        repeat=0,
+        prompt=completion.prompt,
+        text=completion.text,
+        value=value,
+        tokens_in=completion.tokens_in,
+        tokens_out=completion.tokens_out,
+        seconds=completion.seconds + one.lookup_seconds,
+        ended=completion.ended,
+        reasoning=completion.reasoning,
+        timed_in_batch=completion.timed_in_batch,
+        lookup_seconds=one.lookup_seconds,
+        retrieved=one.retrieved,
+    )
+
+
+def judged(
+    run: Run, stage: Stage, judge: AnyModel, asked: Sequence[tuple[str, Messages]], *, schema: str | None = None
+) -> dict[str, str]:
+    """Return a judge model's text for each id, asking what the store lacks. schema: as in `Decoding`."""
+    if not run.store.stage(stage.key):
+        with run.lock(stage):
+            if not run.store.stage(stage.key):
+                engine = run.engines.open(model_key(judge), judge, None)
+                questions = [Prompted(sample_id=name, prompt=prompt) for name, prompt in asked]
+                decoding = Decoding(max_tokens=JUDGE_TOKENS, schema=schema)
+                generate(run, engine, stage, questions, decoding, lambda place, text: None)
+    return {row.sample_id: row.text for row in run.store.answers(stage.key)}
+
+
+class OneAtATime:
+    """`engine`, asked singly; see `harness.types.protocols.Engine`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    @property
+    def description(self) -> dict[str, str | int | float | bool | None]:
+        return {**self._engine.description, "at_once": 1}
+
+    def generate(
+        self, prompts: Sequence[Messages], decoding: Decoding, *, done: frozenset[int] = frozenset()
+    ) -> Iterator[Batch]:
+        for place, prompt in enumerate(prompts):
+            if place not in done:
+                yield from (((place,), found) for _, found in self._engine.generate([prompt], decoding))
+
+    def likelihoods(
+        self, requests: Sequence[tuple[Messages, str]], *, done: frozenset[int] = frozenset()
+    ) -> Iterator[LikelihoodBatch]:
+        # The texts that are weighed after one prompt, such as a task's choices, are one question.
+        for _, places in groupby(range(len(requests)), key=lambda place: requests[place][0]):
+            asked = [place for place in places if place not in done]
+            for inner, found in self._engine.likelihoods([requests[place] for place in asked]) if asked else ():
+                yield tuple(asked[place] for place in inner), found
+
+    def use(self, adapter: Path | None) -> None:
+        self._engine.use(adapter)
+
+    def close(self) -> None:
+        self._engine.close()

@@ -1,0 +1,381 @@
+"""What was gathered and decided -> the rows that the store keeps.
+
+An experiment's rule as values: what `harness verify` needs to decide again without the experiment's file.
+
+An experiment's declaration as the JSON that the store keeps and the report shows.
+"""
+
+import dataclasses
+import math
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from enum import Enum
+from importlib import metadata
+from typing import Any
+
+from harness.analysis.slices import Slice
+from harness.experiment.criteria import Guard
+from harness.experiment.decide import Decision
+from harness.experiment.experiment import Experiment
+from harness.metrics import Latency
+from harness.plan import TRAINING_STACK, Plan
+from harness.plan.keys import Contents
+from harness.runner.answers import Answered, BySeed
+from harness.runner.context import Run
+from harness.runner.latency import first_block, timing_stage
+from harness.runner.noise import noise_stages
+from harness.runner.pipeline import Gathered
+from harness.runner.scoring import questions, tried_pairs
+from harness.stats.compare import Comparison
+from harness.stats.wording import STATISTICS
+from harness.store.rows import (
+    CheckRow,
+    ComparisonRow,
+    DecisionRow,
+    ExperimentRow,
+    ExperimentStageRow,
+    SampleRow,
+    SliceRow,
+    SystemMeanRow,
+    SystemRow,
+)
+from harness.types.jobs import Stage
+from harness.types.models import Endpoint
+from harness.types.protocols import CorpusMetric, Executed, JudgedMetric, Named, PairMetric, Task
+from harness.types.redact import redacted, secrets_in
+from harness.types.samples import Split
+
+# The field that holds the number of each criterion that the harness ships with.
+_NUMBERS = {
+    "Gain": "at_least",
+    "NoWorse": "by_at_most",
+    "AtLeast": "value",
+    "AtMost": "value",
+    "BreakEven": "requests",
+}
+
+
+def declared_rule(experiment: Experiment, contents: Contents) -> dict[str, Any]:
+    """Return criteria, guards and metrics as JSON values.
+
+    A criterion is {"kind", "metrics", "number"}; kind "own" is a user's, which only its own code can judge. A metric
+    is {"name", "better", "statistic", "pairs"}; statistic is None for a mean of scores, pairs is true where a score is
+    of one pair of answers.
+    """
+    return {
+        "go_if": [_criterion(item) for item in experiment.go_if],
+        "stop_if": [_criterion(item) for item in experiment.stop_if],
+        "guards": [_guard(item, contents) for item in experiment.guards],
+        "metrics": [_metric(item) for item in experiment.metrics],
+    }
+
+
+def _criterion(item: Any) -> dict[str, Any]:
+    kind = type(item).__name__ if type(item).__module__ == "harness.experiment.criteria" else "own"
+    if kind not in _NUMBERS:
+        return {"kind": "own", "metrics": list(item.metrics), "number": None, "class": _path(item)}
+    return {"kind": kind, "metrics": list(item.metrics), "number": getattr(item, _NUMBERS[kind])}
+
+
+def _guard(item: Guard, contents: Contents) -> dict[str, Any]:
+    """Return a guard with the clusters of its samples: the store keeps only those of the experiment's own task."""
+    if type(item) is not Guard:
+        return _criterion(item)
+    clusters = contents.clusters(item.task, Split.HOLDOUT)
+    groups = {name: cluster for name, cluster in clusters.items() if cluster is not None}
+    found = {"kind": "Guard", "metrics": list(item.metrics), "number": item.by_at_most, "metric": _metric(item.metric)}
+    return {**found, "groups": groups}
+
+
+def _metric(item: Named) -> dict[str, Any]:
+    pairs = isinstance(item, PairMetric | JudgedMetric)
+    return {"name": item.name, "better": item.better, "statistic": _statistic(item), "pairs": pairs}
+
+
+def _statistic(item: Named) -> dict[str, Any] | None:
+    """Return which class computes a metric of the whole set, with its fields where they are plain values."""
+    if not isinstance(item, CorpusMetric):
+        return None
+    fields = _plain_fields(item)
+    return {"class": _path(item), "fields": fields if type(item).__module__.startswith("harness.metrics.") else None}
+
+
+def _plain_fields(item: object) -> dict[str, Any] | None:
+    if not dataclasses.is_dataclass(item):
+        return None
+    names: Sequence[str] = [field.name for field in dataclasses.fields(item)]
+    found = {name: getattr(item, name) for name in names}
+    plain = all(value is None or isinstance(value, bool | int | float | str) for value in found.values())
+    return found if plain else None
+
+
+def _path(item: object) -> str:
+    return f"{type(item).__module__}:{type(item).__qualname__}"
+
+
+_SHOWN_PACKAGES = (*TRAINING_STACK, "datasets", "evaluate", "bert-score", "lm-eval", "duckdb", "numpy", "scipy")
+_ADDRESS = re.compile(r"https?://[^\s\"'\\<>]+")
+
+
+def declared(plan: Plan, *, file: str, source: str) -> dict[str, Any]:
+    """Return what was declared, where, and with which versions.
+
+    Nothing of it is a secret: a key stays in its environment variable, and only the variable's name is declared.
+    """
+    experiment = plan.experiment
+    return {
+        "file": file,
+        "source": _without_secrets(source),
+        "command": f"pytest {shlex.quote(file)}" if file else f"harness.run(experiment, name={plan.name!r})",
+        "task": experiment.task.name,
+        "model": plan.model.name,
+        "baselines": [plain(item) for item in experiment.baselines],
+        "recipes": [plain(item) for item in experiment.recipes],
+        "metrics": [metric.name for metric in experiment.metrics],
+        "go_if": [describe(item) for item in experiment.go_if],
+        "stop_if": [describe(item) for item in experiment.stop_if],
+        "guards": [describe(item) for item in experiment.guards],
+        "rule": declared_rule(experiment, plan.contents),
+        "seeds": list(experiment.seeds),
+        "splits": {split.value: len(experiment.task.samples(split)) for split in Split},
+        "versions": {package: _version(package) for package in _SHOWN_PACKAGES},
+    }
+
+
+def describe(item: object) -> str:
+    """Return a criterion as its author wrote it, or in its own words where it has some."""
+    return str(getattr(item, "criterion", None) or repr(item))
+
+
+def plain(item: object) -> Any:
+    """Return a declaration as JSON values; what has no JSON form is shown by its repr."""
+    if item is None or isinstance(item, bool | int | float | str):
+        return item
+    if isinstance(item, Task):
+        return item.name  # its rows are in the store, and its code in the source
+    if isinstance(item, Enum):
+        return item.value
+    if isinstance(item, tuple | list):
+        return [plain(part) for part in item]
+    if isinstance(item, dict):
+        return {str(name): plain(value) for name, value in item.items()}
+    if dataclasses.is_dataclass(item) and not isinstance(item, type):
+        content = {part.name: plain(getattr(item, part.name)) for part in dataclasses.fields(item)}
+        if isinstance(item, Endpoint):
+            content["url"] = item.shown
+        return {"kind": type(item).__name__, "name": str(getattr(item, "name", type(item).__name__)), **content}
+    return repr(item)
+
+
+def _without_secrets(source: str) -> str:
+    """Return the text of a file without passwords and keys in the addresses that it writes."""
+    return redacted(source, (secret for found in _ADDRESS.finditer(source) for secret in secrets_in(found[0])))
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "absent"
+
+
+def comparison_row(run: Run, found: Comparison) -> ComparisonRow:
+    return ComparisonRow(
+        experiment=run.plan.name,
+        metric=found.metric,
+        split=found.split,
+        baseline=found.baseline,
+        tuned=found.tuned,
+        better=found.better,
+        baseline_mean=found.baseline_mean,
+        tuned_mean=found.tuned_mean,
+        tuned_low=_finite(found.tuned_low),
+        tuned_high=_finite(found.tuned_high),
+        difference=found.difference,
+        low=_finite(found.low),
+        high=_finite(found.high),
+        p_value=_finite(found.p_value),
+        samples=found.samples,
+        seeds=found.seeds,
+        method=". ".join((found.method, *found.notes)),
+        level=found.level,
+        groups=found.groups,
+    )
+
+
+def mean_row(run: Run, stands: Comparison) -> SystemMeanRow:
+    return SystemMeanRow(
+        experiment=run.plan.name,
+        system=stands.tuned,
+        split=stands.split,
+        metric=stands.metric,
+        better=stands.better,
+        mean=stands.tuned_mean,
+        low=_finite(stands.tuned_low),
+        high=_finite(stands.tuned_high),
+        samples=stands.samples,
+    )
+
+
+def slice_row(run: Run, part: Slice, position: int) -> SliceRow:
+    return SliceRow(
+        experiment=run.plan.name,
+        metric=part.metric,
+        dimension=part.dimension,
+        value=part.value,
+        position=position,
+        samples=part.samples,
+        baseline_mean=part.baseline_mean,
+        tuned_mean=part.tuned_mean,
+        difference=part.difference,
+        low=part.low,
+        high=part.high,
+        p_value=part.p_value,
+        q_value=part.q_value,
+    )
+
+
+def whole_json(content: Mapping[str, object]) -> dict[str, object]:
+    """Return values that JSON has: what is infinite becomes None."""
+    return {name: _whole(value) for name, value in content.items()}
+
+
+def _whole(value: object) -> object:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(name): _whole(item) for name, item in value.items()}
+    return [_whole(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _finite(value: float) -> float | None:
+    """Unbounded ends and undefined p values are NULL in the store."""
+    return value if math.isfinite(value) else None
+
+
+def experiment_row(run: Run, file: str, source: str, units: dict[str, str]) -> ExperimentRow:
+    return ExperimentRow(
+        name=run.plan.name,
+        question=run.plan.experiment.question,
+        declaration={**declared(run.plan, file=file, source=source), "units": units},
+        criteria_key=run.plan.criteria_key,
+        created_at=run.clock(),
+    )
+
+
+def decision_row(run: Run, decision: Decision, *, post_hoc: bool, known_negative: bool) -> DecisionRow:
+    return DecisionRow(
+        experiment=run.plan.name,
+        decided_at=run.clock(),
+        verdict=decision.verdict.value,
+        reason=decision.reason,
+        findings=[whole_json(asdict(finding)) for finding in decision.findings],
+        criteria_key=run.plan.criteria_key,
+        post_hoc=post_hoc,
+        known_negative=known_negative,
+        statistics=STATISTICS,
+    )
+
+
+def system_rows(run: Run, seen: Gathered) -> Iterator[SystemRow]:
+    between = [by_seed[0].system for by_seed in seen.steps]
+    for system in (*run.plan.baselines, *run.plan.tuned, *between):
+        yield SystemRow(
+            experiment=run.plan.name,
+            system=system.name,
+            role="step" if system in between else system.role,
+            model=system.model.name,
+            description=repr(system.recipe or system.strategy),
+            chosen=system in (seen.baseline, seen.tuned),
+            price_in=getattr(system.model, "price_in", None),
+            price_out=getattr(system.model, "price_out", None),
+        )
+
+
+def memberships(run: Run, seen: Gathered) -> Iterator[ExperimentStageRow]:
+    # Recipes that begin alike share a trained stage, and each counts what it cost; answers are of whoever asked last.
+    used = {(stage.key, stage.system if stage.kind == "tune" else ""): stage for stage in _used_stages(run, seen)}
+    for stage in used.values():
+        yield ExperimentStageRow(
+            experiment=run.plan.name,
+            stage_key=stage.key,
+            system=stage.system,
+            kind=stage.kind,
+            split=stage.split.value if stage.split else None,
+            seed=stage.seed,
+            part=stage.part,
+        )
+
+
+def _used_stages(run: Run, seen: Gathered) -> Iterator[Stage]:
+    """Yield the stages the evidence stands on, with those of metrics that run a model."""
+    yield run.plan.audit()
+    for answered in _all_answered(seen):
+        yield from _stages_of(run, answered)
+    if seen.noise and seen.baseline is not None:
+        yield from noise_stages(run, seen.baseline, seen.of(seen.baseline)[0])
+    judged = [one for one in run.plan.experiment.metrics if isinstance(one, JudgedMetric) and one.judge is not None]
+    if seen.baseline is not None:
+        own, references = tried_pairs(seen.of(seen.baseline)[0])
+        yield from (questions(run, metric, references, own)[0] for metric in judged)
+    if seen.stopped is None:
+        for system in run.plan.tuned:
+            for seed in run.plan.experiment.seeds:
+                yield from (step.stage for step in run.plan.steps(system, seed))
+        for by_seed in seen.parts:
+            yield from (step.stage for one in by_seed for step in run.plan.steps(one.system, one.stage.seed))
+    if seen.holdout is not None:
+        baseline, tuned = seen.holdout.baseline, seen.holdout.tuned
+        for metric in judged:
+            yield from (questions(run, metric, one, baseline[one.stage.repeat % len(baseline)])[0] for one in tuned)
+
+
+def _all_answered(seen: Gathered) -> Iterator[Answered]:
+    in_a_row = [by_seed for row in seen.in_a_row for tried in row.tried for by_seed in tried.answered]
+    groups: list[BySeed] = [*in_a_row, *seen.dev, *seen.parts, *seen.steps, *(seen.four or ())]
+    groups += [seen.holdout.baseline, seen.holdout.tuned] if seen.holdout else []
+    groups += [side for guarded in seen.guards for side in (guarded.untuned, guarded.tuned)]
+    for by_seed in groups:
+        yield from by_seed
+
+
+def _stages_of(run: Run, answered: Answered) -> Iterator[Stage]:
+    """Yield the stages of these answers and of their likelihoods, and those that metrics ran on them."""
+    yield from answered.stages
+    for metric in run.plan.experiment.metrics:
+        if isinstance(metric, Executed):
+            yield run.plan.measure(metric, answered.stage)
+        if isinstance(metric, Latency) and metric.one_at_a_time:
+            asked = first_block(answered)
+            yield timing_stage(metric, asked.stage, asked.samples)
+
+
+def sample_rows(run: Run) -> Iterator[SampleRow]:
+    for split in Split:
+        for position, sample in enumerate(run.samples(run.plan.experiment.task, split)):
+            yield SampleRow(
+                experiment=run.plan.name,
+                split=split.value,
+                sample_id=sample.id,
+                position=position,
+                input=sample.input,
+                reference=sample.reference,
+                expected=sample.expected,
+                cluster=sample.cluster,
+                tags=dict(sample.tags),
+            )
+
+
+def check_rows(run: Run, seen: Gathered) -> Iterator[CheckRow]:
+    for position, check in enumerate(seen.checks):
+        yield CheckRow(
+            experiment=run.plan.name,
+            position=position,
+            name=check.name,
+            status=check.status,
+            detail=check.detail,
+            items=list(check.items),
+            kind=check.kind,
+        )

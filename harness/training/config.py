@@ -1,0 +1,192 @@
+"""Training that goes on where the memory does not hold a micro-batch: half of it at once, twice as often.
+
+In which number formats a run computes, and its seeds.
+
+The settings that every trainer of transformers and TRL shares, as a recipe declares them.
+"""
+
+import gc
+import json
+import random
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import set_seed
+
+from harness.errors import StageFailed
+from harness.inference.models.hardware import choose_device, choose_dtype, is_out_of_memory
+from harness.recipes import Full, Trained
+from harness.recipes.adapters import Adapter
+from harness.training.callbacks import Goal
+from harness.types.jobs import TuneJob, TuneResult
+from harness.types.models import Model
+from harness.types.protocols import Progress
+from harness.types.samples import Check
+
+_REMEMBERED = "micro_batch.json"
+
+
+def within_memory(job: TuneJob, train: Callable[[TuneJob], TuneResult], *, progress: Progress) -> TuneResult:
+    """Return `train(job)`; each time the memory is exhausted it is called again with half the examples in memory.
+
+    The effective batch stays as declared. Training goes on from the last checkpoint in `job.folder`, which also
+    remembers the size that fitted, so that a resumed run does not meet the same wall.
+
+    Raises StageFailed where one example alone does not fit.
+    """
+    recipe = job.recipe
+    assert isinstance(recipe, Trained)
+    declared = recipe.micro_batch_size or recipe.batch_size
+    micro = _remembered(job.folder, declared)
+    while True:
+        try:
+            now = recipe if micro == declared else replace(recipe, micro_batch_size=micro)
+            result = train(replace(job, recipe=now))
+            break
+        except RuntimeError as error:
+            smaller = _half(recipe, micro, error)
+        # Outside the handler, so that what the failed step held is freed before the next begins.
+        _free()
+        progress.say(f"{micro} examples at once do not fit the memory: going on with {smaller}, as many a step")
+        micro = smaller
+        job.folder.mkdir(parents=True, exist_ok=True)
+        (job.folder / _REMEMBERED).write_text(json.dumps({"micro_batch_size": micro}), encoding="utf-8")
+    (job.folder / _REMEMBERED).unlink(missing_ok=True)
+    return result if micro == declared else _told(result, recipe, declared=declared, micro=micro)
+
+
+def _half(recipe: Trained, micro: int, error: RuntimeError) -> int:
+    """Return the next smaller micro-batch; the error goes on where it is another one, or nothing is smaller."""
+    if not is_out_of_memory(error):
+        raise error
+    if micro == 1:
+        raise StageFailed(
+            f"one example alone does not fit the memory ({str(error).splitlines()[0]}); lower max_length (now "
+            f"{recipe.max_length or 'the context'}), or train fewer weights: adapter=LoRA(), or QLoRA() for a base "
+            "in 4 bits"
+        ) from error
+    return next(size for size in range(micro // 2, 0, -1) if recipe.batch_size % size == 0)
+
+
+def _told(result: TuneResult, recipe: Trained, *, declared: int, micro: int) -> TuneResult:
+    detail = (
+        f"{declared} examples at once did not fit the memory; trained {micro} at a time, "
+        f"{recipe.batch_size // micro} times a step: the batch is {recipe.batch_size} as declared"
+    )
+    return replace(
+        result,
+        checks=(*result.checks, Check(name="memory", status="warning", detail=detail)),
+        environment={**result.environment, "micro_batch_size": micro, "micro_batch_declared": declared},
+    )
+
+
+def _remembered(folder: Path, declared: int) -> int:
+    try:
+        return min(declared, int(json.loads((folder / _REMEMBERED).read_text(encoding="utf-8"))["micro_batch_size"]))
+    except (OSError, ValueError, KeyError):
+        return declared
+
+
+def _free() -> None:
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+@dataclass(frozen=True, slots=True)
+class Precision:
+    """device: where it computes. weights: dtype of the base; trained weights are float32 whatever it is.
+
+    autocast: dtype of the matrix products, None where all is float32.
+    """
+
+    device: torch.device
+    weights: torch.dtype
+    autocast: torch.dtype | None
+
+    def computing(self) -> AbstractContextManager[object]:
+        """Return the context in which a network computes in these formats."""
+        return torch.autocast(self.device.type, dtype=self.autocast, enabled=self.autocast is not None)
+
+
+def choose_precision(model: Model, adapter: Adapter) -> Precision:
+    """Return the formats of a run: bfloat16 products where the machine has them.
+
+    A frozen base is held in the dtype that is served, which is also the fastest (docs/log.md). Weights that are
+    trained stay float32: an update below 1/256 of a bfloat16 weight is rounded away. float16 has too narrow a range
+    to train in without loss scaling, so a float16 model trains in float32.
+    """
+    device = choose_device(model.device)
+    wanted = choose_dtype(model.dtype, device)
+    if wanted is not torch.bfloat16:
+        return Precision(device, torch.float32, None)
+    return Precision(device, torch.float32 if isinstance(adapter, Full) else torch.bfloat16, torch.bfloat16)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seed Python, NumPy and torch, and give back the caller's random states at the end."""
+    python, numpy = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng():
+        set_seed(seed)
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)
+
+
+_SCHEDULES = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
+_BY_LOSS = Goal()
+
+
+def shared_settings(
+    recipe: Trained,
+    *,
+    folder: Path,
+    seed: int,
+    steps: int,
+    every: int,
+    precision: Precision,
+    goal: Goal = _BY_LOSS,
+) -> dict[str, Any]:
+    """Return keyword arguments of transformers' TrainingArguments and of each of TRL's configs.
+
+    steps: updates of the whole run. every: steps between evaluations and checkpoints. goal: what chooses one.
+    """
+    micro = recipe.micro_batch_size or recipe.batch_size
+    return {
+        "output_dir": str(folder),
+        "num_train_epochs": recipe.epochs,
+        "per_device_train_batch_size": micro,
+        "per_device_eval_batch_size": micro,
+        "gradient_accumulation_steps": recipe.batch_size // micro,
+        "learning_rate": recipe.rate,
+        "lr_scheduler_type": _SCHEDULES[recipe.schedule],
+        "warmup_steps": round(recipe.warmup * steps),
+        "weight_decay": recipe.weight_decay,
+        "max_grad_norm": recipe.max_grad_norm,
+        "optim": "adamw_torch_fused",
+        "logging_steps": 1,
+        "logging_nan_inf_filter": False,  # it would replace a NaN by the mean of earlier losses
+        "eval_strategy": "no",  # the pacer callback asks for evaluations, also at the last step
+        "save_strategy": "steps",
+        "save_steps": every,
+        "save_total_limit": 3,  # the best one and the last two
+        "metric_for_best_model": goal.key,
+        "greater_is_better": goal.higher,
+        "seed": seed,
+        "data_seed": seed,
+        "use_cpu": precision.device.type == "cpu",
+        "bf16": False,  # a CPU run raises on TRL's default; autocast is opened where the method computes
+        "gradient_checkpointing": False,  # TRL's default breaks prefix tuning and costs time on small models
+        "dataloader_num_workers": 0,
+        "dataloader_pin_memory": precision.device.type == "cuda",
+        "report_to": "none",
+        "disable_tqdm": True,
+    }

@@ -1,0 +1,63 @@
+"""What a training run is made of before it starts: what was begun, and the course that a method makes of it."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.recipes import Trained
+from harness.training.callbacks import Goal
+from harness.training.config import Precision
+from harness.training.network import Ground
+from harness.training.rows import Row
+from harness.types.jobs import TuneJob
+from harness.types.samples import Check
+
+
+@dataclass(frozen=True)
+class Begun:
+    """What a method's trainer is made from. checkpoints: folder of them. resumed: the one that training goes on from.
+
+    longest: most tokens of a row.
+    """
+
+    job: TuneJob
+    recipe: Any
+    ground: Ground
+    precision: Precision
+    tokenizer: Any
+    network: Any
+    longest: int | None
+    checkpoints: Path
+    resumed: Path | None
+    checks: tuple[Check, ...]
+
+
+@dataclass(frozen=True)
+class Course:
+    """A trainer that is ready to go, and how it is to be watched.
+
+    rows: training rows on which base, trained and saved system are compared. evaluates: whether there is anything to
+    evaluate on. goal: what chooses the checkpoint. likelihood: the loss is a mean over tokens of a log-likelihood, so
+    that its size tells when training diverges. logged: what the method logs besides, trainer's key -> name.
+    environment: what the stage's record says besides. later: checks that only the end of training can make.
+    """
+
+    trainer: Any
+    rows: list[Row]
+    steps: int
+    evaluates: bool
+    checks: tuple[Check, ...] = ()
+    goal: Goal = field(default_factory=Goal)
+    likelihood: bool = True
+    logged: Mapping[str, str] = field(default_factory=dict)
+    environment: Callable[[], Mapping[str, str | int | float | bool | None]] = dict
+    later: Callable[[], tuple[Check, ...]] = tuple
+
+
+def steps_of(recipe: Trained, rows: int) -> int:
+    """Return how many updates the whole run has, as the trainer counts them."""
+    micro = recipe.micro_batch_size or recipe.batch_size
+    updates = math.ceil(math.ceil(rows / micro) / (recipe.batch_size // micro))
+    return math.ceil(recipe.epochs * updates)

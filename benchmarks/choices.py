@@ -14,8 +14,8 @@ from lm_eval.models.huggingface import HFLM
 from benchmarks.row import REPEATS, Row, timed
 from benchmarks.setting import SAMPLES, SHOTS, engine, lm_eval, network, tokenizer, version
 from harness import DatasetTask, FewShot, Split
-from harness.inference.local.loglikelihood import Scored
-from harness.inference.local.packing import Prefix, shared_prefix
+from harness.inference.local.loglikelihood import LogLikelihood
+from harness.inference.local.packing import SharedPrefix, shared_prefix
 from harness.inference.models.prefix_tree import token_tree
 from harness.inference.models.rendering import answer_ids, prompt_ids
 from tasks.icd10_codes import Icd10Codes
@@ -38,9 +38,9 @@ class Work:
 
     name: str
     labels: tuple[str, ...]
-    rows: tuple[Scored, ...]
+    rows: tuple[LogLikelihood, ...]
 
-    def first(self, samples: int, labels: int | None = None) -> list[Scored]:
+    def first(self, samples: int, labels: int | None = None) -> list[LogLikelihood]:
         """Return the rows of the first samples and labels."""
         count = len(self.labels)
         return [self.rows[at * count + label] for at in range(samples) for label in range(labels or count)]
@@ -122,7 +122,7 @@ def work_of(labels: int, shots: int, samples: int) -> Work:
     known = tokenizer()
     answers = [tuple(answer_ids(known, name, end=False)) for name in names]
     prompts = [tuple(prompt_ids(known, prompter(sample))) for sample in task.samples(Split.HOLDOUT)[:samples]]
-    rows = [Scored(prompt, answer, 1) for prompt in prompts for answer in answers]
+    rows = [LogLikelihood(prompt, answer, 1) for prompt in prompts for answer in answers]
     return Work(task.name, names, tuple(rows))
 
 
@@ -141,29 +141,29 @@ def _task(labels: int) -> tuple[Any, tuple[str, ...]]:
     return task, tuple(sorted({sample.reference for sample in task.samples(Split.TRAIN)})[:labels])
 
 
-def weighed(rows: Sequence[Scored]) -> list[float]:
+def weighed(rows: Sequence[LogLikelihood]) -> list[float]:
     found: dict[int, float] = {}
     for places, likelihoods in engine().likelihoods_of_tokens(rows):
         found |= {place: item.logprob for place, item in zip(places, likelihoods, strict=True)}
     return [found[place] for place in range(len(rows))]
 
 
-def weighed_by_lm_eval(reference: HFLM, rows: Sequence[Scored]) -> list[float]:
+def weighed_by_lm_eval(reference: HFLM, rows: Sequence[LogLikelihood]) -> list[float]:
     asked = [(("", str(place)), list(row.prompt), list(row.answer)) for place, row in enumerate(rows)]
     return [logprob for logprob, _ in reference._loglikelihood_tokens(asked, disable_tqdm=True)]
 
 
-def _weighed_at(size: int, rows: Sequence[Scored]) -> list[float]:
+def _weighed_at(size: int, rows: Sequence[LogLikelihood]) -> list[float]:
     return weighed_by_lm_eval(lm_eval(size), rows)
 
 
-def best_batch(rows: Sequence[Scored]) -> int:
+def best_batch(rows: Sequence[LogLikelihood]) -> int:
     """Return the batch size at which lm-eval weighs `rows` in the least time."""
     seconds = {size: timed(partial(_weighed_at, size, rows), repeats=1)[0] for size in _THEIR_BATCHES}
     return min(seconds, key=seconds.__getitem__)
 
 
-def distinct(rows: Sequence[Scored]) -> tuple[int, int]:
+def distinct(rows: Sequence[LogLikelihood]) -> tuple[int, int]:
     """Return how many distinct tokens rows read, and at how many of them something is scored."""
     tree = token_tree([row.read for row in rows])
     places = {
@@ -172,10 +172,10 @@ def distinct(rows: Sequence[Scored]) -> tuple[int, int]:
     return len(tree), len(places)
 
 
-def prefix_seconds(rows: Sequence[Scored]) -> float:
+def prefix_seconds(rows: Sequence[LogLikelihood]) -> float:
     """Return the seconds that the beginning shared by all takes."""
     with torch.inference_mode():
-        seconds, _ = timed(lambda: shared_prefix(network(), [row.prompt for row in rows], virtual=Prefix()))
+        seconds, _ = timed(lambda: shared_prefix(network(), [row.prompt for row in rows], virtual=SharedPrefix()))
     return min(seconds)
 
 

@@ -19,7 +19,7 @@ from harness.inference.local.engine import LocalEngine, open_engine
 from harness.recipes.sft import Backend
 from harness.runner.progress import SilentProgress
 from harness.stats.paired_tests import wilson_interval
-from harness.training.rows import draw
+from harness.training.rows import draw_rows
 from harness.training.sft import fit
 from harness.types.jobs import TuneJob, TuneResult
 from harness.types.samples import Answer, Decoding, Example, Sample
@@ -91,7 +91,7 @@ def _measure(recipe: SFT, options: argparse.Namespace, asked: Sequence[Sample]) 
     prompter = _PROMPT.bind(_TASK)
     samples = _TASK.samples(Split.TRAIN)
     examples = [Example(id=one.id, prompt=prompter(one), answer=one.reference) for one in samples]
-    drawn = draw(examples, options.examples + _DEV_EXAMPLES, seed=1)
+    drawn = draw_rows(examples, options.examples + _DEV_EXAMPLES, seed=1)
     with tempfile.TemporaryDirectory() as folder:
         job = TuneJob(
             recipe=recipe,

@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmarks.row import REPEATS, Row, timed
 from benchmarks.setting import version
 from harness import Split
-from harness.api import draw
+from harness.api import draw_page
 from harness.store.rows import (
     AnswerRow,
     ComparisonRow,
@@ -46,7 +46,7 @@ def rows() -> Iterator[Row]:
         held = len(scores) + len(samples)
         at_most = "20,000 rows a second"
         yield bound(f"store: {len(scores):,} scores and {len(samples):,} samples", kept, held / _ROWS_A_SECOND, at_most)
-        drawn, paths = timed(lambda: draw(store))
+        drawn, paths = timed(lambda: draw_page(store))
         size = next(path.stat().st_size for path in paths if path.stem == _NAME)
         page = f"page of {size / 1e6:.1f} MB"
         yield bound(f"report of {ANSWERS:,} answers", drawn, _DRAWN_SECONDS, at_most="10 s", equal=page)

@@ -18,6 +18,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from filelock import FileLock
@@ -28,12 +29,12 @@ from harness.experiment.criteria import Gain
 from harness.experiment.experiment import Experiment, check_data
 from harness.plan import Plan
 from harness.plan.keys import Contents
-from harness.report import Source, update_reports, write_reports
+from harness.report import PageSource, update_reports, write_reports
 from harness.runner.expected import expected_stages
 from harness.runner.pipeline import Until
-from harness.runner.progress import SilentProgress, Stream, TerminalProgress
+from harness.runner.progress import SilentProgress, TerminalProgress, TextStream
 from harness.runner.run import Options, Outcome, check_paths
-from harness.runner.run import run as run_stages
+from harness.runner.run import run_plan as run_stages
 from harness.runner.training import planned
 from harness.store.names import check_name, claim_name_in_python
 from harness.store.store import Store
@@ -175,7 +176,7 @@ def report(experiment: str | None = None, *, store: str | Path = DEFAULT_STORE) 
     known = kept.experiments()
     if experiment is not None and experiment not in known:
         raise InvalidExperiment(f"no experiment {experiment!r} in {kept.path}; it has {', '.join(known) or 'none'}")
-    paths = draw(kept)
+    paths = draw_page(kept)
     return tuple(paths) if experiment is None else (kept.folder / f"{experiment}.html",)
 
 
@@ -186,7 +187,7 @@ def run_and_report(
     file: Path | None,
     store_path: Path,
     shown: Path | None = None,
-    stream: Stream | None = None,
+    stream: TextStream | None = None,
     known_negative: bool = False,
     until: Until | None = None,
     fresh: bool = False,
@@ -214,7 +215,7 @@ def run_and_report(
     return replace(outcome, page=store.folder / f"{name}.html")
 
 
-def draw(store: Store) -> list[Path]:
+def draw_page(store: Store) -> list[Path]:
     """Draw every stored experiment again; two processes that finish at once draw one after the other."""
     with _told(store), _drawing(store):
         found = (store.evidence(name) for name in store.experiments())
@@ -224,7 +225,7 @@ def draw(store: Store) -> list[Path]:
 def draw_changed(store: Store) -> list[Path]:
     """Draw what has changed since it was drawn, and the lists of all experiments."""
     with _drawing(store):
-        sources = [Source(name, key, lambda name=name: store.evidence(name)) for name, key in store.states().items()]  # type: ignore[misc]
+        sources = [PageSource(name, key, partial(store.evidence, name)) for name, key in store.states().items()]
         return update_reports(store.folder, sources)
 
 
@@ -253,7 +254,7 @@ def _told(store: Store) -> Iterator[None]:
         ) from error
 
 
-def outlook(experiment: Experiment, *, name: str, store_path: Path) -> Iterator[str]:
+def preview(experiment: Experiment, *, name: str, store_path: Path) -> Iterator[str]:
     """Yield the lines that describe the plan of one experiment."""
     index = store_path.with_suffix(".stages.json")
     try:

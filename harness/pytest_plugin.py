@@ -450,13 +450,13 @@ def _names(config: pytest.Config, paths: list[Path]) -> str:
 
 
 def _foretold(item: "ExperimentItem") -> Iterator[str]:
-    from harness.api import outlook, too_small
+    from harness.api import preview, too_small
 
     name = item.experiment_name
     if name != item.path.stem:
         yield f"{_shown(item.config, item.path)} is called {name}: another page has the name of its file"
     if item.config.option.collectonly:
-        yield from outlook(item.experiment, name=name, store_path=item.store_path)
+        yield from preview(item.experiment, name=name, store_path=item.store_path)
     else:
         yield from (f"{name}: {sentence}" for sentence in too_small(item.experiment))
 

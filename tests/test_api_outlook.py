@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from harness import (  # fmt: skip
+from harness import (
     SFT,
     AtLeast,
     ExactMatch,
@@ -17,7 +17,7 @@ from harness import (  # fmt: skip
     TokensIn,
     ZeroShot,
 )
-from harness.api import outlook, too_small
+from harness.api import preview, too_small
 from harness.inference.scripted import Scripted, ScriptedTuning
 
 
@@ -59,7 +59,7 @@ def test_a_holdout_too_small_for_the_gain_asked_for_is_said_with_the_number_that
         "the answers right, correlation 0.5 between systems). A gain of 5.0 pts is less than that: about 785 samples "
         "would do."
     )
-    lines = list(outlook(experiment(100, Gain(ExactMatch(), 0.05)), name="letters", store_path=tmp_path / "r.duckdb"))
+    lines = list(preview(experiment(100, Gain(ExactMatch(), 0.05)), name="letters", store_path=tmp_path / "r.duckdb"))
     assert lines[0] == f"letters: {said}"
 
 
@@ -74,7 +74,7 @@ def test_nothing_is_said_where_it_is_enough_or_cannot_be_known():
 def test_what_training_would_take_is_said_of_what_is_not_stored(tmp_path, tiny_model):
     declared = experiment(100, Gain(ExactMatch(), at_least=0.5))
     lines = list(
-        outlook(
+        preview(
             replace(declared, model=Model(str(tiny_model)), recipes=[SFT(adapter=LoRA(rank=4)), SFT(epochs=1)]),
             name="letters",
             store_path=tmp_path / "r.duckdb",
@@ -92,5 +92,5 @@ def test_a_model_whose_files_say_too_little_is_named(tmp_path, tiny_model):
         (other / path.name).write_bytes(path.read_bytes())
     (other / "config.json").write_text('{"model_type": "strange"}')
     declared = replace(experiment(100, Gain(ExactMatch(), at_least=0.5)), model=Model(str(other)), recipes=[SFT()])
-    lines = list(outlook(declared, name="letters", store_path=tmp_path / "r.duckdb"))
+    lines = list(preview(declared, name="letters", store_path=tmp_path / "r.duckdb"))
     assert "  sft lora-r16: its memory cannot be estimated: the config of a strange model says" in "\n".join(lines)

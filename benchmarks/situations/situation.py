@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harness import Experiment, HarnessError
 from harness.experiment.decide import Decision
-from harness.runner.run import Options, run
+from harness.runner.run import Options, run_plan
 from harness.store.store import Store
 
 ERROR = "error"
@@ -42,7 +42,7 @@ class Situation:
 def decide_once(experiment: Experiment, folder: Path, *, name: str = "planted", options: Options | None = None) -> Got:
     """Run one experiment in `folder`'s store; an error of the harness's own is what came of it."""
     try:
-        outcome = run(experiment, name=name, store=Store(folder / "results.duckdb"), options=options)
+        outcome = run_plan(experiment, name=name, store=Store(folder / "results.duckdb"), options=options)
     except HarnessError as error:
         return Got(ERROR, str(error))
     return got_of(outcome.decision)

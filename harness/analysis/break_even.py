@@ -48,7 +48,7 @@ class Requests:
 
 
 @dataclass(frozen=True, eq=False)
-class Priced:
+class PricedSides:
     """training_second: what a second of training costs; costs: those of each request, baseline first."""
 
     currency: Currency
@@ -74,7 +74,7 @@ def missing_prices(
 
 def priced(
     sides: tuple[Requests, Requests], training_hour: float | None, serving_hour: float | None, missing: Sequence[str]
-) -> Priced | None:
+) -> PricedSides | None:
     """Price both sides: in money where nothing is missing, else in seconds; None where seconds cannot stand for it.
 
     missing: as `missing_prices` returns it. An endpoint's seconds are its own machine's, and cost nothing here.
@@ -82,10 +82,10 @@ def priced(
     if not missing:
         assert training_hour is not None
         costs = tuple(_money(side, serving_hour) for side in sides)
-        return Priced("money", training_hour / _HOUR, (costs[0], costs[1]))
+        return PricedSides("money", training_hour / _HOUR, (costs[0], costs[1]))
     if any(side.hosted for side in sides):
         return None
-    return Priced("seconds", 1.0, (_by_time(sides[0], sides[0].seconds), _by_time(sides[1], sides[1].seconds)))
+    return PricedSides("seconds", 1.0, (_by_time(sides[0], sides[0].seconds), _by_time(sides[1], sides[1].seconds)))
 
 
 Numbers = TypeVar("Numbers", float, FloatArray)
@@ -129,7 +129,7 @@ def _by_time(side: Requests, costs: FloatArray) -> SystemScores:
     return SystemScores(side.system, side.sample_ids, costs, details=details, clusters=side.clusters)
 
 
-def basis_of(priced: Priced | None, baseline: Requests, tuned: Requests) -> str:
+def basis_of(priced: PricedSides | None, baseline: Requests, tuned: Requests) -> str:
     """Return how the costs were counted, in words."""
     if priced is None:
         return "prices are unknown"
@@ -327,7 +327,9 @@ def until_paid(training_cost: float, saving: Estimate, quality: Quality | None) 
     return Estimate(value, low, high if quality is None or quality.standing == "no worse" else math.inf)
 
 
-def _notes(paid: Priced | None, missing: tuple[str, ...], hours: tuple[float | None, float | None]) -> tuple[str, ...]:
+def _notes(
+    paid: PricedSides | None, missing: tuple[str, ...], hours: tuple[float | None, float | None]
+) -> tuple[str, ...]:
     if paid is None:
         return (*missing, "an endpoint's seconds are not this machine's, so they cannot stand for money")
     # Without any price nobody asked for money.

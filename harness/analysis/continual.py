@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from harness.analysis.estimate import Estimate, outlook, resampled
+from harness.analysis.estimate import Estimate, percentile_estimate, resampled
 from harness.errors import Incomparable
 from harness.stats.compare import DEFAULT_LEVEL, SystemScores, standing
 from harness.stats.wording import FRACTION, confidence
@@ -34,7 +34,7 @@ class TaskScores:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Column:
+class TaskColumn:
     """One task. cells: its score after each step, the first before any; learned: as in TaskScores."""
 
     task: str
@@ -62,7 +62,7 @@ class Continual:
     level: float
     seeds: int
     steps: tuple[str, ...]
-    columns: tuple[Column, ...]
+    columns: tuple[TaskColumn, ...]
     average: Estimate
     backward: Estimate | None
     forgetting: Estimate | None
@@ -125,7 +125,7 @@ def continual(
     replicates = sign * np.stack([one.replicates for one in drawn], axis=-1)  # (resamples, steps + 1, tasks)
 
     def estimate(of: Callable[[FloatArray], FloatArray]) -> Estimate:
-        return _doubted(outlook(float(of(observed)), of(replicates), level), first.unit, fewest, level)
+        return _doubted(percentile_estimate(float(of(observed)), of(replicates), level), first.unit, fewest, level)
 
     after, came = any(min(one) > 1 for one in learned), any(max(one) < len(steps) for one in learned)
     average = estimate(average_accuracy)
@@ -169,9 +169,9 @@ def _mean(parts: Sequence[FloatArray]) -> FloatArray:
     return mean
 
 
-def _column(task: TaskScores, level: float) -> Column:
+def _column(task: TaskScores, level: float) -> TaskColumn:
     stands = [standing(task.metric, split=Split.DEV.value, system=scores, level=level) for scores in task.after]
-    return Column(
+    return TaskColumn(
         task=task.task,
         metric=task.metric.name,
         better=task.metric.better,
@@ -183,7 +183,7 @@ def _column(task: TaskScores, level: float) -> Column:
     )
 
 
-def _check(system: str, steps: Sequence[str], tasks: Sequence[TaskScores], own: Sequence[Column]) -> None:
+def _check(system: str, steps: Sequence[str], tasks: Sequence[TaskScores], own: Sequence[TaskColumn]) -> None:
     for task in tasks:
         if len(task.after) != len(steps) + 1:
             raise Incomparable(

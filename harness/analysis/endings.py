@@ -62,7 +62,7 @@ class Endings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class AnswerRule:
     """What decides whether an answer is one.
 
     settled: tells of a cut answer whether more text behind it would leave value and scores as they are.
@@ -75,7 +75,7 @@ class Reading:
     hosted: bool
 
 
-def endings(system: str, split: str, answered: Sequence[tuple[Sample, Answer]], reading: Reading) -> Endings:
+def endings(system: str, split: str, answered: Sequence[tuple[Sample, Answer]], reading: AnswerRule) -> Endings:
     """Return how the answers of one system ended."""
     nothing_is_right = {repr(sample.expected) for sample, _ in answered if _says_nothing(sample.expected)}
     settled = _settled(answered, reading)
@@ -103,7 +103,7 @@ def endings(system: str, split: str, answered: Sequence[tuple[Sample, Answer]], 
     )
 
 
-def _settled(answered: Sequence[tuple[Sample, Answer]], reading: Reading) -> frozenset[int]:
+def _settled(answered: Sequence[tuple[Sample, Answer]], reading: AnswerRule) -> frozenset[int]:
     """Return the places of cut answers that are answers all the same.
 
     A text of more words than any that is expected is none: the reader took the beginning of a thought for an answer.
@@ -123,7 +123,7 @@ def _words(value: object) -> int:
     return len(value.split()) if isinstance(value, str) else 0
 
 
-def _fault(sample: Sample, answer: Answer, reading: Reading, nothing_is_right: set[str]) -> Fault | None:
+def _fault(sample: Sample, answer: Answer, reading: AnswerRule, nothing_is_right: set[str]) -> Fault | None:
     if answer.likelihoods:
         return None  # chosen among given texts
     if answer.ended == "refusal" and (reading.refusals or sample.tags.get("should_refuse") == "yes"):
@@ -158,7 +158,7 @@ def _counted(answers: int, faults: Counter[Fault]) -> str:
     return f"{faults.total():,} of {count(answers, 'answer')} ({share}) cannot be judged: {counts}"
 
 
-def _remedy(fault: Fault, found: Sequence[tuple[Missing, Answer]], reading: Reading) -> str:
+def _remedy(fault: Fault, found: Sequence[tuple[Missing, Answer]], reading: AnswerRule) -> str:
     example = found[0][0]
     if fault == "cut":
         return _longer(found, reading)
@@ -184,7 +184,7 @@ def _remedy(fault: Fault, found: Sequence[tuple[Missing, Answer]], reading: Read
     )
 
 
-def _longer(found: Sequence[tuple[Missing, Answer]], reading: Reading) -> str:
+def _longer(found: Sequence[tuple[Missing, Answer]], reading: AnswerRule) -> str:
     thinking = sum(bool(answer.reasoning) and not answer.text.strip() for _, answer in found)
     if thinking * 2 < len(found):
         return (
@@ -198,7 +198,7 @@ def _longer(found: Sequence[tuple[Missing, Answer]], reading: Reading) -> str:
     )
 
 
-def _no_thinking(reading: Reading) -> str:
+def _no_thinking(reading: AnswerRule) -> str:
     if reading.hosted:
         return (
             'switch thinking off, such as Endpoint(parameters={"chat_template_kwargs": {"enable_thinking": False}}) '

@@ -39,7 +39,7 @@ class Estimate:
         return difference_text(self.value, self.low, self.high, unit=unit)
 
 
-def outlook(value: float, replicates: FloatArray, level: float) -> Estimate:
+def percentile_estimate(value: float, replicates: FloatArray, level: float) -> Estimate:
     """Return `value` with the percentile interval of its resamples, which may hold infinite ones.
 
     The interval is widened to hold the value where few resamples lie beyond it.
@@ -70,7 +70,7 @@ def resampled(
     trained once varies as a single training of the others does.
     """
     generator = np.random.default_rng(seed)
-    codes = clusters_of(systems[0])
+    codes = sample_clusters(systems[0])
     n, clusters = codes.size, int(codes.max()) + 1
     once = np.ones((1, n))
     by_seed = [_by_seed(metric, system, once)[:, 0] for system in systems]
@@ -109,7 +109,7 @@ def _seed_moves(means: FloatArray) -> FloatArray:
     return moves
 
 
-def clusters_of(system: SystemScores) -> NDArray[np.int64]:
+def sample_clusters(system: SystemScores) -> NDArray[np.int64]:
     """Return the cluster number of each sample; a sample without a group is its own."""
     groups = system.clusters or (None,) * len(system.sample_ids)
     numbers: dict[object, int] = {}
@@ -165,5 +165,5 @@ def _of_sets(metric: CorpusMetric, parts: Weighted, level: float) -> Estimate:
         total: FloatArray = np.sum(found, axis=0)[:, None]
         return total
 
-    result = bootstrap(statistic, clusters_of(parts[0][1]), seed=0, level=level)[0]
+    result = bootstrap(statistic, sample_clusters(parts[0][1]), seed=0, level=level)[0]
     return Estimate(result.value, result.interval.low, result.interval.high)

@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from harness.analysis.estimate import Estimate, Resampled, clusters_of, outlook, resampled
+from harness.analysis.estimate import Estimate, Resampled, percentile_estimate, resampled, sample_clusters
 from harness.errors import Incomparable
 from harness.stats.compare import DEFAULT_LEVEL, Comparison, SystemScores, compare, standing
 from harness.stats.wording import FRACTION, about, change, confidence, count, mean_text, rounded, span
@@ -77,7 +77,7 @@ def power_laws(examples: FloatArray, goodness: FloatArray, *, most: float) -> Fi
     return Fit(ceiling, amplitude * np.power(examples[0], exponent), exponent)
 
 
-def lines(examples: FloatArray, goodness: FloatArray) -> Fit:
+def curve_lines(examples: FloatArray, goodness: FloatArray) -> Fit:
     """Fit a line in the logarithm of examples to each row, shape (B, points); it may fall."""
     logs = np.log(examples)
     centred = logs - logs.mean()
@@ -148,10 +148,12 @@ class _Curves:
     def reaching(self, goals: Resampled, fewest: int, horizon: int) -> Estimate:
         """goals: of goodness. What the fewest examples reach already is counted as those."""
         found = _reaching(self.observed, goals.observed, fewest, horizon)
-        return outlook(float(found[0]), _reaching(self.replicates, goals.replicates, fewest, horizon), self.level)
+        return percentile_estimate(
+            float(found[0]), _reaching(self.replicates, goals.replicates, fewest, horizon), self.level
+        )
 
     def _outlook(self, observed: FloatArray, replicates: FloatArray) -> Estimate:
-        return outlook(self.sign * float(observed[0]), self.sign * replicates, self.level)
+        return percentile_estimate(self.sign * float(observed[0]), self.sign * replicates, self.level)
 
 
 def forecast(
@@ -168,7 +170,7 @@ def forecast(
     observed, replicates = sign * drawn.observed[None, :], sign * drawn.replicates
     law = len(examples) > 2
     fits = [
-        power_laws(sizes, goodness, most=most) if law else lines(sizes, goodness)
+        power_laws(sizes, goodness, most=most) if law else curve_lines(sizes, goodness)
         for goodness in (observed[:, :-1], replicates[:, :-1])
     ]
     curves = _Curves(fits[0], fits[1], sign, level)
@@ -202,7 +204,7 @@ def _reaching(fit: Fit, goals: FloatArray, fewest: int, horizon: int) -> FloatAr
 def _fell(observed: FloatArray, replicates: FloatArray, level: float) -> bool:
     """Is the last score below the best earlier one, beyond doubt?"""
     best = int(observed[:-1].argmax())
-    change = outlook(float(observed[-1] - observed[best]), replicates[:, -1] - replicates[:, best], level)
+    change = percentile_estimate(float(observed[-1] - observed[best]), replicates[:, -1] - replicates[:, best], level)
     return change.high < 0
 
 
@@ -294,7 +296,7 @@ def learning_curve(
     sign = 1 if metric.better == "higher" else -1
     foretold = Forecast()
     tuned = [step.scores for step in ordered]
-    if clusters_of(baseline).max() > 0:  # One group alone cannot be drawn again.
+    if sample_clusters(baseline).max() > 0:  # One group alone cannot be drawn again.
         foretold = forecast(
             [step.examples for step in ordered],
             resampled(metric, [*tuned, baseline], tuned=len(tuned), resamples=resamples, seed=seed),

@@ -22,7 +22,7 @@ from harness.types.protocols import FloatArray, Named
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Preferences:
+class WinRates:
     """How often the tuned answer is preferred, ties half; a mean over seeds where there are several.
 
     at_equal_length: the rate to be expected of answers of equal length. position_bias: how much more often than half
@@ -49,7 +49,7 @@ class Preferences:
 
 def preferences(
     metric: str, tuned: SystemScores, *, baseline: str, extra_length: FloatArray, level: float = DEFAULT_LEVEL
-) -> Preferences:
+) -> WinRates:
     """Return the win rate of `tuned` against the system called `baseline`.
 
     tuned: its points in [0, 1], with what the judge said in each order as details where one was asked.
@@ -65,7 +65,7 @@ def preferences(
     equal = length_controlled(points, extra_length, clusters, level=level)
     habits = [habit for row in tuned.details for detail in row if (habit := _habit(detail)) is not None]
     firsts = [first for habit in habits for first in habit[0]]
-    content = Preferences(
+    content = WinRates(
         metric=metric,
         tuned=tuned.system,
         baseline=baseline,
@@ -93,7 +93,7 @@ def _habit(detail: object) -> tuple[Sequence[bool], bool] | None:
     return [said == first for said, first in pairs if said in ("tuned", "baseline")], detail["outcome"] == "disagreed"
 
 
-def _said(found: Preferences) -> Preferences:
+def _said(found: WinRates) -> WinRates:
     rate = mean_text(found.rate.value, found.rate.low, found.rate.high, unit=FRACTION)
     equal = mean_text(*(getattr(found.at_equal_length, end) for end in ("value", "low", "high")), unit=FRACTION)
     counts = f"{found.wins:,} won, {found.ties:,} tied, {found.losses:,} lost of {found.samples:,}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Literal
 
-from harness.analysis.slices import has_labels, label_of, words
+from harness.analysis.slices import has_labels, label_of, word_count
 from harness.prompting import RAG
 from harness.stats.compare import Comparison
 from harness.stats.wording import FRACTION, change, count, rounded
@@ -36,7 +36,7 @@ _WHY: dict[TaskKind, str] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Goal:
+class MeasuredGoal:
     """One criterion of go_if. threshold: in score units; None where the criterion keeps it to itself, as a user's own
     may. scored: of `samples` on DEV."""
 
@@ -63,7 +63,7 @@ class Preparation:
     samples. corpus: passages that the task brings. checks: those of the data.
     """
 
-    goals: Sequence[Goal]
+    goals: Sequence[MeasuredGoal]
     tried: Sequence[Tried]
     train: Sequence[Sample]
     dev: int
@@ -88,12 +88,15 @@ def task_kind(samples: Sequence[Sample]) -> TaskKind:
     if has_labels([label_of(sample) for sample in samples]):
         return "labels"
     structured = sum(_is_structured(sample.reference) for sample in samples)
-    if 10 * structured >= 9 * len(samples) or median(words(sample.reference) for sample in samples) <= _SHORT_WORDS:
+    if (
+        10 * structured >= 9 * len(samples)
+        or median(word_count(sample.reference) for sample in samples) <= _SHORT_WORDS
+    ):
         return "short or structured answers"
     return "free text"
 
 
-def _goal(goals: Sequence[Goal]) -> Check:
+def _goal(goals: Sequence[MeasuredGoal]) -> Check:
     vague = [goal for goal in goals if goal.threshold == 0]
     partial = [goal for goal in goals if goal.scored < goal.samples]
     if partial:

@@ -77,7 +77,7 @@ class Ladder:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Trained:
+class TrainedRecipe:
     """One recipe's DEV scores and what its training took over all seeds; examples: seen, epochs counted.
 
     trainable, total, memory, forgot: as in Rung.
@@ -96,7 +96,7 @@ class Trained:
 def ladder(
     metric: Named,
     *,
-    recipes: Sequence[Trained],
+    recipes: Sequence[TrainedRecipe],
     chosen: str,
     baseline: SystemScores | None = None,
     holdout: SystemScores | None = None,
@@ -149,7 +149,7 @@ def ladder(
     return replace(made, sentence=_sentence(made))
 
 
-def _check(metric: Named, recipes: Sequence[Trained], chosen: str) -> None:
+def _check(metric: Named, recipes: Sequence[TrainedRecipe], chosen: str) -> None:
     names = [recipe.scores.system for recipe in recipes]
     if chosen not in names:
         raise Incomparable(f"{metric.name}: {chosen} was chosen, which is none of {', '.join(names) or 'no recipes'}")
@@ -161,7 +161,7 @@ def _check(metric: Named, recipes: Sequence[Trained], chosen: str) -> None:
             )
 
 
-def _rung(recipe: Trained, found: Comparison, gain: Comparison | None, chosen: str) -> Rung:
+def _rung(recipe: TrainedRecipe, found: Comparison, gain: Comparison | None, chosen: str) -> Rung:
     return Rung(
         system=recipe.scores.system,
         mean=_mean(found),

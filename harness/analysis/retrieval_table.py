@@ -17,7 +17,7 @@ Relation = Literal["add up", "overlap", "reinforce", "unclear"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cell:
+class RetrievalCell:
     """One of the four systems: its mean score on DEV."""
 
     system: str
@@ -43,7 +43,7 @@ class FourWay:
     unit: str
     level: float
     samples: int
-    cells: tuple[Cell, Cell, Cell, Cell]
+    cells: tuple[RetrievalCell, RetrievalCell, RetrievalCell, RetrievalCell]
     tuning: Estimate
     retrieval: Estimate
     added: Estimate
@@ -77,7 +77,7 @@ def four_way(
         return contrast(metric, weighted, split=Split.DEV.value, unit=unit, level=level)
 
     cells = [
-        Cell(system=found.tuned, tuned=place > 1, retrieval=place % 2 == 1, mean=_mean(found))
+        RetrievalCell(system=found.tuned, tuned=place > 1, retrieval=place % 2 == 1, mean=_mean(found))
         for place, found in enumerate(stands)
     ]
     tuning, retrieval = effect((1, tuned), (-1, base)), effect((1, base_rag), (-1, base))

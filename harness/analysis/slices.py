@@ -139,7 +139,7 @@ def traits(samples: Sequence[Sample], language_of: Callable[[str], str | None] |
     return tuple(trait for trait in found if trait is not None and 2 <= len(trait.values) <= MOST_VALUES)
 
 
-def words(text: str) -> int:
+def word_count(text: str) -> int:
     """Return the number of words; where words have no spaces between them, each sign counts."""
     return len(_WORD.findall(text))
 
@@ -163,7 +163,7 @@ def _tags(samples: Sequence[Sample]) -> list[Trait]:
 
 def _lengths(samples: Sequence[Sample]) -> Trait:
     """Part the inputs in thirds by their number of words; equal lengths are never parted."""
-    lengths = [words(sample.input) for sample in samples]
+    lengths = [word_count(sample.input) for sample in samples]
     ordered = sorted(lengths)
     edges = sorted({ordered[math.ceil(len(ordered) * third / 3) - 1] for third in (1, 2)} - {ordered[-1]})
     bounds = list(zip([0, *(edge + 1 for edge in edges)], [*edges, ordered[-1]], strict=True))

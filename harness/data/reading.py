@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from harness.data.column_roles import Columns, Format, Shape, degrees_column, shape_of, vote_column, vote_of
+from harness.data.column_roles import ColumnRoles, Columns, Format, degrees_column, roles_of, vote_column, vote_of
 from harness.data.conversations import fields_not_read, holds_turns
 from harness.data.files.row import DataFile, Note, Row, Unreadable
 from harness.data.formats import reads_past_media, samples_of
@@ -20,7 +20,7 @@ class ReadRow:
     """One row that was read. good: its vote, None if it has none."""
 
     row: Row
-    shape: Shape
+    shape: ColumnRoles
     samples: tuple[Sample, ...]
     good: bool | None = None
 
@@ -101,7 +101,7 @@ def read(
     vote = vote or ("label" if format == "labelled" else "")
     found: list[ReadRow] = []
     left_out: list[Unreadable] = []
-    shapes: dict[Shape, Shape] = {}
+    shapes: dict[ColumnRoles, ColumnRoles] = {}
     for row in rows:
         try:
             one = _read_row(row, columns, format, vote)
@@ -139,7 +139,7 @@ def refuse_unreadable(reading: Reading, way_out: str) -> None:
 
 
 def _read_row(row: Row, columns: Columns, format: Format | Literal["auto"], vote: str) -> ReadRow:
-    shape = shape_of(row, columns, format=format, vote=vote)
+    shape = roles_of(row, columns, format=format, vote=vote)
     if format == "labelled" and not shape.vote:
         present(row, vote)
     if format == "preference" and not shape.worse:

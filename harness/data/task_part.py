@@ -28,10 +28,10 @@ class TaskPart:
         return getattr(self.whole, name)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return part_of, (self.whole, self._samples, self._passages)
+        return part_of_task, (self.whole, self._samples, self._passages)
 
 
-def part_of(
+def part_of_task(
     whole: Task, samples: Mapping[Split, tuple[Sample, ...]], passages: tuple[Passage, ...] | None = None
 ) -> Task:
     """Return `whole` with these samples in the splits that are named, and with these passages where they are given.
@@ -59,4 +59,4 @@ def _member(name: str) -> property:
     return property(lambda self: getattr(self.whole, name))
 
 
-__all__ = ["TaskPart", "part_of", "whole_of"]
+__all__ = ["TaskPart", "part_of_task", "whole_of"]

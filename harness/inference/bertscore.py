@@ -101,7 +101,7 @@ def _matched(
 
 
 @dataclass(frozen=True)
-class Encoder:
+class TokenEncoder:
     """An encoder cut to the wanted layer.
 
     window: most tokens it takes, special tokens included. batch_size: texts a forward pass.
@@ -209,7 +209,7 @@ def score_all(metric: BERTScore, samples: Sequence[Sample], answers: Sequence[An
     return [_score(matches[pair], *(max(0, len(tokens[text]) - encoder.window) for text in pair)) for pair in pairs]
 
 
-def _require_known(metric: BERTScore, encoder: Encoder, references: Sequence[Sequence[int]], bare: int) -> None:
+def _require_known(metric: BERTScore, encoder: TokenEncoder, references: Sequence[Sequence[int]], bare: int) -> None:
     """Raise InvalidEvidence where the encoder does not know a tenth of the references' tokens."""
     total = sum(len(ids) - bare for ids in references)
     unknown = sum(ids.count(encoder.tokenizer.unk_token_id) for ids in references)
@@ -217,7 +217,7 @@ def _require_known(metric: BERTScore, encoder: Encoder, references: Sequence[Seq
         raise InvalidEvidence(unreadable(metric, unknown / total))
 
 
-def _known(encoder: Encoder, ids: Sequence[int]) -> torch.Tensor:
+def _known(encoder: TokenEncoder, ids: Sequence[int]) -> torch.Tensor:
     """Return 1 for each token that the encoder knows and 0 for the others, shape (time, 1)."""
     known = [float(token != encoder.tokenizer.unk_token_id) for token in ids]
     return torch.tensor(known, device=encoder.device)[:, None]
@@ -241,7 +241,7 @@ def _blocks(pairs: Collection[tuple[str, str]], tokens: Mapping[str, Sequence[in
         yield block
 
 
-def _weights(encoder: Encoder, references: Sequence[Sequence[int]] | None) -> torch.Tensor:
+def _weights(encoder: TokenEncoder, references: Sequence[Sequence[int]] | None) -> torch.Tensor:
     """Return each token's weight, shape (vocabulary,): 1, or its inverse document frequency in the references.
 
     Special tokens at the ends weigh 0: by name where all weigh the same, by standing in every reference with idf.
@@ -270,7 +270,7 @@ def _score(match: Match, answer_tokens_cut: int, reference_tokens_cut: int) -> S
 
 
 @lru_cache(maxsize=1)
-def _open_encoder(source: str | None, layers: int, batch_size: int, key: str) -> Encoder:
+def _open_encoder(source: str | None, layers: int, batch_size: int, key: str) -> TokenEncoder:
     """Load the encoder up to the layer that is compared; the last one stays. key: of its files, lest they change.
 
     The package's own loader guesses an architecture from the path (any folder whose path holds "t5" is a T5), and
@@ -298,7 +298,7 @@ def _open_encoder(source: str | None, layers: int, batch_size: int, key: str) ->
         # RoBERTa's positions start at 2, so its window is two short of its position table.
         tokenizer.model_max_length = config.max_position_embeddings - 2
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    return Encoder(model.eval().to(device), tokenizer, device, tokenizer.model_max_length, batch_size, _KEEP_BYTES)
+    return TokenEncoder(model.eval().to(device), tokenizer, device, tokenizer.model_max_length, batch_size, _KEEP_BYTES)
 
 
 def _packaged_folder() -> Path:

@@ -26,8 +26,8 @@ from transformers import AutoTokenizer
 
 from harness.errors import InvalidExperiment, MissingPackage
 from harness.inference.local.engine import LocalEngine, open_engine
-from harness.inference.local.loglikelihood import Scored
-from harness.inference.local.sequence import Generated, Request
+from harness.inference.local.loglikelihood import LogLikelihood
+from harness.inference.local.sequence import Generated, TokenRequest
 from harness.types.models import Model
 from harness.types.samples import Decoding
 
@@ -165,7 +165,7 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]  # lm_eval has no types
                     bar.update()
         return [answers[position] for position in range(len(requests))]
 
-    def pair(self, context: str, continuation: str) -> Scored:
+    def pair(self, context: str, continuation: str) -> LogLikelihood:
         """Return the tokens of a continuation after its context, split as `loglikelihood` splits them."""
         if context:
             return self._row(*self._encode_pair(context, continuation))
@@ -174,7 +174,7 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]  # lm_eval has no types
             return self._row(tokens[:1], tokens[1:])
         return self._row([self.prefix_token_id], tokens)
 
-    def windows(self, text: str) -> list[Scored]:
+    def windows(self, text: str) -> list[LogLikelihood]:
         """Return the windows in which `loglikelihood_rolling` reads `text`; they share no scored token."""
         windows = get_rolling_token_windows(
             token_list=self.tok_encode(text),
@@ -203,14 +203,14 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]  # lm_eval has no types
         stop = handle_stop_sequences(normal["until"], self.tokenizer.decode(self.eot_token_id))
         return Decoding(max_tokens=normal["max_gen_toks"], stop=_needed(stop))
 
-    def prompts(self, contexts: Sequence[str], decoding: Decoding) -> list[Request]:
+    def prompts(self, contexts: Sequence[str], decoding: Decoding) -> list[TokenRequest]:
         """Return the contexts in tokens, cut from the left to leave room for the answer."""
         most = self.max_length - decoding.max_tokens
         prompts = [self._encoded(text, None, bos=self.tokenizer.bos_token)[-most:] for text in contexts]
-        return [Request(tuple(prompt or [self.prefix_token_id]), decoding.max_tokens) for prompt in prompts]
+        return [TokenRequest(tuple(prompt or [self.prefix_token_id]), decoding.max_tokens) for prompt in prompts]
 
     def generated(
-        self, prompts: Sequence[Request], decoding: Decoding, *, done: frozenset[int] = frozenset()
+        self, prompts: Sequence[TokenRequest], decoding: Decoding, *, done: frozenset[int] = frozenset()
     ) -> Iterator[tuple[int, Generated]]:
         """Yield (place in `prompts`, answer) as answers are complete."""
         ends = self.engine.end_tokens | self._special(decoding.stop)
@@ -230,14 +230,14 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]  # lm_eval has no types
             )
         )
 
-    def _row(self, context: Tokens, continuation: Tokens) -> Scored:
+    def _row(self, context: Tokens, continuation: Tokens) -> LogLikelihood:
         if not 0 < len(continuation) <= self.max_length:
             raise InvalidExperiment(
                 f"a continuation of {len(continuation)} tokens cannot be scored: 1 to max_length={self.max_length} can"
             )
         # The last token is only predicted, so one more than max_length fits.
         kept = tuple(context[max(0, len(context) + len(continuation) - self.max_length - 1) :])
-        return Scored(kept, tuple(continuation), 0)
+        return LogLikelihood(kept, tuple(continuation), 0)
 
     def _special(self, stop: Sequence[str]) -> frozenset[int]:
         """Return the special tokens that hold a stop string.

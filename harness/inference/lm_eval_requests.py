@@ -8,7 +8,7 @@ from harness.data.lm_eval.task import LmEvalRequest, LmEvalTask
 from harness.errors import InvalidExperiment
 from harness.inference.lm_eval_model import HarnessLM
 from harness.inference.local.engine import LocalEngine
-from harness.inference.local.loglikelihood import Scored
+from harness.inference.local.loglikelihood import LogLikelihood
 from harness.inference.models.rendering import prompt_text
 from harness.types.protocols import Batch, Engine
 from harness.types.samples import Completion, Decoding, Likelihood, Messages, Sample
@@ -65,7 +65,7 @@ def _rendered(speaker: HarnessLM, messages: Messages) -> str:
 
 def _answered(speaker: HarnessLM, replies: Sequence[_Reply], done: frozenset[int]) -> Iterator[list[int]]:
     """Fill in the replies; yield the positions of those that are complete, as they become so."""
-    weighed: list[tuple[int, int, Scored]] = []
+    weighed: list[tuple[int, int, LogLikelihood]] = []
     written: dict[Decoding, list[int]] = {}
     for position, reply in enumerate(replies):
         for place, request in enumerate(reply.asked):
@@ -85,7 +85,10 @@ def _answered(speaker: HarnessLM, replies: Sequence[_Reply], done: frozenset[int
 
 
 def _weigh(
-    speaker: HarnessLM, replies: Sequence[_Reply], weighed: Sequence[tuple[int, int, Scored]], done: frozenset[int]
+    speaker: HarnessLM,
+    replies: Sequence[_Reply],
+    weighed: Sequence[tuple[int, int, LogLikelihood]],
+    done: frozenset[int],
 ) -> Iterator[list[int]]:
     known = frozenset(place for place, (position, _, _) in enumerate(weighed) if position in done)
     began = time.perf_counter()

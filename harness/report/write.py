@@ -27,7 +27,7 @@ _DRAWN = ".drawn.json"
 
 
 @dataclass(frozen=True)
-class Source:
+class PageSource:
     """An experiment to draw.
 
     Attributes:
@@ -67,7 +67,7 @@ def write_reports(folder: Path, evidences: Iterable[Evidence]) -> list[Path]:
     return [*written, *_write_lists(folder, list(drawn.values()))]
 
 
-def update_reports(folder: Path, sources: Iterable[Source]) -> list[Path]:
+def update_reports(folder: Path, sources: Iterable[PageSource]) -> list[Path]:
     """Write the lists, and each page that is missing or was drawn from something else; return what was written."""
     code, written, drawn = _code_key(), [], {}
     before = _read_drawn(folder, code)

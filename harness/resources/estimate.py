@@ -10,8 +10,8 @@ from harness.recipes.adapters import Full
 from harness.recipes.yaml.mapping import write_recipe
 from harness.resources.machine import GIB, Machine
 from harness.resources.memory import Memory, Part, devices_of, recipe_memory
-from harness.resources.model_shape import Shape
-from harness.resources.time import Duration, Pace, duration
+from harness.resources.model_shape import ModelShape
+from harness.resources.time import Duration, TrainingPace, duration_text
 from harness.types.protocols import Recipe
 
 # How far measured peaks were from their estimate at most (docs/memory.md).
@@ -38,7 +38,7 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Estimate:
+class RunEstimate:
     """One recipe on one machine.
 
     memory: of one device where GPUs share the work, of all processes together on a CPU. disk: bytes at most, while it
@@ -46,7 +46,7 @@ class Estimate:
     """
 
     recipe: Trained
-    shape: Shape
+    shape: ModelShape
     machine: Machine
     work: Work
     memory: Memory
@@ -91,7 +91,9 @@ class Estimate:
         )
 
 
-def estimate(shape: Shape, recipe: Trained, machine: Machine, work: Work, *, pace: Pace) -> Estimate:
+def estimate_run(
+    shape: ModelShape, recipe: Trained, machine: Machine, work: Work, *, pace: TrainingPace
+) -> RunEstimate:
     """Return the estimate of one recipe. pace: how fast this machine computes."""
     length = min(filter(None, (work.length, recipe.max_length, shape.context)))
     work = replace(work, length=length, mean=min(length, work.mean or length))
@@ -101,7 +103,7 @@ def estimate(shape: Shape, recipe: Trained, machine: Machine, work: Work, *, pac
     if devices > 1 and machine.kind == "cpu":
         memory = _of_all(memory, devices)
     kept = memory.trained * 4
-    return Estimate(
+    return RunEstimate(
         recipe=recipe,
         shape=shape,
         machine=machine,
@@ -109,7 +111,7 @@ def estimate(shape: Shape, recipe: Trained, machine: Machine, work: Work, *, pac
         memory=memory,
         disk=round(_CHECKPOINTS * memory.trained * (4 + 8) + kept),
         saved=kept,
-        duration=duration(
+        duration=duration_text(
             shape, recipe, machine, rows=work.rows, mean=work.mean or length, length=length, answer=work.answer,
             pace=pace, dev=work.dev,
         ),
@@ -124,13 +126,15 @@ def _of_all(memory: Memory, devices: int) -> Memory:
     return replace(memory, parts=(*parts, *([Part("serving afterwards", more)] if more > 0 else [])))
 
 
-def estimates(shape: Shape, recipe: Recipe, machine: Machine, work: Work, *, pace: Pace) -> tuple[Estimate, ...]:
+def estimates(
+    shape: ModelShape, recipe: Recipe, machine: Machine, work: Work, *, pace: TrainingPace
+) -> tuple[RunEstimate, ...]:
     """Return the estimate of each step of a recipe; of a recipe that is not the harness's own there is none."""
     steps: Sequence[Recipe] = recipe.steps if isinstance(recipe, Steps) else (recipe,)
-    return tuple(estimate(shape, one, machine, work, pace=pace) for one in steps if isinstance(one, Trained))
+    return tuple(estimate_run(shape, one, machine, work, pace=pace) for one in steps if isinstance(one, Trained))
 
 
-def smaller(found: Estimate, *, pace: Pace) -> Estimate | None:
+def smaller(found: RunEstimate, *, pace: TrainingPace) -> RunEstimate | None:
     """Return the recipe nearest to `found` that fits, None where none does.
 
     Tried in this order: fewer examples at once, which changes nothing that is learned; more that devices share; LoRA
@@ -139,23 +143,23 @@ def smaller(found: Estimate, *, pace: Pace) -> Estimate | None:
     """
     for quantize in dict.fromkeys((found.work.quantize, "nf4")):
         for recipe in (found.recipe, *_shrinking(found.recipe)):
-            tried = estimate(found.shape, recipe, found.machine, replace(found.work, quantize=quantize), pace=pace)
+            tried = estimate_run(found.shape, recipe, found.machine, replace(found.work, quantize=quantize), pace=pace)
             if tried.fits:
                 return tried
     return None
 
 
-def fewest_at_once(found: Estimate, *, pace: Pace) -> Estimate:
+def fewest_at_once(found: RunEstimate, *, pace: TrainingPace) -> RunEstimate:
     """Return the same recipe with as many examples at once as fit, or with the fewest where none fits."""
     tried = found
     for recipe in _fewer_at_once(found.recipe):
-        tried = estimate(found.shape, recipe, found.machine, found.work, pace=pace)
+        tried = estimate_run(found.shape, recipe, found.machine, found.work, pace=pace)
         if tried.fits:
             break
     return tried
 
 
-def way_out(found: Estimate, *, pace: Pace) -> str:
+def way_out(found: RunEstimate, *, pace: TrainingPace) -> str:
     """Return what would fit in place of `found`, or that nothing would and what the least takes."""
     if not found.disk_fits:
         return "no smaller batch makes room on the disk: free some, or train fewer weights"

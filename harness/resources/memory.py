@@ -25,7 +25,7 @@ from harness.recipes.adapters import (
     QLoRA,
     UniPELT,
 )
-from harness.resources.model_shape import Linear, Shape
+from harness.resources.model_shape import Linear, ModelShape
 
 # Rank of a LoRA of PEFT's whose config says none.
 _PEFT_RANK = 8
@@ -37,7 +37,7 @@ _KEYS = ("k_proj", "key")
 _DOWN = ("down_proj", "output.dense")
 
 
-def trained_parameters(shape: Shape, adapter: Adapter) -> int | None:
+def trained_parameters(shape: ModelShape, adapter: Adapter) -> int | None:
     """Return how many weights `adapter` trains on a model of `shape`; None where the method has no closed form here.
 
     What is saved may be less: a prefix is saved as keys and values, without the network that made them.
@@ -64,17 +64,17 @@ def trained_parameters(shape: Shape, adapter: Adapter) -> int | None:
     return _of_peft(shape, adapter) if isinstance(adapter, PEFT) else None
 
 
-def lora_parameters(shape: Shape, *, rank: int, targets: tuple[str, ...] | str) -> int:
+def lora_parameters(shape: ModelShape, *, rank: int, targets: tuple[str, ...] | str) -> int:
     """Return rank x (in + out) over the targeted linear layers of all blocks (Hu et al. 2021)."""
     return shape.layers * sum(_low_rank(one, rank) for one in _targets(shape, targets))
 
 
-def norm_parameters(shape: Shape) -> int:
+def norm_parameters(shape: ModelShape) -> int:
     """Return the weights of all normalisation layers, biases of theirs included."""
     return (shape.layers * shape.norms + shape.final_norm) * (2 if shape.norm_bias else 1)
 
 
-def _targets(shape: Shape, targets: tuple[str, ...] | str) -> list[Linear]:
+def _targets(shape: ModelShape, targets: tuple[str, ...] | str) -> list[Linear]:
     if isinstance(targets, str):
         return list(shape.linears)
     return [one for one in shape.linears if any(one.name == name or one.name.endswith(f".{name}") for name in targets)]
@@ -85,7 +85,7 @@ def _low_rank(linear: Linear, rank: int, *, direction: bool = False) -> int:
     return rank * (linear.width_in + linear.width_out) + (linear.width_out if direction else 0)
 
 
-def _ia3(shape: Shape, adapter: IA3) -> int:
+def _ia3(shape: ModelShape, adapter: IA3) -> int:
     """One scale a key and a value, and one an input of the feed-forward network's last projection (Liu et al. 2022)."""
     if adapter.targets is None:
         inner = [one for one in shape.linears if one.name in _DOWN]
@@ -97,7 +97,7 @@ def _ia3(shape: Shape, adapter: IA3) -> int:
     return shape.layers * (sum(one.width_out for one in keys) + sum(one.width_in for one in inner))
 
 
-def _bit_fit(shape: Shape, adapter: BitFit) -> int:
+def _bit_fit(shape: ModelShape, adapter: BitFit) -> int:
     biases = shape.layers * sum(one.width_out for one in shape.linears if one.bias)
     norms = norm_parameters(shape)
     if adapter.norms:
@@ -105,7 +105,7 @@ def _bit_fit(shape: Shape, adapter: BitFit) -> int:
     return biases + (norms // 2 if shape.norm_bias else 0)
 
 
-def _own(shape: Shape, adapter: Bottleneck | MAM | UniPELT) -> int:
+def _own(shape: ModelShape, adapter: Bottleneck | MAM | UniPELT) -> int:
     """Return the weights a block has of the project's own adapters."""
     hidden = shape.hidden
     if isinstance(adapter, Bottleneck):
@@ -126,7 +126,7 @@ def _narrowed(hidden: int, reduction: int) -> int:
     return max(1, hidden // reduction)
 
 
-def _virtual_tokens(shape: Shape, adapter: PromptTuning | PTuning | PrefixTuning | PTuningV2) -> int:
+def _virtual_tokens(shape: ModelShape, adapter: PromptTuning | PTuning | PrefixTuning | PTuningV2) -> int:
     hidden, tokens = shape.hidden, adapter.tokens
     if isinstance(adapter, PromptTuning):
         return tokens * hidden
@@ -150,7 +150,7 @@ def _encoder(hidden: int, inner: int, *, recurrent: bool) -> int:
     return recurrent_weights + (2 * inner * 2 * inner + 2 * inner) + (2 * inner * hidden + hidden)
 
 
-def _of_peft(shape: Shape, adapter: PEFT) -> int | None:
+def _of_peft(shape: ModelShape, adapter: PEFT) -> int | None:
     """Return what a config of PEFT's own trains, for the kinds with a simple form."""
     told = json.loads(adapter.settings)
     targets = told.get("target_modules")
@@ -241,7 +241,7 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rows:
+class RowLengths:
     """What is in memory at once. rows: how many texts. length: tokens of each. answer: tokens that are learned."""
 
     rows: int
@@ -253,7 +253,7 @@ class Rows:
         return self.rows * self.length
 
 
-def training_memory(shape: Shape, adapter: Adapter, formats: Formats, rows: Rows) -> Memory:
+def training_memory(shape: ModelShape, adapter: Adapter, formats: Formats, rows: RowLengths) -> Memory:
     """Return the memory of supervised training of one model; 4-bit bases keep embeddings, norms and head as they are.
 
     Sources: Korthikanti et al., Reducing Activation Recomputation (2022), for what a block keeps; Dettmers et al.,
@@ -275,14 +275,14 @@ def training_memory(shape: Shape, adapter: Adapter, formats: Formats, rows: Rows
     return Memory(tuple(Part(name, round(size)) for name, size in parts if size), trained)
 
 
-def answering_memory(shape: Shape, formats: Formats) -> int:
+def answering_memory(shape: ModelShape, formats: Formats) -> int:
     """Return the bytes of the model as it answers."""
     if not formats.served_in_4_bits:
         return round(formats.runtime + shape.parameters * formats.served)
     return round(formats.runtime + _in_4_bits(shape, formats.served))
 
 
-def base_weights(shape: Shape, adapter: Adapter, formats: Formats) -> float:
+def base_weights(shape: ModelShape, adapter: Adapter, formats: Formats) -> float:
     """Return the bytes of a frozen base."""
     if not isinstance(adapter, QLoRA):
         return shape.parameters * formats.base
@@ -291,12 +291,12 @@ def base_weights(shape: Shape, adapter: Adapter, formats: Formats) -> float:
     return _in_4_bits(shape, formats.base) + unpacked
 
 
-def _in_4_bits(shape: Shape, width: float) -> float:
+def _in_4_bits(shape: ModelShape, width: float) -> float:
     """Return the bytes of a model whose linear layers are in 4 bits; width: bytes of any other weight."""
     return shape.linear_weights * NF4_BYTES + (shape.parameters - shape.linear_weights) * width
 
 
-def block_activations(shape: Shape, formats: Formats, rows: Rows) -> float:
+def block_activations(shape: ModelShape, formats: Formats, rows: RowLengths) -> float:
     """Return the bytes that one block keeps for the backward pass.
 
     A norm keeps its input, its float32 copy and its output; attention its queries, keys and values before and after
@@ -312,13 +312,15 @@ def block_activations(shape: Shape, formats: Formats, rows: Rows) -> float:
     return kept + scores
 
 
-def logits(shape: Shape, formats: Formats, rows: Rows) -> float:
+def logits(shape: ModelShape, formats: Formats, rows: RowLengths) -> float:
     """Return the bytes of the head's output: as computed, in float32, and its gradient."""
     positions = rows.tokens if formats.every_logit else rows.rows * min(rows.answer, rows.length)
     return positions * shape.vocabulary * (formats.products + 8)
 
 
-def recipe_memory(shape: Shape, recipe: Trained, formats: Formats, *, length: int, answer: int = _ANSWER) -> Memory:
+def recipe_memory(
+    shape: ModelShape, recipe: Trained, formats: Formats, *, length: int, answer: int = _ANSWER
+) -> Memory:
     """Return the memory of one training step of `recipe` on rows of `length` tokens, of which `answer` are learned.
 
     Where devices share the work it is that of each of them. Preference methods compute both answers of a pair;
@@ -327,7 +329,7 @@ def recipe_memory(shape: Shape, recipe: Trained, formats: Formats, *, length: in
     """
     devices = devices_of(recipe)
     texts = math.ceil((recipe.micro_batch_size or recipe.batch_size) / devices) * _texts(recipe)
-    found = training_memory(shape, recipe.adapter, formats, Rows(rows=texts, length=length, answer=answer))
+    found = training_memory(shape, recipe.adapter, formats, RowLengths(rows=texts, length=length, answer=answer))
     parts = (*found.parts, *_beside(shape, recipe, formats, length=length, texts=texts))
     if isinstance(recipe, SFT) and devices > 1:
         parts = _shared(shape, parts, formats, sharing=recipe.sharing, devices=devices)
@@ -341,7 +343,9 @@ def devices_of(recipe: Trained) -> int:
     return recipe.devices if isinstance(recipe, SFT) else 1
 
 
-def _shared(shape: Shape, parts: tuple[Part, ...], formats: Formats, *, sharing: str, devices: int) -> tuple[Part, ...]:
+def _shared(
+    shape: ModelShape, parts: tuple[Part, ...], formats: Formats, *, sharing: str, devices: int
+) -> tuple[Part, ...]:
     """Return the parts that each device holds; weights that are divided are gathered a block at a time."""
     divided = _DIVIDED[sharing]
     held = tuple(Part(one.name, one.bytes // devices if one.name in divided else one.bytes) for one in parts)
@@ -358,7 +362,7 @@ def _texts(recipe: Trained) -> int:
     return 2 if isinstance(recipe, DPO | KTO) or type(recipe).__name__ in ("ORPO", "RewardModel") else 1
 
 
-def _beside(shape: Shape, recipe: Trained, formats: Formats, *, length: int, texts: int) -> tuple[Part, ...]:
+def _beside(shape: ModelShape, recipe: Trained, formats: Formats, *, length: int, texts: int) -> tuple[Part, ...]:
     parts = []
     if isinstance(recipe.adapter, Full) and _has_reference(recipe):
         parts.append(("reference", shape.parameters * formats.base))

@@ -32,7 +32,7 @@ class Linear:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shape:
+class ModelShape:
     """What memory depends on.
 
     hidden: width of the states. heads, kv_heads, head_dim: of attention. intermediate: width of the feed-forward
@@ -93,7 +93,7 @@ class Shape:
         return 2 * self.layers * self.kv_width * tokens * width
 
 
-def shape_of(config: Mapping[str, Any], *, exact: int | None = None) -> Shape:
+def shape_of(config: Mapping[str, Any], *, exact: int | None = None) -> ModelShape:
     """Return the shape that a config.json declares.
 
     exact: the number of parameters where it is known. Decoders with a gated feed-forward network, as Llama, Mistral,
@@ -111,7 +111,7 @@ def shape_of(config: Mapping[str, Any], *, exact: int | None = None) -> Shape:
     return _gated(found, exact, kind)
 
 
-def _gated(config: Mapping[str, Any], exact: int | None, kind: str) -> Shape:
+def _gated(config: Mapping[str, Any], exact: int | None, kind: str) -> ModelShape:
     hidden, heads = _number(config, "hidden_size"), _number(config, "num_attention_heads")
     kv_heads = int(config.get("num_key_value_heads") or heads)
     width = int(config.get("head_dim") or hidden // heads)
@@ -121,7 +121,7 @@ def _gated(config: Mapping[str, Any], exact: int | None, kind: str) -> Shape:
     out_biased = biased and kind not in ("qwen2", "qwen2_moe")
     wide = bool(config.get("mlp_bias", False))
     of_heads = 2 * width if kind in ("qwen3", "gemma3_text", "gemma3", "olmo2") else 0
-    return Shape(
+    return ModelShape(
         layers=_number(config, "num_hidden_layers"),
         hidden=hidden,
         heads=heads,
@@ -146,11 +146,11 @@ def _gated(config: Mapping[str, Any], exact: int | None, kind: str) -> Shape:
     )
 
 
-def _gpt2(config: Mapping[str, Any], exact: int | None) -> Shape:
+def _gpt2(config: Mapping[str, Any], exact: int | None) -> ModelShape:
     hidden, heads = _number(config, "n_embd"), _number(config, "n_head")
     inner = int(config.get("n_inner") or 4 * hidden)
     positions = int(config.get("n_positions") or 1024)
-    return Shape(
+    return ModelShape(
         layers=_number(config, "n_layer"),
         hidden=hidden,
         heads=heads,
@@ -174,12 +174,12 @@ def _gpt2(config: Mapping[str, Any], exact: int | None) -> Shape:
     )
 
 
-def _bert(config: Mapping[str, Any], exact: int | None) -> Shape:
+def _bert(config: Mapping[str, Any], exact: int | None) -> ModelShape:
     """Return an encoder with its pooler and without a head, as the plain model is saved."""
     hidden, heads = _number(config, "hidden_size"), _number(config, "num_attention_heads")
     inner, positions = _number(config, "intermediate_size"), _number(config, "max_position_embeddings")
     names = (("query", hidden, hidden), ("key", hidden, hidden), ("value", hidden, hidden), ("dense", hidden, hidden))
-    return Shape(
+    return ModelShape(
         layers=_number(config, "num_hidden_layers"),
         hidden=hidden,
         heads=heads,
@@ -220,7 +220,7 @@ def _number(config: Mapping[str, Any], name: str) -> int:
 _LONGEST_HEADER = 100 * 1024 * 1024
 
 
-def read_shape(model: Model) -> Shape:
+def read_shape(model: Model) -> ModelShape:
     """Return the shape of `model`; no weight is read, nothing is converted.
 
     Raises InvalidExperiment where its files are not found or say too little.

@@ -13,7 +13,7 @@ from harness.recipes import DPO, GRPO, KTO, ORPO, PPO, RLOO, RewardModel, Traine
 from harness.recipes.adapters import AdaLoRA, Adapter, Full, LoRA, QLoRA
 from harness.resources.machine import Machine
 from harness.resources.memory import devices_of
-from harness.resources.model_shape import Shape
+from harness.resources.model_shape import ModelShape
 
 _SIDE = 768
 _SECONDS = 0.3
@@ -46,7 +46,7 @@ class Duration:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
+class TrainingPace:
     """How fast this machine computes.
 
     rate: float32 operations a second in a large product. reading: operations a second of the very model while it reads
@@ -57,7 +57,7 @@ class Pace:
     reading: float | None = None
 
 
-def operations(shape: Shape, adapter: Adapter, *, tokens: int) -> float:
+def operations(shape: ModelShape, adapter: Adapter, *, tokens: int) -> float:
     """Return the floating-point operations of training on `tokens`: forward 2 a weight, backward 2, and 2 more
     for the gradient of the weights where all are trained.
 
@@ -66,8 +66,8 @@ def operations(shape: Shape, adapter: Adapter, *, tokens: int) -> float:
     return (6.0 if isinstance(adapter, Full) else 4.0) * shape.parameters * tokens
 
 
-def duration(
-    shape: Shape,
+def duration_text(
+    shape: ModelShape,
     recipe: Trained,
     machine: Machine,
     *,
@@ -75,7 +75,7 @@ def duration(
     mean: float,
     length: int,
     answer: int,
-    pace: Pace,
+    pace: TrainingPace,
     dev: int = 0,
 ) -> Duration:
     """Return how long training on `rows` examples of `mean` tokens takes, with its evaluations on `dev` ones.
@@ -117,7 +117,7 @@ def _cost(adapter: Adapter) -> float:
     return next((cost for kind, cost in _COSTS.items() if isinstance(adapter, kind)), 1.0)
 
 
-def reading_rate(shape: Shape, *, tokens: float, seconds: float) -> float:
+def reading_rate(shape: ModelShape, *, tokens: float, seconds: float) -> float:
     """Return the operations a second of a model that read `tokens` in `seconds`."""
     return 2 * shape.parameters * tokens / max(seconds, 1e-9)
 

@@ -21,7 +21,7 @@ from harness.errors import StageFailed
 from harness.fingerprint import fingerprint
 from harness.plan import JUDGE_TOKENS, choices_of, model_key
 from harness.runner.context import Run, bound, read_value
-from harness.runner.stages import Stream, machine, stream
+from harness.runner.stages import AnswerStream, machine, stream
 from harness.runner.training import ensure_serving
 from harness.store.rows import AnswerRow, LikelihoodRow
 from harness.types.dotted_paths import resolve
@@ -40,7 +40,7 @@ from harness.types.protocols import (
 from harness.types.samples import Answer, Completion, Decoding, Ended, Likelihood, Messages, Sample, Split
 
 
-def load(run: Run, task: Task, stages: Sequence[Stage], samples: Sequence[Sample]) -> tuple[Answer, ...]:
+def load_answers(run: Run, task: Task, stages: Sequence[Stage], samples: Sequence[Sample]) -> tuple[Answer, ...]:
     """Return stored answers with values as the task reads them now: editing a reader regenerates nothing."""
     if isinstance(task, OnlyWeighed):
         weighed = {name: found[0] for name, found in _likelihoods(run, task, stages[0]).items()}
@@ -137,7 +137,7 @@ def weigh(run: Run, engine: Engine, stage: Stage, requests: Sequence[tuple[str, 
 
 def _weighing(
     run: Run, engine: Engine, stage: Stage, requests: Sequence[tuple[str, str, Messages, str]]
-) -> tuple[Stream, Iterator[tuple[Sequence[LikelihoodRow], int]]]:
+) -> tuple[AnswerStream, Iterator[tuple[Sequence[LikelihoodRow], int]]]:
     stored = {(row.sample_id, row.choice): row for row in run.store.likelihoods(stage.key)}
     done = frozenset(place for place, request in enumerate(requests) if request[:2] in stored)
 
@@ -156,7 +156,7 @@ def _weighing(
 
     tokens_before = (sum(row.tokens for row in stored.values()), 0)
     before = sum(row.seconds or 0.0 for row in stored.values())
-    work = Stream(
+    work = AnswerStream(
         stage, "texts", total=len(requests), done=len(done), seconds_before=before, tokens_before=tokens_before
     )
     return work, batches()
@@ -278,7 +278,7 @@ def answered(run: Run, system: System, task: Task, split: Split, seed: int, repe
     samples = run.samples(task, split)
     for stage in stages:
         ensure(run, system, task, stage, samples)
-    answers = load(run, task, stages, samples)
+    answers = load_answers(run, task, stages, samples)
     return Answered(system, stages[0], samples, answers, tuple(stages))
 
 
@@ -290,10 +290,14 @@ def ensure(run: Run, system: System, task: Task, stage: Stage, samples: Sequence
         adapter = None
         if system.recipe is not None:
             adapter = ensure_serving(run, system, task, stage.seed)
-        ask(run, run.engines.open(model_key(system.model), system.model, adapter), system, task, stage, samples)
+        ask_questions(
+            run, run.engines.open(model_key(system.model), system.model, adapter), system, task, stage, samples
+        )
 
 
-def ask(run: Run, engine: Engine, system: System, task: Task, stage: Stage, samples: Sequence[Sample]) -> None:
+def ask_questions(
+    run: Run, engine: Engine, system: System, task: Task, stage: Stage, samples: Sequence[Sample]
+) -> None:
     """Ask `engine` as `system` is asked, and store what it says as `stage`; `samples` are asked in their order."""
     asked = prompted(bound(system.asked, task), samples)
     if stage.kind == "likelihood":
@@ -306,10 +310,10 @@ def ask(run: Run, engine: Engine, system: System, task: Task, stage: Stage, samp
         choose(run, engine, stage, asked, choices_of(task))
     else:
         decoding = run.plan.decoding(task, stage.repeat)
-        generate(run, engine, stage, asked, decoding, partial(_value, task, samples))
+        generate_answers(run, engine, stage, asked, decoding, partial(_value, task, samples))
 
 
-def generate(
+def generate_answers(
     run: Run,
     engine: Engine,
     stage: Stage,
@@ -337,7 +341,7 @@ def _collect(
     stored = {row.sample_id: row for row in run.store.answers(stage.key)}
     weighed = run.store.likelihoods(stage.key) if stored else ()
     done = frozenset(place for place, one in enumerate(asked) if one.sample_id in stored)
-    work = Stream(
+    work = AnswerStream(
         stage,
         "answers",
         total=len(asked),
@@ -394,7 +398,7 @@ def judged(
                 engine = run.engines.open(model_key(judge), judge, None)
                 questions = [Prompted(sample_id=name, prompt=prompt) for name, prompt in asked]
                 decoding = Decoding(max_tokens=JUDGE_TOKENS, schema=schema)
-                generate(run, engine, stage, questions, decoding, lambda place, text: None)
+                generate_answers(run, engine, stage, questions, decoding, lambda place, text: None)
     return {row.sample_id: row.text for row in run.store.answers(stage.key)}
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from typing import Literal, TypeGuard
 
-from harness.analysis.endings import MOST_MISSING, Endings, Reading, endings
+from harness.analysis.endings import MOST_MISSING, AnswerRule, Endings, endings
 from harness.analysis.slices import languages
 from harness.data.leakage.audit import audit, leaked_holdout_ids
 from harness.data.leakage.equal_inputs import as_asked
@@ -201,7 +201,7 @@ def _endings_check(found: Endings, status: Literal["ok", "warning", "invalid"]) 
     )
 
 
-def _reading(run: Run, task: Task, system: System) -> Reading:
+def _reading(run: Run, task: Task, system: System) -> AnswerRule:
     metrics = run.plan.experiment.metrics
     wanted = {name for rule in run.plan.experiment.go_if for name in rule.metrics}
     judged = [metric for metric in metrics if metric.name in wanted]
@@ -222,7 +222,7 @@ def _reading(run: Run, task: Task, system: System) -> Reading:
         except HarnessError:
             return False  # a text of our own making that reader or metric cannot take
 
-    return Reading(
+    return AnswerRule(
         settled=settled,
         refusals=any(getattr(one, "judges_refusals", False) for one in (task, *metrics)),
         limit=run.plan.decoding(task).max_tokens,

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from harness.analysis.continual import Continual, TaskScores, continual
 from harness.analysis.fit_diagnosis import Fitting, Series, fitting
 from harness.analysis.holdout_power import EnoughEvidence, enough_evidence, grouping
-from harness.analysis.readiness import Goal, Preparation, Tried, readiness
+from harness.analysis.readiness import MeasuredGoal, Preparation, Tried, readiness
 from harness.experiment.criteria import Criterion, Gain, Guard
 from harness.experiment.decide import better_of
 from harness.prompting import RAG, ZeroShot
@@ -57,7 +57,7 @@ def between_steps(run: Run) -> tuple[BySeed, ...]:
 
 
 @dataclass(frozen=True)
-class Guarded:
+class GuardedSystem:
     """What the untuned and the tuned model answered to a guard's task."""
 
     guard: Guard
@@ -65,14 +65,14 @@ class Guarded:
     tuned: BySeed
 
 
-def forgetting(run: Run) -> tuple[Guarded, ...]:
+def measure_forgetting(run: Run) -> tuple[GuardedSystem, ...]:
     """Return what each of several recipes answered to the DEV samples of the guards that have some."""
     plan = run.plan
     guards = [guard for guard in plan.experiment.guards if guard.task.samples(Split.DEV)]
     if len(plan.tuned) < 2:
         return ()
     return tuple(
-        Guarded(
+        GuardedSystem(
             guard=guard,
             untuned=answered_by_seed(run, plan.untuned, guard.task, Split.DEV),
             tuned=answered_by_seed(run, plan.guarded(system), guard.task, Split.DEV),
@@ -334,7 +334,7 @@ def shown_by_holdout(run: Run, metric: AnyMetric, best: BySeed, *, left_out: fro
     return found
 
 
-def _goals(run: Run, best: BySeed) -> list[Goal]:
+def _goals(run: Run, best: BySeed) -> list[MeasuredGoal]:
     known = {metric.name: metric for metric in run.plan.experiment.metrics}
     dev = len(best[0].samples)
     goals = []
@@ -343,7 +343,7 @@ def _goals(run: Run, best: BySeed) -> list[Goal]:
             metric = known[name]
             pair = isinstance(metric, PairMetric | JudgedMetric)
             unit = getattr(metric, "unit", "") if pair else standing_of(run, metric, best).unit
-            goals.append(Goal(metric=name, threshold=_threshold(rule), scored=dev, samples=dev, unit=unit))
+            goals.append(MeasuredGoal(metric=name, threshold=_threshold(rule), scored=dev, samples=dev, unit=unit))
     return goals
 
 

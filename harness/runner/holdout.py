@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from harness.analysis.holdout_ledger import HoldoutLedger, holdout_ledger
 from harness.analysis.sequential import Horizon, always_valid, horizon_of
-from harness.data.task_part import part_of
+from harness.data.task_part import part_of_task
 from harness.plan import Plan
 from harness.runner.answers import BySeed, answered_by_seed, joined
 from harness.runner.context import Run
@@ -157,7 +157,7 @@ def holdout_blocks(plan: Plan, left_out: frozenset[str]) -> tuple[Task, ...]:
 def _part(task: Task, ids: Sequence[str]) -> Task:
     """Return `task` with these holdout samples only."""
     by_id = {sample.id: sample for sample in task.samples(Split.HOLDOUT)}
-    return part_of(task, {Split.HOLDOUT: tuple(by_id[name] for name in ids)})
+    return part_of_task(task, {Split.HOLDOUT: tuple(by_id[name] for name in ids)})
 
 
 def _joined_by_seed(parts: Sequence[BySeed]) -> BySeed:

@@ -9,8 +9,8 @@ from harness.analysis.break_even import Payback, Quality, Requests, payback, qua
 from harness.analysis.estimate import Estimate
 from harness.analysis.forgetting import Retention, retention
 from harness.analysis.learning_curve import CurveStep, LearningCurve, learning_curve
-from harness.analysis.preference import Preferences, Trainings, preferences, trainings
-from harness.analysis.recipe_ranking import Forgot, Ladder, Trained, ladder
+from harness.analysis.preference import Trainings, WinRates, preferences, trainings
+from harness.analysis.recipe_ranking import Forgot, Ladder, TrainedRecipe, ladder
 from harness.analysis.retrieval_table import FourWay, four_way
 from harness.analysis.safety import SafetyTable, safety_table
 from harness.analysis.sequential import Peek, StoppedEarly, stopped_early
@@ -18,7 +18,7 @@ from harness.experiment.criteria import Gain, NoWorse
 from harness.metrics import Latency, SafetyRules
 from harness.runner.answers import BySeed
 from harness.runner.context import Run
-from harness.runner.dev_analyses import Guarded, asked_gain, fittings, matrix
+from harness.runner.dev_analyses import GuardedSystem, asked_gain, fittings, matrix
 from harness.runner.pipeline import Gathered, primary_metric
 from harness.runner.scoring import can_measure, preferred, scored
 from harness.stats.compare import Comparison, compare
@@ -164,7 +164,7 @@ def _ladder(run: Run, seen: Gathered) -> Iterator[Ladder]:
         tokens, seconds = _training(run, system)
         examples = run.plan.examples_seen(system) * len(run.plan.experiment.seeds)
         recipes.append(
-            Trained(
+            TrainedRecipe(
                 scores=scored(run, metric, seen.of(system)).for_comparison(),
                 examples=round(examples),
                 tokens=tokens,
@@ -193,7 +193,7 @@ def _most(run: Run, system: System, fact: str) -> int | None:
     return max((value for value in found if isinstance(value, int)), default=None)
 
 
-def _forgot(run: Run, guarded: Guarded) -> Forgot:
+def _forgot(run: Run, guarded: GuardedSystem) -> Forgot:
     metric = guarded.guard.metric
     untuned, tuned = (scored(run, metric, side).for_comparison() for side in (guarded.untuned, guarded.tuned))
     found = compare(metric, split=Split.DEV.value, baseline=untuned, tuned=tuned)
@@ -228,7 +228,7 @@ def _safety(run: Run, seen: Gathered) -> Iterator[SafetyTable]:
             )
 
 
-def _preferences(run: Run, seen: Gathered) -> Iterator[Preferences]:
+def _preferences(run: Run, seen: Gathered) -> Iterator[WinRates]:
     assert seen.holdout is not None
     before, after = seen.holdout.baseline, seen.holdout.tuned
     lengths = [np.mean([[len(a.text) for a in one.answers] for one in side], axis=0) for side in (before, after)]

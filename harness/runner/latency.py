@@ -7,7 +7,7 @@ from harness.errors import InvalidExperiment
 from harness.fingerprint import fingerprint
 from harness.metrics import Latency
 from harness.plan import model_key
-from harness.runner.answers import Answered, OneAtATime, ask, load
+from harness.runner.answers import Answered, OneAtATime, ask_questions, load_answers
 from harness.runner.context import Run, bound
 from harness.runner.training import ensure_serving
 from harness.types.jobs import Stage
@@ -31,7 +31,7 @@ def timed_alone(run: Run, metric: Latency, answered: Answered) -> Answered:
     samples = _spread(answered.samples, metric.samples)
     stage = timing_stage(metric, answered.stage, answered.samples)
     _ensure(run, answered, task, stage, samples)
-    answers = load(run, task, [stage], samples)
+    answers = load_answers(run, task, [stage], samples)
     return Answered(answered.system, stage, samples, answers, (stage,))
 
 
@@ -64,7 +64,7 @@ def _ensure(run: Run, answered: Answered, task: Task, stage: Stage, samples: Seq
         engine = run.engines.open(model_key(system.model), system.model, adapter)
         if isinstance(system.model, Model):
             _warm_up(run, engine, answered, task, samples[0])
-        ask(run, OneAtATime(engine), system, task, stage, samples)
+        ask_questions(run, OneAtATime(engine), system, task, stage, samples)
 
 
 def _warm_up(run: Run, engine: Engine, answered: Answered, task: Task, sample: Sample) -> None:

@@ -17,7 +17,7 @@ from harness.experiment.criteria import Criterion
 from harness.fingerprint import fingerprint
 from harness.metrics import Latency
 from harness.plan import Plan, model_key
-from harness.runner.answers import Answered, OneAtATime, ask, load, weigh
+from harness.runner.answers import Answered, OneAtATime, ask_questions, load_answers, weigh
 from harness.runner.context import Run, bound
 from harness.runner.scoring import Scored, applies, scored
 from harness.stats.compare import standing, statistic_of
@@ -201,7 +201,11 @@ def _asked_again(run: Run, system: System, answered: Answered) -> Iterator[_Agai
         of_references = [replace(stage, kind="likelihood") for stage in stages[1:]]
         read = [stages[0], *of_references]
         second = Answered(
-            system, stages[0], first.samples, load(run, run.plan.experiment.task, read, first.samples), tuple(read)
+            system,
+            stages[0],
+            first.samples,
+            load_answers(run, run.plan.experiment.task, read, first.samples),
+            tuple(read),
         )
         yield _Again(circumstance, first, second)
 
@@ -227,7 +231,7 @@ def _ensure(run: Run, system: System, stage: Stage, first: Answered, circumstanc
         engine = _engine(run, system.model, circumstance)
         task, backwards = run.plan.experiment.task, tuple(reversed(first.samples))
         if stage.key == _key(first.stage, circumstance):
-            ask(run, engine, system, task, stage, backwards)
+            ask_questions(run, engine, system, task, stage, backwards)
         else:
             prompter = bound(system.asked, task)
             weigh(run, engine, stage, [(sample.id, "", prompter(sample), sample.reference) for sample in backwards])

@@ -24,13 +24,13 @@ from harness.runner.checks import (
 )
 from harness.runner.context import Run
 from harness.runner.dev_analyses import (
-    Guarded,
+    GuardedSystem,
     TasksInARow,
     best_of,
     between_steps,
-    forgetting,
     four_ways,
     learning_points,
+    measure_forgetting,
     prepared,
     shown_by_holdout,
     tasks_in_a_row,
@@ -73,10 +73,10 @@ class Gathered:
     steps: tuple[BySeed, ...] = ()
     in_a_row: tuple[TasksInARow, ...] = ()
     four: tuple[BySeed, BySeed, BySeed, BySeed] | None = None
-    forgot: tuple[Guarded, ...] = ()
+    forgot: tuple[GuardedSystem, ...] = ()
     endings: tuple[Endings, ...] = ()
     holdout: Opened | None = None
-    guards: tuple[Guarded, ...] = ()
+    guards: tuple[GuardedSystem, ...] = ()
     stopped: Decision | None = None
 
     @property
@@ -269,7 +269,7 @@ def _explore(run: Run, seen: Gathered) -> Gathered:
         parts=learning_points(run, seen.tuned),
         steps=between_steps(run),
         in_a_row=tasks_in_a_row(run),
-        forgot=forgetting(run),
+        forgot=measure_forgetting(run),
     )
 
 
@@ -290,8 +290,8 @@ def _open_holdout(run: Run, seen: Gathered) -> Gathered:
     )
 
 
-def _guard(run: Run, guard: Guard, tuned: System) -> Guarded:
-    return Guarded(
+def _guard(run: Run, guard: Guard, tuned: System) -> GuardedSystem:
+    return GuardedSystem(
         guard=guard,
         untuned=answered_by_seed(run, run.plan.untuned, guard.task, Split.HOLDOUT),
         tuned=answered_by_seed(run, run.plan.guarded(tuned), guard.task, Split.HOLDOUT),

@@ -15,7 +15,7 @@ _HELD_OUT = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Taught:
+class PreferencePairs:
     """The preferences of a step, of training and held out, and the check on where their prompts come from."""
 
     pairs: tuple[Pair, ...] = ()
@@ -25,7 +25,9 @@ class Taught:
     checks: tuple[Check, ...] = ()
 
 
-def taught(task: Task, recipe: Recipe, prompter: Prompter, train: Sequence[Sample], dev: Sequence[Sample]) -> Taught:
+def taught(
+    task: Task, recipe: Recipe, prompter: Prompter, train: Sequence[Sample], dev: Sequence[Sample]
+) -> PreferencePairs:
     """Return what `recipe` learns from; nothing where it learns from no preferences.
 
     train, dev: the task's samples that the step may see.
@@ -33,18 +35,18 @@ def taught(task: Task, recipe: Recipe, prompter: Prompter, train: Sequence[Sampl
     Raises InvalidData where the recipe's file cannot be read.
     """
     if hasattr(recipe, "pairs"):
-        return Taught(
+        return PreferencePairs(
             pairs=pairs_of(task, recipe, prompter, Split.TRAIN, train),
             dev_pairs=pairs_of(task, recipe, prompter, Split.DEV, dev),
             checks=_leakage(task, recipe.pairs, read_pairs(recipe.pairs) if recipe.pairs else ()),
         )
     if hasattr(recipe, "votes"):
-        return Taught(
+        return PreferencePairs(
             votes=votes_of(task, recipe, prompter, Split.TRAIN, train),
             dev_votes=votes_of(task, recipe, prompter, Split.DEV, dev),
             checks=_leakage(task, recipe.votes, read_votes(recipe.votes) if recipe.votes else ()),
         )
-    return Taught()
+    return PreferencePairs()
 
 
 def pairs_of(

@@ -126,7 +126,7 @@ def _rendering(run: Run, model: Model, asked: Sequence[_Asked]) -> Check:
     # Here: the tokenizer brings transformers and torch, which a run with nothing to compute does without.
     from harness.inference.models.embeddings import unembedded_by_config
     from harness.inference.models.loading import load_tokenizer
-    from harness.inference.models.rendering import prompt_text, refusal
+    from harness.inference.models.rendering import prompt_text, template_refusal
 
     tokenizer = load_tokenizer(model, progress=run.progress)
     unknown = unembedded_by_config(model, tokenizer)
@@ -136,7 +136,7 @@ def _rendering(run: Run, model: Model, asked: Sequence[_Asked]) -> Check:
     refused = [
         f"{_row(one, name)} ({', '.join(message.role for message in prompt)}): {why}"
         for one, name, prompt, _ in prompts
-        if (why := refusal(tokenizer, prompt)) is not None
+        if (why := template_refusal(tokenizer, prompt)) is not None
     ]
     if refused:
         keeps = systems and model.system == "keep"

@@ -12,7 +12,7 @@ from harness.types.protocols import Meter
 _SECONDS_BETWEEN_LINES = 15.0
 
 
-class Stream(Protocol):
+class TextStream(Protocol):
     """Where progress is written."""
 
     def write(self, text: str, /) -> object: ...
@@ -23,7 +23,7 @@ class Stream(Protocol):
 class TerminalProgress:
     """Progress on a stream: a live line on a terminal; elsewhere, as in a log, a line now and then."""
 
-    def __init__(self, stream: Stream, *, prefix: str = "", clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, stream: TextStream, *, prefix: str = "", clock: Callable[[], float] = time.monotonic) -> None:
         self._stream = stream
         self._prefix = f"{prefix}: " if prefix else ""
         self._clock = clock
@@ -68,7 +68,7 @@ class _LogMeter:
     """Whole lines: one every 15 seconds, and one at the end."""
 
     def __init__(
-        self, stream: Stream, name: str, *, total: int, unit: str, done: int, clock: Callable[[], float]
+        self, stream: TextStream, name: str, *, total: int, unit: str, done: int, clock: Callable[[], float]
     ) -> None:
         self._stream, self._name, self._unit, self._clock = stream, name, unit, clock
         self._total, self._before, self._done = total, done, done

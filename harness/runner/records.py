@@ -131,12 +131,12 @@ def declared(plan: Plan, *, file: str, source: str) -> dict[str, Any]:
         "command": f"pytest {shlex.quote(file)}" if file else f"harness.run(experiment, name={plan.name!r})",
         "task": experiment.task.name,
         "model": plan.model.name,
-        "baselines": [plain(item) for item in experiment.baselines],
-        "recipes": [plain(item) for item in experiment.recipes],
+        "baselines": [plain_value(item) for item in experiment.baselines],
+        "recipes": [plain_value(item) for item in experiment.recipes],
         "metrics": [metric.name for metric in experiment.metrics],
-        "go_if": [describe(item) for item in experiment.go_if],
-        "stop_if": [describe(item) for item in experiment.stop_if],
-        "guards": [describe(item) for item in experiment.guards],
+        "go_if": [described(item) for item in experiment.go_if],
+        "stop_if": [described(item) for item in experiment.stop_if],
+        "guards": [described(item) for item in experiment.guards],
         "rule": declared_rule(experiment, plan.contents),
         "seeds": list(experiment.seeds),
         "splits": {split.value: len(experiment.task.samples(split)) for split in Split},
@@ -144,12 +144,12 @@ def declared(plan: Plan, *, file: str, source: str) -> dict[str, Any]:
     }
 
 
-def describe(item: object) -> str:
+def described(item: object) -> str:
     """Return a criterion as its author wrote it, or in its own words where it has some."""
     return str(getattr(item, "criterion", None) or repr(item))
 
 
-def plain(item: object) -> Any:
+def plain_value(item: object) -> Any:
     """Return a declaration as JSON values; what has no JSON form is shown by its repr."""
     if item is None or isinstance(item, bool | int | float | str):
         return item
@@ -158,11 +158,11 @@ def plain(item: object) -> Any:
     if isinstance(item, Enum):
         return item.value
     if isinstance(item, tuple | list):
-        return [plain(part) for part in item]
+        return [plain_value(part) for part in item]
     if isinstance(item, dict):
-        return {str(name): plain(value) for name, value in item.items()}
+        return {str(name): plain_value(value) for name, value in item.items()}
     if dataclasses.is_dataclass(item) and not isinstance(item, type):
-        content = {part.name: plain(getattr(item, part.name)) for part in dataclasses.fields(item)}
+        content = {part.name: plain_value(getattr(item, part.name)) for part in dataclasses.fields(item)}
         if isinstance(item, Endpoint):
             content["url"] = item.shown
         return {"kind": type(item).__name__, "name": str(getattr(item, "name", type(item).__name__)), **content}

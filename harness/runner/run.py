@@ -64,7 +64,7 @@ class Options:
     ignore_memory: bool = False
 
 
-def run(
+def run_plan(
     experiment: Experiment,
     *,
     name: str,

@@ -11,7 +11,7 @@ from harness.metrics import Latency
 from harness.runner.answers import Answered, judged
 from harness.runner.context import Run
 from harness.runner.latency import timed_alone
-from harness.runner.stages import Stream, machine, stream
+from harness.runner.stages import AnswerStream, machine, stream
 from harness.stats.compare import SystemScores
 from harness.stats.seeds import average_repeats
 from harness.store.rows import MeasureRow, ScoreRow
@@ -272,7 +272,7 @@ def _measure(run: Run, metric: Executed, answered: Answered, stage: Stage) -> No
         ]
         yield rows, len(rows)
 
-    work = Stream(stage, "answers", total=len(answered.samples), done=0, seconds_before=0.0)
+    work = AnswerStream(stage, "answers", total=len(answered.samples), done=0, seconds_before=0.0)
     stream(run, work, batches(), lambda: {**machine(), "metric": metric.name})
 
 

@@ -22,7 +22,7 @@ _WRITES_APART = 50
 
 
 @dataclass(frozen=True)
-class Stream:
+class AnswerStream:
     """The work of one stage. total and done: units asked for, and those an earlier run has stored."""
 
     stage: Stage
@@ -35,7 +35,7 @@ class Stream:
 
 def stream(
     run: Run,
-    work: Stream,
+    work: AnswerStream,
     batches: Iterable[tuple[Sequence[StageContent], int]],
     environment: Callable[[], object],
 ) -> None:

@@ -18,10 +18,10 @@ from harness.errors import HarnessError, InvalidExperiment, StageFailed
 from harness.plan import Plan, TuneStep, model_key
 from harness.plan.training_steps import new_rows, replayed, replays
 from harness.recipes import Steps
-from harness.resources.estimate import Estimate, Work, estimates, gib, way_out
+from harness.resources.estimate import RunEstimate, Work, estimates, gib, way_out
 from harness.resources.machine import this_machine
-from harness.resources.model_shape import Shape, read_shape
-from harness.resources.time import Pace, measured_rate, reading_rate
+from harness.resources.model_shape import ModelShape, read_shape
+from harness.resources.time import TrainingPace, measured_rate, reading_rate
 from harness.runner.context import Run, bound
 from harness.runner.preference_data import taught
 from harness.runner.stages import guarded, machine, stage_row
@@ -41,14 +41,14 @@ _TIMED_ROWS, _TIMED_SECONDS = 8, 3.0
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ForwardPassTime:
     """What reading some training rows took the loaded model, a forward pass alone. rows: how many."""
 
     rows: int
     seconds: float
 
 
-def timed(engine: Engine, job: TuneJob) -> Reading | None:
+def timed(engine: Engine, job: TuneJob) -> ForwardPassTime | None:
     """Return how long a loaded model takes to read a few training rows; None where there are none, or it refuses.
 
     It is read twice: the first time may prepare weights and the beginning that rows share.
@@ -68,10 +68,10 @@ def timed(engine: Engine, job: TuneJob) -> Reading | None:
                 break
     except HarnessError:
         return None  # a row too long, or an engine without likelihoods: the estimate is only wider then
-    return Reading(len(rows), seconds)
+    return ForwardPassTime(len(rows), seconds)
 
 
-def check_room(job: TuneJob, *, progress: Progress, ignore: bool, reading: Reading | None = None) -> None:
+def check_room(job: TuneJob, *, progress: Progress, ignore: bool, reading: ForwardPassTime | None = None) -> None:
     """Say what the training of `job` will take.
 
     ignore: train whatever it takes. reading: what a few of its rows took the loaded model.
@@ -87,7 +87,7 @@ def check_room(job: TuneJob, *, progress: Progress, ignore: bool, reading: Readi
     try:
         machine = this_machine(folder, device=job.model.device)
         shape = read_shape(job.model)
-        pace = Pace(rate=measured_rate(), reading=_reading_rate(shape, work, reading))
+        pace = TrainingPace(rate=measured_rate(), reading=_reading_rate(shape, work, reading))
         found = estimates(shape, job.recipe, machine, work, pace=pace)
     except InvalidExperiment as error:
         progress.say(f"the memory of {job.recipe.name} cannot be estimated: {error}")
@@ -98,13 +98,13 @@ def check_room(job: TuneJob, *, progress: Progress, ignore: bool, reading: Readi
             raise StageFailed(_refusal(one, pace))
 
 
-def _reading_rate(shape: Shape, work: Work, reading: Reading | None) -> float | None:
+def _reading_rate(shape: ModelShape, work: Work, reading: ForwardPassTime | None) -> float | None:
     if reading is None:
         return None
     return reading_rate(shape, tokens=reading.rows * (work.mean or work.length), seconds=reading.seconds)
 
 
-def planned(plan: Plan, system: System, *, folder: Path) -> tuple[Estimate, ...]:
+def planned(plan: Plan, system: System, *, folder: Path) -> tuple[RunEstimate, ...]:
     """Return the estimates of a system's recipe before anything ran, from the first samples of TRAIN.
 
     Raises InvalidExperiment where the model's files do not say its sizes.
@@ -117,7 +117,7 @@ def planned(plan: Plan, system: System, *, folder: Path) -> tuple[Estimate, ...]
     machine = this_machine(folder, device=system.model.device)
     work = _work(texts, rows=plan.examples(system), dev=len(task.samples(Split.DEV)))
     work = replace(work, quantize=system.model.quantize)
-    return estimates(read_shape(system.model), system.recipe, machine, work, pace=Pace(rate=measured_rate()))
+    return estimates(read_shape(system.model), system.recipe, machine, work, pace=TrainingPace(rate=measured_rate()))
 
 
 def _work(texts: Iterable[tuple[Messages, str]], *, rows: int, dev: int) -> Work:
@@ -138,7 +138,7 @@ def _tokens(text: str) -> int:
     return round(len(text.encode()) / _BYTES) + 1
 
 
-def _refusal(found: Estimate, pace: Pace) -> str:
+def _refusal(found: RunEstimate, pace: TrainingPace) -> str:
     machine, work = found.machine, found.work
     at_once = found.recipe.micro_batch_size or found.recipe.batch_size
     needs = (
@@ -347,7 +347,7 @@ def _train(run: Run, system: System, step: TuneStep, steps: Sequence[TuneStep]) 
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
 
 
-def _timed(run: Run, job: TuneJob) -> Reading | None:
+def _timed(run: Run, job: TuneJob) -> ForwardPassTime | None:
     """Return the pace of the job's model where the baselines left it loaded, and it computes here."""
     if not isinstance(job.model, Model) or job.model.engine != ENGINES["transformers"]:
         return None

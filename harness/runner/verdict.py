@@ -6,7 +6,7 @@ from harness.analysis.break_even import as_comparison
 from harness.analysis.slices import Slice, clean_subset, slices
 from harness.experiment.decide import Decision, Verdict, decide
 from harness.runner.context import Run
-from harness.runner.dev_analyses import Guarded, continual_rows
+from harness.runner.dev_analyses import GuardedSystem, continual_rows
 from harness.runner.holdout import Opened, rule_changed
 from harness.runner.insights import Insights, explain, paid_back
 from harness.runner.pipeline import Gathered, primary_metric
@@ -143,7 +143,7 @@ def _keep_slices(
     tables.slices += [slice_row(run, part, place) for place, part in enumerate(found)]
 
 
-def _compare_guard(run: Run, tables: Tables, guarded: Guarded, level: float) -> None:
+def _compare_guard(run: Run, tables: Tables, guarded: GuardedSystem, level: float) -> None:
     metric, name = guarded.guard.metric, guarded.guard.comparison_name
     sides = (scored(run, metric, guarded.untuned), scored(run, metric, guarded.tuned))
     for side in sides:

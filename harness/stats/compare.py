@@ -12,7 +12,7 @@ import numpy as np
 
 from harness.errors import HarnessError, Incomparable
 from harness.stats.corpus import Corpus, corpus_difference, corpus_mean, project_corpus
-from harness.stats.evidence import Estimate, Scores, difference_of, mean_of, project
+from harness.stats.evidence import MeanEstimate, Scores, difference_of, mean_of, project
 from harness.stats.intervals import EVERYTHING, Clusters, Interval, cluster_count
 from harness.stats.projection import Projection
 from harness.stats.wording import FRACTION, confidence
@@ -310,8 +310,8 @@ def _comparison(
     metric: Named,
     split: str,
     systems: tuple[SystemScores, SystemScores],
-    own: tuple[Estimate, ...],
-    difference: Estimate | None,
+    own: tuple[MeanEstimate, ...],
+    difference: MeanEstimate | None,
     *,
     notes: tuple[str, ...],
     unit: str,
@@ -375,7 +375,7 @@ def _are_times(unit: str, *systems: SystemScores) -> bool:
     return unit == SECONDS or any(is_timed(system) for system in systems)
 
 
-def _doubted(found: Estimate, *, in_batches: bool = False) -> Estimate:
+def _doubted(found: MeanEstimate, *, in_batches: bool = False) -> MeanEstimate:
     """Return an estimate of times: an interval without width has no ends, since times that are alike show no spread."""
     notes = (*found.notes, _IN_BATCHES) if in_batches else found.notes
     if not math.isclose(found.interval.low, found.interval.high, rel_tol=_NO_WIDTH):

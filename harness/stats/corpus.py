@@ -8,7 +8,7 @@ import numpy as np
 
 from harness.errors import Incomparable
 from harness.stats.bootstrap import RESAMPLES, Kinds, bootstrap, by_kind
-from harness.stats.evidence import Estimate, Scores, from_bootstrap, rare_interval, with_seeds
+from harness.stats.evidence import MeanEstimate, Scores, from_bootstrap, rare_interval, with_seeds
 from harness.stats.intervals import Clusters, Interval, cluster_count
 from harness.stats.paired_tests import paired_p, wilson_interval
 from harness.stats.projection import COSTLY, Places, Projection, projected
@@ -59,7 +59,7 @@ class Corpus:
         return np.stack([np.asarray(self.statistic(row, weights), dtype=np.float64) for row in self.details])
 
 
-def corpus_mean(corpus: Corpus, *, seed: int, level: float = 0.95) -> Estimate:
+def corpus_mean(corpus: Corpus, *, seed: int, level: float = 0.95) -> MeanEstimate:
     """Return the statistic with its BCa interval.
 
     Raises Incomparable where the statistic of a resample is not finite.
@@ -73,7 +73,7 @@ def corpus_mean(corpus: Corpus, *, seed: int, level: float = 0.95) -> Estimate:
     return replace(estimate, interval=estimate.interval.within(-1.0, 1.0)) if corpus.scores.bounded else estimate
 
 
-def corpus_difference(tuned: Corpus, baseline: Corpus, *, seed: int, level: float = 0.95) -> Estimate:
+def corpus_difference(tuned: Corpus, baseline: Corpus, *, seed: int, level: float = 0.95) -> MeanEstimate:
     """Return the difference of the statistics: both are recomputed on the same draws.
 
     The p-value is that of the swap test for right-or-wrong scores (macro F1), and of a paired t test of the
@@ -159,7 +159,7 @@ def _swapped(tuned: Corpus, baseline: Corpus, kept: FloatArray, sizes: FloatArra
     return total / pairs
 
 
-def _bootstrapped(corpora: Sequence[Corpus], seed: int, level: float) -> Estimate:
+def _bootstrapped(corpora: Sequence[Corpus], seed: int, level: float) -> MeanEstimate:
     """Return the statistic of the first corpus, minus that of the second where there is one."""
     first = corpora[0]
     kinds, distinct = _kinds(*corpora)

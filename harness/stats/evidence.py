@@ -82,7 +82,7 @@ class Scores:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Estimate:
+class MeanEstimate:
     """A mean or a difference with its doubt.
 
     spread: standard error times sqrt(n), that is what one sample adds; clusters are counted in.
@@ -100,13 +100,13 @@ class Estimate:
     exact: Interval | None = None
 
 
-def mean_of(scores: Scores, *, seed: int, level: float = 0.95) -> Estimate:
+def mean_of(scores: Scores, *, seed: int, level: float = 0.95) -> MeanEstimate:
     """Return one system's mean. No failure at all still leaves doubt: Wilson's interval is never of width 0."""
     items, n = scores.items, scores.values.shape[1]
     mean = float(items.mean())
     if scores.binary and scores.clusters is None and len(scores.values) == 1:
         interval = wilson_interval(mean, n, level=level)
-        return Estimate(value=mean, interval=interval, spread=_sd(items), method=f"Wilson interval, {n:,} samples")
+        return MeanEstimate(value=mean, interval=interval, spread=_sd(items), method=f"Wilson interval, {n:,} samples")
     estimate = _interval_of(items, scores, seed, level, own=True)
     units = unit_means(items, scores.clusters)
     if scores.bounded and _mostly_equal(units):
@@ -117,7 +117,7 @@ def mean_of(scores: Scores, *, seed: int, level: float = 0.95) -> Estimate:
     return replace(estimate, interval=estimate.interval.within(0.0, 1.0)) if scores.bounded else estimate
 
 
-def difference_of(tuned: Scores, baseline: Scores, *, seed: int, level: float = 0.95) -> Estimate:
+def difference_of(tuned: Scores, baseline: Scores, *, seed: int, level: float = 0.95) -> MeanEstimate:
     """Return the mean difference, tuned minus baseline, of the same samples in the same order."""
     both = Scores(
         values=np.concatenate([tuned.values, baseline.values]),
@@ -139,7 +139,9 @@ def difference_of(tuned: Scores, baseline: Scores, *, seed: int, level: float = 
     return replace(estimate, interval=estimate.interval.within(-1.0, 1.0)) if both.bounded else estimate
 
 
-def with_seeds(estimate: Estimate, tuned: FloatArray, baseline: FloatArray | None, *, level: float = 0.95) -> Estimate:
+def with_seeds(
+    estimate: MeanEstimate, tuned: FloatArray, baseline: FloatArray | None, *, level: float = 0.95
+) -> MeanEstimate:
     """Return the estimate with the wider interval and the larger p of samples and seeds; unchanged with one seed.
 
     tuned, baseline: the mean of each seed, shape (seeds,); None where one system's own mean is meant.
@@ -186,7 +188,7 @@ def project(tuned: Scores, baseline: Scores, *, seed: int, level: float) -> Proj
 
 def from_bootstrap(
     result: Bootstrapped, samples: int, clusters: Clusters | None, *, level: float = 0.95, own: bool = False
-) -> Estimate:
+) -> MeanEstimate:
     """Return the wider of the BCa interval and the t interval of the bootstrap's standard error.
 
     Of 50 paired log-normal times BCa alone held the true difference in 91 % of 1,500 drawn experiments and of 20 in
@@ -201,25 +203,25 @@ def from_bootstrap(
         interval = interval.hull(t.within(min(0.0, interval.low), np.inf) if own else t)
     method = f"wider of BCa bootstrap and t, {_unit(samples, clusters)}"
     spread = result.error * float(np.sqrt(samples))
-    return Estimate(value=result.value, interval=interval, spread=spread, method=method)
+    return MeanEstimate(value=result.value, interval=interval, spread=spread, method=method)
 
 
-def _interval_of(values: FloatArray, scores: Scores, seed: int, level: float, *, own: bool = False) -> Estimate:
+def _interval_of(values: FloatArray, scores: Scores, seed: int, level: float, *, own: bool = False) -> MeanEstimate:
     """Return the clustered t, the t or the BCa interval of a mean, whichever the scores call for."""
     n, mean = values.size, float(values.mean())
     if scores.clusters is not None:
         interval = clustered_interval(values, scores.clusters, level=level)
         spread = jackknife_error(values, scores.clusters) * float(np.sqrt(n))
         method = f"clustered t interval, {_unit(n, scores.clusters)}"
-        return Estimate(value=mean, interval=interval, spread=spread, method=method)
+        return MeanEstimate(value=mean, interval=interval, spread=spread, method=method)
     if scores.bounded or n < FEWEST_RESAMPLED:
         method = f"t interval, {n:,} samples"
         interval = paired_interval(values, level=level)
-        return Estimate(value=mean, interval=interval, spread=_sd(values), method=method)
+        return MeanEstimate(value=mean, interval=interval, spread=_sd(values), method=method)
     return from_bootstrap(bootstrap_mean(values, seed=seed, level=level), n, None, level=level, own=own)
 
 
-def _binary_difference(differences: FloatArray, level: float) -> Estimate:
+def _binary_difference(differences: FloatArray, level: float) -> MeanEstimate:
     n = differences.size
     lost, gained = int((differences < 0).sum()), int((differences > 0).sum())
     if _few(differences):
@@ -227,12 +229,12 @@ def _binary_difference(differences: FloatArray, level: float) -> Estimate:
     else:
         method = f"t interval, {n:,} samples"
         interval, spread = paired_interval(differences, level=level), _sd(differences)
-        estimate = Estimate(value=float(differences.mean()), interval=interval, spread=spread, method=method)
+        estimate = MeanEstimate(value=float(differences.mean()), interval=interval, spread=spread, method=method)
     estimate = _with_p(estimate, mcnemar(lost, gained).exact, "McNemar's exact test")
     return replace(estimate, exact=conditional_interval(lost, gained, n, level=level))
 
 
-def _clustered_difference(differences: FloatArray, clusters: Clusters, both: Scores, level: float) -> Estimate:
+def _clustered_difference(differences: FloatArray, clusters: Clusters, both: Scores, level: float) -> MeanEstimate:
     estimate, count = _interval_of(differences, both, 0, level), cluster_count(clusters)
     units = unit_means(differences, clusters)
     # Groups of equal inputs, answered alike, are right-or-wrong scores again, and few of them need the same caution.
@@ -263,9 +265,9 @@ def rare_interval(differences: FloatArray, clusters: Clusters | None, *, level: 
     return z_interval(float(padded.mean()), jackknife_error(padded, groups), level).within(-1.0, 1.0)
 
 
-def _bonett_price(differences: FloatArray, level: float) -> Estimate:
+def _bonett_price(differences: FloatArray, level: float) -> MeanEstimate:
     padded = np.append(differences, (1.0, -1.0))
-    return Estimate(
+    return MeanEstimate(
         value=float(differences.mean()),
         interval=bonett_price_interval(differences, level=level),
         spread=float(padded.std()),
@@ -274,8 +276,8 @@ def _bonett_price(differences: FloatArray, level: float) -> Estimate:
 
 
 def _wider_with_bonett_price(
-    estimate: Estimate, differences: FloatArray, level: float, clusters: Clusters | None = None
-) -> Estimate:
+    estimate: MeanEstimate, differences: FloatArray, level: float, clusters: Clusters | None = None
+) -> MeanEstimate:
     rare = _bonett_price(differences, level)
     return replace(
         estimate,
@@ -285,7 +287,7 @@ def _wider_with_bonett_price(
     )
 
 
-def _agree(estimate: Estimate, differences: FloatArray, clusters: Clusters | None, level: float) -> Estimate:
+def _agree(estimate: MeanEstimate, differences: FloatArray, clusters: Clusters | None, level: float) -> MeanEstimate:
     """Widen an interval that excludes 0 where the exact test does not, to the bound that this test gives.
 
     Else a gain could be called met that the exact test, which decides for few samples, does not support.
@@ -301,7 +303,7 @@ def _agree(estimate: Estimate, differences: FloatArray, clusters: Clusters | Non
     return replace(estimate, interval=estimate.interval.hull(exact), notes=(*estimate.notes, note))
 
 
-def _with_p(estimate: Estimate, p_value: float, test: str) -> Estimate:
+def _with_p(estimate: MeanEstimate, p_value: float, test: str) -> MeanEstimate:
     return replace(estimate, p_value=p_value, method=f"{estimate.method}; {test}")
 
 

@@ -81,7 +81,7 @@ def _looks(connection: "DuckDBPyConnection", holdouts: set[str]) -> tuple[LookRo
     return select(connection, LookRow, "looks", where=where, parameters=[sorted(holdouts)], order="looked_at, system")
 
 
-def stages_of(connection: "DuckDBPyConnection", keys: Collection[str]) -> tuple[StageRow, ...]:
+def stored_stages(connection: "DuckDBPyConnection", keys: Collection[str]) -> tuple[StageRow, ...]:
     return select(
         connection,
         StageRow,
@@ -132,7 +132,7 @@ def evidence_of(connection: "DuckDBPyConnection", name: str) -> Evidence | None:
         decision=decisions[-1],
         decisions=decisions,
         systems=select(connection, SystemRow, "systems", order="role, rowid", **mine),  # type: ignore[arg-type]
-        stages=stages_of(connection, keys),
+        stages=stored_stages(connection, keys),
         memberships=memberships,
         samples=select(connection, SampleRow, "samples", order="split, position", **mine),  # type: ignore[arg-type]
         answers=select(connection, AnswerRow, "answers", **of_stages),  # type: ignore[arg-type]
@@ -166,7 +166,7 @@ def scores_of(path: Path, *, experiment: str, system: str, split: str) -> tuple[
         )
 
 
-def samples_of(path: Path, *, experiment: str, split: str) -> tuple[SampleRow, ...]:
+def stored_samples(path: Path, *, experiment: str, split: str) -> tuple[SampleRow, ...]:
     """Return the samples of one split in their declared order."""
     where = "experiment = ? AND split = ?"
     with transaction(path) as connection:

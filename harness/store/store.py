@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from harness.errors import QueryFailed, StageFailed
 from harness.store.database import insert, reading, select, transaction
 from harness.store.listing import Listing
-from harness.store.queries import decisions_of, evidence_of, keep_holdout, looks_at, stages_of, state_of
+from harness.store.queries import decisions_of, evidence_of, keep_holdout, looks_at, state_of, stored_stages
 from harness.store.rows import (
     AnswerRow,
     CheckRow,
@@ -92,7 +92,7 @@ class Store:
         if not (known.is_current and all(key in known.rows or key not in known.finished for key in keys)):
             with self._transaction() as connection:
                 known.read(connection)
-                known.rows.update((stage.key, stage) for stage in stages_of(connection, keys))
+                known.rows.update((stage.key, stage) for stage in stored_stages(connection, keys))
         return {key: known.rows[key] for key in keys if key in known.rows}
 
     def answers(self, key: str) -> tuple[AnswerRow, ...]:
@@ -149,7 +149,7 @@ class Store:
     ) -> None:
         """Keep the last rows and the stage itself in one transaction: from now on it is finished."""
         with self._transaction() as connection:
-            if stages_of(connection, [stage.key]):
+            if stored_stages(connection, [stage.key]):
                 raise StageFailed(f"stage {stage.key[:12]} is finished already; two runs worked on it at once")
             _insert_content(connection, rows)
             insert(connection, "training_log", log)
@@ -158,7 +158,7 @@ class Store:
             if not self._listing.is_known:
                 self._listing.read(connection)
             self._listing.last.update(self._read_back(connection, stage.key, {type(row) for row in rows}))
-            self._listing.rows.update((one.key, one) for one in stages_of(connection, [stage.key]))
+            self._listing.rows.update((one.key, one) for one in stored_stages(connection, [stage.key]))
             self._listing.add(finished=[stage.key], begun={row.stage_key for row in rows})
 
     def _read_back(

@@ -306,14 +306,14 @@ _SHOWN = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Company:
+class SupportChecks:
     """checks: what is known before training. later: returns those that only its end can make."""
 
     checks: tuple[Check, ...]
     later: Callable[[], tuple[Check, ...]]
 
 
-def accompany(trainer: Any, recipe: Trained, folder: Path) -> Company:
+def accompany(trainer: Any, recipe: Trained, folder: Path) -> SupportChecks:
     """Give `trainer` what the adapter of `recipe` needs while training. folder: where the result will lie.
 
     Raises StageFailed where the trainer's settings would train another model than the one that is served.
@@ -325,9 +325,9 @@ def accompany(trainer: Any, recipe: Trained, folder: Path) -> Company:
         trainer.add_callback(Flow())
     checks = [check for check in (format_check(network), modules_check(network)) if check is not None]
     if not isinstance(adapter, AdaLoRA):
-        return Company(tuple(checks), tuple)
+        return SupportChecks(tuple(checks), tuple)
     trainer.add_callback(Allocation(adapter))
-    return Company(tuple(checks), lambda: ranks_checks(folder, adapter))
+    return SupportChecks(tuple(checks), lambda: ranks_checks(folder, adapter))
 
 
 def modules_check(network: Any) -> Check | None:

@@ -67,7 +67,7 @@ def train_losses(history: History) -> list[float]:
 
 
 @dataclass(frozen=True, slots=True)
-class Goal:
+class CheckpointGoal:
     """What chooses the checkpoint: a value of the evaluations, and whether a higher one is better."""
 
     key: str = "eval_loss"
@@ -154,7 +154,7 @@ _LEARNED = 0.01
 class Pacer(TrainerCallback):  # type: ignore[misc]
     """Evaluates every so many steps and at the last one, and ends the run when patience is exhausted."""
 
-    def __init__(self, *, every: int, patience: int | None, goal: Goal) -> None:
+    def __init__(self, *, every: int, patience: int | None, goal: CheckpointGoal) -> None:
         self._every, self._patience, self._goal = every, patience, goal
 
     def on_step_end(
@@ -266,16 +266,16 @@ class Gauge(TrainerCallback):  # type: ignore[misc]
 class Line(TrainerCallback):  # type: ignore[misc]
     """Moves the progress line by a step, with the last losses as its note, and the mark that is watched."""
 
-    def __init__(self, meter: Meter, goal: Goal) -> None:
+    def __init__(self, meter: Meter, goal: CheckpointGoal) -> None:
         self._meter, self._goal = meter, goal
 
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, Any], **_: Any
     ) -> None:
         if "loss" in logs:
-            dev = Goal().points(state.log_history)
+            dev = CheckpointGoal().points(state.log_history)
             note = f"loss {logs['loss']:.3f}" + (f", dev {dev[-1][1]:.3f}" if dev else "")
-            if self._goal != Goal() and (marks := self._goal.points(state.log_history)):
+            if self._goal != CheckpointGoal() and (marks := self._goal.points(state.log_history)):
                 note += f", {self._goal.key.removeprefix('eval_')} {marks[-1][1]:.3f}"
             self._meter.advance(1, note=note)
 

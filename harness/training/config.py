@@ -22,7 +22,7 @@ from harness.errors import StageFailed
 from harness.inference.models.hardware import choose_device, choose_dtype, is_out_of_memory
 from harness.recipes import Full, Trained
 from harness.recipes.adapters import Adapter
-from harness.training.callbacks import Goal
+from harness.training.callbacks import CheckpointGoal
 from harness.types.jobs import TuneJob, TuneResult
 from harness.types.models import Model
 from harness.types.protocols import Progress
@@ -142,7 +142,7 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 _SCHEDULES = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
-_BY_LOSS = Goal()
+_BY_LOSS = CheckpointGoal()
 
 
 def shared_settings(
@@ -153,7 +153,7 @@ def shared_settings(
     steps: int,
     every: int,
     precision: Precision,
-    goal: Goal = _BY_LOSS,
+    goal: CheckpointGoal = _BY_LOSS,
 ) -> dict[str, Any]:
     """Return keyword arguments of transformers' TrainingArguments and of each of TRL's configs.
 

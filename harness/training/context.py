@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from harness.recipes import Trained
-from harness.training.callbacks import Goal
+from harness.training.callbacks import CheckpointGoal
 from harness.training.config import Precision
-from harness.training.network import Ground
-from harness.training.rows import Row
+from harness.training.network import StartingPoint
+from harness.training.rows import TokenizedRow
 from harness.types.jobs import TuneJob
 from harness.types.samples import Check
 
 
 @dataclass(frozen=True)
-class Begun:
+class TrainingContext:
     """What a method's trainer is made from. checkpoints: folder of them. resumed: the one that training goes on from.
 
     longest: most tokens of a row.
@@ -24,7 +24,7 @@ class Begun:
 
     job: TuneJob
     recipe: Any
-    ground: Ground
+    ground: StartingPoint
     precision: Precision
     tokenizer: Any
     network: Any
@@ -35,7 +35,7 @@ class Begun:
 
 
 @dataclass(frozen=True)
-class Course:
+class TrainingSession:
     """A trainer that is ready to go, and how it is to be watched.
 
     rows: training rows on which base, trained and saved system are compared. evaluates: whether there is anything to
@@ -45,11 +45,11 @@ class Course:
     """
 
     trainer: Any
-    rows: list[Row]
+    rows: list[TokenizedRow]
     steps: int
     evaluates: bool
     checks: tuple[Check, ...] = ()
-    goal: Goal = field(default_factory=Goal)
+    goal: CheckpointGoal = field(default_factory=CheckpointGoal)
     likelihood: bool = True
     logged: Mapping[str, str] = field(default_factory=dict)
     environment: Callable[[], Mapping[str, str | int | float | bool | None]] = dict

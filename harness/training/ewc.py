@@ -13,12 +13,12 @@ from torch.nn.functional import cross_entropy
 
 from harness.errors import StageFailed
 from harness.recipes.continual import EWC
-from harness.training.rows import Row, draw, fitting, make_rows
+from harness.training.rows import TokenizedRow, draw_rows, make_rows, rows_that_fit
 from harness.types.samples import Check, Example
 
 
 @dataclass(frozen=True)
-class Held:
+class HeldWeights:
     """One trained tensor, where the step found it, and its Fisher information, all of one shape."""
 
     parameter: torch.Tensor
@@ -30,7 +30,7 @@ class Held:
 class Consolidation:
     """The springs of one step. strength: lambda."""
 
-    held: tuple[Held, ...]
+    held: tuple[HeldWeights, ...]
     strength: float
 
     def penalty(self) -> torch.Tensor:
@@ -58,12 +58,12 @@ def consolidate(
     """
     if not earlier:
         raise StageFailed(f"{keep.name} has no earlier task to keep; put a step on another task before this one")
-    drawn = make_rows(tokenizer, draw(earlier, keep.samples, seed=seed))
-    rows, fit = fitting(drawn, longest=longest, kind="earlier")
+    drawn = make_rows(tokenizer, draw_rows(earlier, keep.samples, seed=seed))
+    rows, fit = rows_that_fit(drawn, longest=longest, kind="earlier")
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     found = fisher(model, parameters, rows, seed=seed, autocast=autocast)
     held = tuple(
-        Held(parameter, parameter.detach().clone().float(), information)
+        HeldWeights(parameter, parameter.detach().clone().float(), information)
         for parameter, information in zip(parameters, found, strict=True)
     )
     return Consolidation(held, keep.strength), (fit, _check(keep, held, rows))
@@ -72,7 +72,7 @@ def consolidate(
 def fisher(
     model: Any,
     parameters: Sequence[torch.Tensor],
-    rows: Sequence[Row],
+    rows: Sequence[TokenizedRow],
     *,
     seed: int,
     autocast: torch.dtype | None = None,
@@ -97,7 +97,9 @@ def fisher(
     return [information.div_(tokens) for information in total]
 
 
-def _drawn_loss(model: Any, row: Row, generator: torch.Generator, autocast: torch.dtype | None) -> torch.Tensor:
+def _drawn_loss(
+    model: Any, row: TokenizedRow, generator: torch.Generator, autocast: torch.dtype | None
+) -> torch.Tensor:
     """Return minus the log-likelihood of one token drawn at each place of the answer."""
     ids = torch.tensor([[*row.prompt, *row.answer]], device=model.device)
     with torch.autocast(ids.device.type, dtype=autocast) if autocast is not None else nullcontext():
@@ -108,7 +110,7 @@ def _drawn_loss(model: Any, row: Row, generator: torch.Generator, autocast: torc
     return cross_entropy(answers, drawn, reduction="sum")
 
 
-def _check(keep: EWC, held: Sequence[Held], rows: Sequence[Row]) -> Check:
+def _check(keep: EWC, held: Sequence[HeldWeights], rows: Sequence[TokenizedRow]) -> Check:
     weights = sum(one.parameter.numel() for one in held)
     most = max((float(one.fisher.max()) for one in held), default=0.0)
     name = "weights held for earlier tasks"

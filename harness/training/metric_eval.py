@@ -14,10 +14,10 @@ from harness.inference.models.rendering import answer_ids, end_id, prompt_ids, t
 from harness.recipes import Full, LoRA, QLoRA, Trained
 from harness.recipes.adapters import Adapter
 from harness.stats.compare import statistic_of
-from harness.training.callbacks import Goal, Watched
+from harness.training.callbacks import CheckpointGoal, Watched
 from harness.training.config import Precision
-from harness.training.context import Begun, Course
-from harness.training.rows import draw
+from harness.training.context import TrainingContext, TrainingSession
+from harness.training.rows import draw_rows
 from harness.types.protocols import AnyMetric, BatchMetric, CorpusMetric, HasChoices, Metric, Task
 from harness.types.samples import Answer, Example, Sample, Score
 
@@ -27,7 +27,7 @@ _ANSWER_TOKENS = 256
 
 
 @dataclass(frozen=True)
-class Exam:
+class WatchedSamples:
     """samples: those of the dev examples. prompts: token ids of each, as they are served.
 
     padded: whether rows of unlike length may stand side by side, padded on the left. Virtual tokens before the text
@@ -51,7 +51,7 @@ class Exam:
                 texts = self._choose(network) if isinstance(self.task, HasChoices) else self._generate(network)
         finally:
             network.train(training)
-        return scored(self.metric, self.samples, [self._answer(place, text) for place, text in enumerate(texts)])
+        return scored_rows(self.metric, self.samples, [self._answer(place, text) for place, text in enumerate(texts)])
 
     def _answer(self, place: int, text: str) -> Answer:
         thought = thought_apart(text, prompt=self.tokenizer.decode(self.prompts[place]))
@@ -103,7 +103,7 @@ def make_exam(
     tokenizer: Any,
     adapter: Adapter,
     precision: Precision,
-) -> Exam:
+) -> WatchedSamples:
     """Return the exam of the dev `examples`.
 
     Raises StageFailed where there is none, or where nobody can say what a right answer is.
@@ -114,7 +114,7 @@ def make_exam(
             f"watch={metric.name}: there is no dev example with its sample and task to be scored; "
             "give the task samples in Split.DEV, or leave watch out"
         )
-    return Exam(
+    return WatchedSamples(
         metric=metric,
         task=task,
         samples=tuple(samples),
@@ -125,19 +125,19 @@ def make_exam(
     )
 
 
-def watched(begun: Begun, course: Course, recipe: Trained) -> Course:
+def watched(begun: TrainingContext, course: TrainingSession, recipe: Trained) -> TrainingSession:
     """Let the metric that the recipe watches choose the checkpoint."""
     if recipe.watch is None:
         return course
     exam = make_exam(
         recipe.watch,
         begun.job.task,
-        draw(begun.job.dev, recipe.evaluate_on, seed=begun.job.seed),
+        draw_rows(begun.job.dev, recipe.evaluate_on, seed=begun.job.seed),
         tokenizer=begun.tokenizer,
         adapter=recipe.adapter,
         precision=begun.precision,
     )
-    goal = Goal(key=f"eval_{recipe.watch.name}", higher=recipe.watch.better == "higher")
+    goal = CheckpointGoal(key=f"eval_{recipe.watch.name}", higher=recipe.watch.better == "higher")
     trainer = course.trainer
     trainer.args.metric_for_best_model, trainer.args.greater_is_better = goal.key, goal.higher
     trainer.add_callback(Watched(lambda: exam.mark(trainer.model), key=goal.key))
@@ -150,7 +150,7 @@ def watched(begun: Begun, course: Course, recipe: Trained) -> Course:
     )
 
 
-def scored(metric: AnyMetric, samples: Sequence[Sample], answers: Sequence[Answer]) -> float:
+def scored_rows(metric: AnyMetric, samples: Sequence[Sample], answers: Sequence[Answer]) -> float:
     """Return the metric of all answers: its statistic where it has one, else the mean of its scores.
 
     Raises StageFailed where the metric raises.

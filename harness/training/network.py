@@ -41,7 +41,7 @@ _FACTS = "harness.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
+class StartingPoint:
     """model: the base of this run. adapter: folder of an earlier step's adapter that goes on being trained.
 
     moved: the base holds what earlier steps learned, so that only a whole model can be served.
@@ -52,7 +52,7 @@ class Ground:
     moved: bool = False
 
 
-def ground(job: TuneJob, model: Model, adapter: Adapter, *, progress: Progress, anew: bool = False) -> Ground:
+def ground(job: TuneJob, model: Model, adapter: Adapter, *, progress: Progress, anew: bool = False) -> StartingPoint:
     """Return what `job` starts from.
 
     The same adapter as the earlier step's goes on being trained. Any other is put on a base into which the earlier
@@ -62,13 +62,13 @@ def ground(job: TuneJob, model: Model, adapter: Adapter, *, progress: Progress, 
     Raises StageFailed where an earlier step's adapter, or this one, cannot be merged.
     """
     if job.start is None:
-        return Ground(model)
+        return StartingPoint(model)
     if not is_adapter(job.start):
-        base = Ground(_at(model, job.start), moved=True)
+        base = StartingPoint(_at(model, job.start), moved=True)
     elif not anew and facts(job.start).get("adapter_key") == adapter_key(adapter):
-        return Ground(model, adapter=job.start)
+        return StartingPoint(model, adapter=job.start)
     else:
-        base = Ground(_at(model, _merged(job, model, progress)), moved=True)
+        base = StartingPoint(_at(model, _merged(job, model, progress)), moved=True)
     if not adapter.merges:
         raise StageFailed(
             f"{adapter.name} after {facts(job.start).get('adapter', 'an earlier step')}: what two steps learned is "
@@ -121,7 +121,7 @@ _SHORT = 512
 
 
 def trainable(
-    ground: Ground, adapter: Adapter, precision: Precision, *, supplies: Supplies = NOTHING, progress: Progress
+    ground: StartingPoint, adapter: Adapter, precision: Precision, *, supplies: Supplies = NOTHING, progress: Progress
 ) -> Any:
     """Return the ground's model ready to be trained: what `adapter` trains is float32 and wants gradients.
 
@@ -137,13 +137,13 @@ def trainable(
     if ground.adapter is not None:
         network = _continued(base, adapter, ground.adapter)
     else:
-        network = put_on(base, adapter, supplies)
+        network = add_adapter(base, adapter, supplies)
     if has_virtual_tokens(network):
         align(network)
     return network
 
 
-def put_on(base: Any, adapter: Adapter, supplies: Supplies = NOTHING) -> Any:
+def add_adapter(base: Any, adapter: Adapter, supplies: Supplies = NOTHING) -> Any:
     """Return `base` with new weights of `adapter` on it.
 
     A base on the meta device, which has shapes and no numbers, serves to count parameters.
@@ -151,7 +151,7 @@ def put_on(base: Any, adapter: Adapter, supplies: Supplies = NOTHING) -> Any:
     Raises StageFailed where the adapter is of no known kind, or does not fit the model.
     """
     if own.carries(adapter):
-        return own.put_on(base, adapter)
+        return own.add_custom_modules(base, adapter)
     real = next(base.parameters()).device.type != "meta"
     config = peft_config(adapter, prepared=real)
     if config is None:
@@ -193,8 +193,8 @@ def attend_fast(model: Any, precision: Precision, *, longest: int) -> None:
         model.set_attn_implementation("eager")
 
 
-def save(
-    model: Any, tokenizer: Any, folder: Path, *, about: dict[str, str | int | None], ground: Ground, base: str
+def save_trained(
+    model: Any, tokenizer: Any, folder: Path, *, about: dict[str, str | int | None], ground: StartingPoint, base: str
 ) -> None:
     """Write the tuned system to `folder`, whole or not at all: an adapter, or a full model with its tokenizer.
 
@@ -240,7 +240,7 @@ def _continued(base: Any, adapter: Adapter, folder: Path) -> Any:
         )
     if not isinstance(adapter, VirtualTokens):
         return attach(base, folder, trainable=True).train()
-    network = put_on(base, adapter)
+    network = add_adapter(base, adapter)
     learned = load_file(folder / "adapter_model.safetensors")["prompt_embeddings"]
     with torch.no_grad():
         network.prompt_encoder[network.active_adapter].embedding.weight.copy_(learned)

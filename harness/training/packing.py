@@ -24,7 +24,7 @@ _NAME = "harness_packed"
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class PackedRows:
     """Where the rows of a batch lie in its packed row. spread: (rows, time), places of each row's tokens, then zeros.
 
     owner: (tokens,), for each packed token one place of it among the rows, flattened.
@@ -34,7 +34,7 @@ class Rows:
     owner: torch.Tensor
 
 
-_CURRENT: ContextVar[Rows] = ContextVar("rows of the packed batch")
+_CURRENT: ContextVar[PackedRows] = ContextVar("rows of the packed batch")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Batch:
     keep: torch.Tensor
     chosen: torch.Tensor
     targets: torch.Tensor
-    rows: Rows | None = None
+    rows: PackedRows | None = None
 
     def logits(self, model: Any) -> torch.Tensor:
         """Return the logits of the learned tokens, (learned, vocabulary)."""
@@ -103,13 +103,13 @@ def packed(inputs: Mapping[str, Any]) -> Batch | None:
     )
 
 
-def _rows(paths: tuple[tuple[int, ...], ...], tokens: int, device: torch.device) -> Rows:
+def _rows(paths: tuple[tuple[int, ...], ...], tokens: int, device: torch.device) -> PackedRows:
     width = max(map(len, paths))
     places = torch.stack([pad(torch.tensor(path), (0, width - len(path))) for path in paths])
     owner = torch.empty(tokens, dtype=torch.long)
     for row, path in enumerate(paths):
         owner[list(path)] = torch.arange(row * width, row * width + len(path))
-    return Rows(places.to(device), owner.to(device))
+    return PackedRows(places.to(device), owner.to(device))
 
 
 def _attend(

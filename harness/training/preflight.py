@@ -14,7 +14,7 @@ from harness.inference.models.hardware import errors_only, no_bars
 from harness.inference.models.loading import UNREADABLE, weights_folder
 from harness.recipes import IA3, PEFT, SFT, AdaLoRA, LoRA, QLoRA, Trained
 from harness.recipes.adapters import Adapter, Full
-from harness.training.network import linear_names, put_on
+from harness.training.network import add_adapter, linear_names
 from harness.types.models import Model
 from harness.types.protocols import Progress
 
@@ -41,7 +41,7 @@ def check_places(model: Model, recipe: Trained, *, progress: Progress) -> None:
         return  # another head, or another tuner's own placing
     try:
         with torch.device("meta"), warnings.catch_warnings(action="ignore"):
-            put_on(base, recipe.adapter)
+            add_adapter(base, recipe.adapter)
     except StageFailed as error:
         raise InvalidExperiment(f"{model.name}: {error}") from error
     except Exception as error:  # shapes without numbers are no ground that every method was written for

@@ -17,8 +17,8 @@ from harness.recipes import Full, QLoRA
 from harness.recipes.adapters import Adapter
 from harness.training.adapter_setup import peft_config
 from harness.training.config import Precision
-from harness.training.network import Ground, write_facts
-from harness.training.rows import Row
+from harness.training.network import StartingPoint, write_facts
+from harness.training.rows import TokenizedRow
 from harness.types.protocols import Progress
 from harness.types.samples import Check
 
@@ -29,7 +29,7 @@ _SAME_FLOAT32, _SAME_HALF = 1e-4, 0.08
 
 
 def scorer(
-    ground: Ground, adapter: Adapter, precision: Precision, *, progress: Progress, supplies: object = None
+    ground: StartingPoint, adapter: Adapter, precision: Precision, *, progress: Progress, supplies: object = None
 ) -> Any:
     """Return the ground's body with a new head of one output, ready to be trained; the head is trained in any case.
 
@@ -62,7 +62,7 @@ def scorer(
 
 
 def save_scorer(
-    model: Any, tokenizer: Any, folder: Path, *, about: dict[str, str | int | None], ground: Ground, base: str
+    model: Any, tokenizer: Any, folder: Path, *, about: dict[str, str | int | None], ground: StartingPoint, base: str
 ) -> None:
     """Write the reward model with its tokenizer to `folder`, whole or not at all.
 
@@ -84,7 +84,7 @@ def save_scorer(
     os.replace(unfinished, folder)
 
 
-def scores_in_memory(network: Any, rows: Sequence[Row]) -> list[torch.Tensor]:
+def scores_in_memory(network: Any, rows: Sequence[TokenizedRow]) -> list[torch.Tensor]:
     """Return the rewards of the trained network, before it is freed, for `prove_scorer` to compare with the saved
     one's."""
     network.eval()
@@ -92,11 +92,11 @@ def scores_in_memory(network: Any, rows: Sequence[Row]) -> list[torch.Tensor]:
 
 
 def prove_scorer(
-    ground: Ground,
+    ground: StartingPoint,
     folder: Path,
     adapter: Adapter,
     precision: Precision,
-    rows: Sequence[Row],
+    rows: Sequence[TokenizedRow],
     *,
     trained: Sequence[torch.Tensor],
 ) -> tuple[Check, ...]:
@@ -121,7 +121,7 @@ def prove_scorer(
 
 
 @torch.inference_mode()
-def _reward(network: Any, row: Row) -> torch.Tensor:
+def _reward(network: Any, row: TokenizedRow) -> torch.Tensor:
     """Return the reward of one row, shape ()."""
     ids = torch.tensor([[*row.prompt, *row.answer]], device=network.device)
     # A trained head is float32 beside a bfloat16 body.
@@ -131,7 +131,7 @@ def _reward(network: Any, row: Row) -> torch.Tensor:
     return scores[0, 0].float().cpu()
 
 
-def _float32(ground: Ground, tokenizer: Any) -> Any:
+def _float32(ground: StartingPoint, tokenizer: Any) -> Any:
     return new_scorer(
         weights_folder(ground.model),
         tokenizer,

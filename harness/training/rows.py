@@ -32,7 +32,7 @@ Drawn = TypeVar("Drawn")
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TokenizedRow:
     """Token ids of one example. answer: ends with the token that ends the model's turn.
 
     also: parts of the prompt that are learned too, from a place to before another.
@@ -55,7 +55,7 @@ class Row:
         return {"input_ids": [*self.prompt, *self.answer], "labels": labels}
 
 
-def draw(examples: Sequence[Drawn], limit: int | None, *, seed: int) -> list[Drawn]:
+def draw_rows(examples: Sequence[Drawn], limit: int | None, *, seed: int) -> list[Drawn]:
     """Return `limit` of the examples drawn by `seed`, in their own order; all where there are no more."""
     if limit is None or limit >= len(examples):
         return list(examples)
@@ -63,10 +63,10 @@ def draw(examples: Sequence[Drawn], limit: int | None, *, seed: int) -> list[Dra
     return [examples[place] for place in sorted(chosen)]
 
 
-def make_rows(tokenizer: Any, examples: Sequence[Example]) -> list[Row]:
+def make_rows(tokenizer: Any, examples: Sequence[Example]) -> list[TokenizedRow]:
     """Return the rows of `examples`, in order."""
     return [
-        Row(
+        TokenizedRow(
             example=example,
             prompt=tuple(prompt_ids(tokenizer, example.prompt)),
             answer=tuple(answer_ids(tokenizer, example.answer, end=True)),
@@ -75,7 +75,7 @@ def make_rows(tokenizer: Any, examples: Sequence[Example]) -> list[Row]:
     ]
 
 
-def fitting(rows: Sequence[Row], *, longest: int | None, kind: str) -> tuple[list[Row], Check]:
+def rows_that_fit(rows: Sequence[TokenizedRow], *, longest: int | None, kind: str) -> tuple[list[TokenizedRow], Check]:
     """Return the rows of at most `longest` tokens, and the check that counts the others.
 
     A row is left out, never cut: a cut prompt is not the served one, and a cut answer has no end to learn.
@@ -104,7 +104,7 @@ _NAME = "earlier turns learned"
 _SHOWN_TURNS = 20
 
 
-def with_earlier_turns(tokenizer: Any, rows: Sequence[Row]) -> tuple[list[Row], Check]:
+def with_earlier_turns(tokenizer: Any, rows: Sequence[TokenizedRow]) -> tuple[list[TokenizedRow], Check]:
     """Return the rows with the loss on every turn of the assistant, and the check that counts them.
 
     Raises StageFailed where no turn of any conversation is found, as under a template that rewrites them.
@@ -233,7 +233,7 @@ class Collated:
     labels: tuple[int, ...]
 
 
-def collated_rows(rows: Sequence[Row], collator: Collator, *, batch_size: int) -> Iterator[Collated]:
+def collated_rows(rows: Sequence[TokenizedRow], collator: Collator, *, batch_size: int) -> Iterator[Collated]:
     """Yield what `collator` makes of each row within its batch."""
     for start in range(0, len(rows), batch_size):
         batch = collator([row.features() for row in rows[start : start + batch_size]])

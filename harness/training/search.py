@@ -20,7 +20,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from harness.errors import InvalidExperiment, StageFailed
 from harness.recipes import Trained
 from harness.recipes.base import is_range
-from harness.training.callbacks import Goal
+from harness.training.callbacks import CheckpointGoal
 from harness.types.jobs import TuneJob, TuneResult
 from harness.types.protocols import Progress
 from harness.types.samples import Check
@@ -41,7 +41,7 @@ STATES: dict[State, optuna.trial.TrialState] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trial:
+class SearchTrial:
     """One trained recipe. tried: field -> value. value: the best evaluation, None where there was none.
 
     along: step -> evaluation, each the smaller the better. note: why it failed. seconds: what it took in all.
@@ -58,7 +58,7 @@ class Trial:
     seconds: float = 0.0
 
 
-def proposed(recipe: Trained, before: Sequence[Trial], *, seed: int, number: int) -> optuna.trial.Trial:
+def proposed(recipe: Trained, before: Sequence[SearchTrial], *, seed: int, number: int) -> optuna.trial.Trial:
     """Return a trial of what no earlier one tried: of choices alone there are so few that chance repeats them."""
     space = {name: _distribution(values) for name, values in recipe.space}
     trial: optuna.trial.Trial = _study(before, space, seed=seed, number=number).ask(space)
@@ -80,7 +80,7 @@ def combinations(recipe: Trained) -> list[dict[str, int]]:
     return [dict(zip(names, found, strict=True)) for found in places]
 
 
-def _study(before: Sequence[Trial], space: Mapping[str, BaseDistribution], *, seed: int, number: int) -> Any:
+def _study(before: Sequence[SearchTrial], space: Mapping[str, BaseDistribution], *, seed: int, number: int) -> Any:
     """Return a study that has seen the trials `before`; its next proposal depends on them, seed and number alone."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
@@ -118,7 +118,7 @@ def values_of(recipe: Trained, places: Mapping[str, float | int]) -> dict[str, o
     return {name: places[name] if is_range(values) else values[int(places[name])] for name, values in recipe.space}
 
 
-def at_an_edge(recipe: Trained, chosen: Trial) -> list[str]:
+def at_an_edge(recipe: Trained, chosen: SearchTrial) -> list[str]:
     """Return in words each number of the chosen trial that is the lowest or the highest of those it was chosen from."""
     said = []
     for name, values in recipe.space:
@@ -138,7 +138,7 @@ class Judge(TrainerCallback):  # type: ignore[misc]
 
     def __init__(self, trial: optuna.trial.Trial | None = None) -> None:
         self._trial = trial
-        self.goal = Goal()
+        self.goal = CheckpointGoal()
         self.along: dict[int, float] = {}
 
     def on_evaluate(
@@ -169,7 +169,7 @@ def search(job: TuneJob, train: Train, *, progress: Progress) -> TuneResult:
     assert isinstance(recipe, Trained)
     folder = job.folder / "trials"
     folder.mkdir(parents=True, exist_ok=True)
-    trials: list[Trial] = []
+    trials: list[SearchTrial] = []
     before = 0.0
     kept: tuple[int, TuneResult] | None = None
     for number in range(_trials(recipe)):
@@ -201,17 +201,17 @@ def search(job: TuneJob, train: Train, *, progress: Progress) -> TuneResult:
 
 
 def _tried(
-    job: TuneJob, recipe: Trained, before: Sequence[Trial], number: int, train: Train
-) -> tuple[Trial, TuneResult | None]:
+    job: TuneJob, recipe: Trained, before: Sequence[SearchTrial], number: int, train: Train
+) -> tuple[SearchTrial, TuneResult | None]:
     trial = proposed(recipe, before, seed=job.seed, number=number)
     tried = values_of(recipe, trial.params)
     judge = Judge(trial)
     began = time.monotonic()
 
-    def ended(state: State, *, result: TuneResult | None = None, note: str = "") -> Trial:
+    def ended(state: State, *, result: TuneResult | None = None, note: str = "") -> SearchTrial:
         value = min(judge.along.values(), default=None)
         tokens, before = (result.tokens, result.seconds_before) if result else (0, 0.0)
-        return Trial(
+        return SearchTrial(
             number=number, tried=tried, places=trial.params, state=state, value=value, along=judge.along,
             tokens=tokens, note=note, seconds=before + time.monotonic() - began,
         )  # fmt: skip
@@ -239,12 +239,12 @@ def _job_of(job: TuneJob, recipe: Trained, tried: Mapping[str, object], folder: 
     return replace(job, recipe=replace(recipe, search=None, trials=None, adapter=adapter, **mine), folder=folder)
 
 
-def _best(trials: Sequence[Trial]) -> Trial | None:
+def _best(trials: Sequence[SearchTrial]) -> SearchTrial | None:
     done = [one for one in trials if one.state == "complete" and one.value is not None]
     return min(done, key=lambda one: one.value or 0.0) if done else None
 
 
-def _finished(job: TuneJob, trials: Sequence[Trial], chosen: Trial, result: TuneResult) -> TuneResult:
+def _finished(job: TuneJob, trials: Sequence[SearchTrial], chosen: SearchTrial, result: TuneResult) -> TuneResult:
     """Move the chosen trial's system to its place, and write the table of all trials beside it."""
     folder = job.folder / "adapter"
     shutil.rmtree(folder, ignore_errors=True)
@@ -274,7 +274,7 @@ def _finished(job: TuneJob, trials: Sequence[Trial], chosen: Trial, result: Tune
     )
 
 
-def _write_table(path: Path, trials: Sequence[Trial]) -> None:
+def _write_table(path: Path, trials: Sequence[SearchTrial]) -> None:
     with path.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(["trial", *trials[0].tried, "state", "value", "tokens", "seconds", "note"])
@@ -283,13 +283,13 @@ def _write_table(path: Path, trials: Sequence[Trial]) -> None:
             writer.writerow([one.number + 1, *one.tried.values(), *cells])
 
 
-def _said(one: Trial) -> str:
+def _said(one: SearchTrial) -> str:
     ended = {"complete": "", "pruned": ", stopped early", "failed": f", failed: {one.note}"}[one.state]
     value = "no evaluation" if one.value is None else f"{abs(one.value):.4g} on DEV"
     return f"{_tried_text(one)}: {value}{ended}"
 
 
-def _tried_text(one: Trial) -> str:
+def _tried_text(one: SearchTrial) -> str:
     return ", ".join(f"{name}={_plain(value)}" for name, value in one.tried.items())
 
 
@@ -299,17 +299,17 @@ def _plain(value: object) -> str | int | float | bool | None:
     return value if isinstance(value, int | bool) or value is None else str(value)
 
 
-def _store(folder: Path, one: Trial) -> None:
+def _store(folder: Path, one: SearchTrial) -> None:
     """Keep a trial that has ended, whole or not at all."""
     unfinished = folder / f"{one.number}.unfinished"
     unfinished.write_text(json.dumps({**asdict(one), "tried": None}), encoding="utf-8")
     unfinished.rename(folder / f"{one.number}.json")
 
 
-def _stored(folder: Path, recipe: Trained, number: int) -> Trial | None:
+def _stored(folder: Path, recipe: Trained, number: int) -> SearchTrial | None:
     path = folder / f"{number}.json"
     if not path.is_file():
         return None
     read = json.loads(path.read_text(encoding="utf-8"))
     along = {int(step): value for step, value in read["along"].items()}
-    return Trial(**{**read, "along": along, "tried": values_of(recipe, read["places"])})
+    return SearchTrial(**{**read, "along": along, "tried": values_of(recipe, read["places"])})

@@ -18,7 +18,7 @@ from transformers import PrinterCallback, TrainerState
 
 from harness.errors import StageFailed
 from harness.inference.models.adapters import collect, count_parameters, remarks
-from harness.inference.models.hardware import describe, dtype_name, no_bars
+from harness.inference.models.hardware import describe_hardware, dtype_name, no_bars
 from harness.inference.models.loading import load_tokenizer
 from harness.recipes import QLoRA, Trained
 from harness.training import checkpoints
@@ -26,10 +26,10 @@ from harness.training.adapter_setup import supplies_of
 from harness.training.adapter_support import accompany
 from harness.training.callbacks import Begins, Gauge, Line, Pacer, Sealer, Watch, elapsed, last_tokens, log_points
 from harness.training.config import choose_precision, seeded, within_memory
-from harness.training.context import Begun, Course, steps_of
+from harness.training.context import TrainingContext, TrainingSession, steps_of
 from harness.training.fused_lora import fuse_lora
 from harness.training.metric_eval import watched
-from harness.training.network import Ground, adapter_key, ground, save, train_in_float32, trainable
+from harness.training.network import StartingPoint, adapter_key, ground, save_trained, train_in_float32, trainable
 from harness.training.rate_finder import RateCurve, range_test, remembered
 from harness.training.reward_head import prove_scorer, save_scorer, scorer, scores_in_memory
 from harness.training.verify_saved import in_memory, probe, unlearned
@@ -43,18 +43,18 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Making:
+class ModelSteps:
     """The steps in which a policy and a reward model differ; each is called as the policy's function is."""
 
-    ground: Callable[..., Ground]
+    ground: Callable[..., StartingPoint]
     network: Callable[..., Any]
     save: Callable[..., None]
     in_memory: Callable[..., Sequence[torch.Tensor]]
     probe: Callable[..., tuple[Check, ...]]
 
 
-_POLICY = Making(ground=ground, network=trainable, save=save, in_memory=in_memory, probe=probe)
-_REWARD = Making(
+_POLICY = ModelSteps(ground=ground, network=trainable, save=save_trained, in_memory=in_memory, probe=probe)
+_REWARD = ModelSteps(
     ground=partial(ground, anew=True),
     network=scorer,
     save=save_scorer,
@@ -63,13 +63,18 @@ _REWARD = Making(
 )
 
 
-def making(recipe: Trained) -> Making:
+def making(recipe: Trained) -> ModelSteps:
     """Return how what `recipe` makes is made."""
     return _REWARD if recipe.makes == "reward" else _POLICY
 
 
 def finish(
-    begun: Begun, course: Course, recipe: Trained, model: Model, progress: Progress, judge: "Judge | None"
+    begun: TrainingContext,
+    course: TrainingSession,
+    recipe: Trained,
+    model: Model,
+    progress: Progress,
+    judge: "Judge | None",
 ) -> TuneResult:
     """Train, save the best weights as `job.folder / "adapter"`, and check what was saved."""
     trainer, folder, made = course.trainer, begun.job.folder / "adapter", making(recipe)
@@ -109,7 +114,9 @@ def finish(
     )
 
 
-def train(begun: Begun, course: Course, recipe: Trained, progress: Progress, judge: "Judge | None") -> TrainerState:
+def train(
+    begun: TrainingContext, course: TrainingSession, recipe: Trained, progress: Progress, judge: "Judge | None"
+) -> TrainerState:
     """Train to the end, and return the trainer's state with its whole log history."""
     trainer, resumed, earlier = course.trainer, begun.resumed, _earlier(begun)
     done = 0
@@ -140,12 +147,12 @@ def train(begun: Begun, course: Course, recipe: Trained, progress: Progress, jud
     return trainer.state
 
 
-def _earlier(begun: Begun) -> TrainerState | None:
+def _earlier(begun: TrainingContext) -> TrainerState | None:
     """Return the state of the checkpoint that training goes on from, if it does."""
     return None if begun.resumed is None else TrainerState.load_from_json(str(begun.resumed / checkpoints.STATE))
 
 
-def _take_best(begun: Begun, course: Course, state: TrainerState) -> int:
+def _take_best(begun: TrainingContext, course: TrainingSession, state: TrainerState) -> int:
     """Load the weights of the best evaluation, and return their step; without evaluations the last are kept."""
     best = course.goal.best(state.log_history)
     if best is None:
@@ -155,12 +162,12 @@ def _take_best(begun: Begun, course: Course, state: TrainerState) -> int:
 
 
 def _environment(
-    begun: Begun, course: Course, recipe: Trained, state: TrainerState, *, best: int, seconds: float
+    begun: TrainingContext, course: TrainingSession, recipe: Trained, state: TrainerState, *, best: int, seconds: float
 ) -> Mapping[str, str | int | float | bool | None]:
     packages = ("trl", "peft", "accelerate", "bitsandbytes", "datasets")
     autocast = begun.precision.autocast
     return {
-        **describe(begun.precision.device, begun.precision.weights),
+        **describe_hardware(begun.precision.device, begun.precision.weights),
         **{package: version(package) for package in packages},
         "autocast": None if autocast is None else dtype_name(autocast),
         "quantization": _quantization(recipe),
@@ -187,11 +194,11 @@ def free(trainer: Any) -> None:
     collect()
 
 
-__all__ = ["Begun", "Course", "carry_out", "steps_of", "train_share"]
+__all__ = ["TrainingContext", "TrainingSession", "carry_out", "steps_of", "train_share"]
 
 
 def carry_out(
-    job: TuneJob, kind: type[Trained], prepare: Callable[[Begun], Course], *, progress: Progress
+    job: TuneJob, kind: type[Trained], prepare: Callable[[TrainingContext], TrainingSession], *, progress: Progress
 ) -> TuneResult:
     """Train `job.recipe`, a `kind`, as the course that `prepare` makes of what was begun.
 
@@ -220,7 +227,7 @@ def carry_out(
 
 def train_share(
     job: TuneJob,
-    prepare: Callable[[Begun], Course],
+    prepare: Callable[[TrainingContext], TrainingSession],
     *,
     split: Callable[[Any], None] | None,
     witness: Callable[[Any], None],
@@ -250,7 +257,11 @@ def train_share(
 
 
 def _once(
-    job: TuneJob, model: Model, prepare: Callable[[Begun], Course], judge: "Judge | None", progress: Progress
+    job: TuneJob,
+    model: Model,
+    prepare: Callable[[TrainingContext], TrainingSession],
+    judge: "Judge | None",
+    progress: Progress,
 ) -> TuneResult:
     """Train one recipe, with the rate that a range test finds where it asks for one."""
     recipe = job.recipe
@@ -273,14 +284,14 @@ def _once(
     return replace(result, checks=(*result.checks, curve.check()), environment=found)
 
 
-def _ready(course: Course) -> Course:
+def _ready(course: TrainingSession) -> TrainingSession:
     course.trainer.remove_callback(PrinterCallback)  # it prints every logged step
     train_in_float32(course.trainer.model)
     fuse_lora(course.trainer.model)
     return course
 
 
-def _accompanied(begun: Begun, course: Course) -> Course:
+def _accompanied(begun: TrainingContext, course: TrainingSession) -> TrainingSession:
     """Return `course` with what its adapter needs while training, and the checks on that."""
     company = accompany(course.trainer, begun.recipe, begun.job.folder / "adapter")
     return replace(
@@ -291,7 +302,11 @@ def _accompanied(begun: Begun, course: Course) -> Course:
 
 
 def _tested(
-    job: TuneJob, recipe: Trained, model: Model, prepare: Callable[[Begun], Course], progress: Progress
+    job: TuneJob,
+    recipe: Trained,
+    model: Model,
+    prepare: Callable[[TrainingContext], TrainingSession],
+    progress: Progress,
 ) -> RateCurve:
     """Return the curve of a range test, on a network and in a folder that are thrown away."""
     aside = job.folder / "range test"
@@ -306,7 +321,7 @@ def _tested(
     return curve
 
 
-def _begin(job: TuneJob, recipe: Trained, model: Model, progress: Progress) -> Begun:
+def _begin(job: TuneJob, recipe: Trained, model: Model, progress: Progress) -> TrainingContext:
     folder = job.folder / "checkpoints"
     found = checkpoints.recover(folder)
     for line in found.torn:
@@ -317,7 +332,7 @@ def _begin(job: TuneJob, recipe: Trained, model: Model, progress: Progress) -> B
     supplies = supplies_of(job, tokenizer)
     network = making(recipe).network(begins, recipe.adapter, precision, supplies=supplies, progress=progress)
     context = getattr(network.config.get_text_config(), "max_position_embeddings", None)
-    return Begun(
+    return TrainingContext(
         job=job,
         recipe=recipe,
         ground=begins,

@@ -16,8 +16,16 @@ from harness.training.distributed.launch import train_together
 from harness.training.ewc import Consolidation, consolidate
 from harness.training.external.run import fit_outside
 from harness.training.network import attend_fast
-from harness.training.rows import Row, check_parity, collated_rows, draw, fitting, make_rows, with_earlier_turns
-from harness.training.session import Begun, Course, carry_out, steps_of
+from harness.training.rows import (
+    TokenizedRow,
+    check_parity,
+    collated_rows,
+    draw_rows,
+    make_rows,
+    rows_that_fit,
+    with_earlier_turns,
+)
+from harness.training.session import TrainingContext, TrainingSession, carry_out, steps_of
 from harness.training.sft_trainer import AnswerTrainer, trainer_config
 from harness.types.jobs import TuneJob, TuneResult
 from harness.types.protocols import Progress
@@ -52,15 +60,15 @@ def fit(job: TuneJob, *, progress: Progress) -> TuneResult:
 
 
 def prepare(
-    begun: Begun,
+    begun: TrainingContext,
     *,
     kind: type[AnswerTrainer] = AnswerTrainer,
     settings: Mapping[str, Any] = MappingProxyType({}),
-) -> Course:
+) -> TrainingSession:
     """Return the course of supervised training. kind: of trainer. settings: further ones of TRL's."""
     job, recipe, tokenizer = begun.job, begun.recipe, begun.tokenizer
-    examples = [*draw(job.train, recipe.limit, seed=job.seed), *job.replay]
-    rows, rows_check = fitting(make_rows(tokenizer, examples), longest=begun.longest, kind="train")
+    examples = [*draw_rows(job.train, recipe.limit, seed=job.seed), *job.replay]
+    rows, rows_check = rows_that_fit(make_rows(tokenizer, examples), longest=begun.longest, kind="train")
     turns = recipe.learn == "assistant"
     turns_checks: tuple[Check, ...] = ()
     if turns:
@@ -90,7 +98,7 @@ def prepare(
     )
     collated = list(collated_rows(rows, trainer.data_collator, batch_size=recipe.batch_size))
     parity = check_parity(collated, [row.example for row in rows], load_tokenizer(begun.ground.model), turns=turns)
-    return Course(
+    return TrainingSession(
         trainer=trainer,
         rows=rows,
         steps=steps,
@@ -105,7 +113,7 @@ def prepare(
     )
 
 
-def _held(begun: Begun) -> tuple[Consolidation | None, tuple[Check, ...]]:
+def _held(begun: TrainingContext) -> tuple[Consolidation | None, tuple[Check, ...]]:
     """Return what holds the weights that earlier tasks need, where the recipe asks for it."""
     job, recipe = begun.job, begun.recipe
     if recipe.keep is None:
@@ -121,8 +129,10 @@ def _held(begun: Begun) -> tuple[Consolidation | None, tuple[Check, ...]]:
     )
 
 
-def _dev_rows(job: TuneJob, recipe: SFT, tokenizer: Any, longest: int | None) -> tuple[list[Row], Check]:
+def _dev_rows(job: TuneJob, recipe: SFT, tokenizer: Any, longest: int | None) -> tuple[list[TokenizedRow], Check]:
     if not job.dev:
         detail = "there are no dev examples: no early stopping, and the last weights are kept, not the best"
         return [], Check(name="dev rows that fit", status="warning", detail=detail)
-    return fitting(make_rows(tokenizer, draw(job.dev, recipe.evaluate_on, seed=job.seed)), longest=longest, kind="dev")
+    return rows_that_fit(
+        make_rows(tokenizer, draw_rows(job.dev, recipe.evaluate_on, seed=job.seed)), longest=longest, kind="dev"
+    )

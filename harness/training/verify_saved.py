@@ -14,8 +14,8 @@ from harness.recipes.adapters import Adapter
 from harness.resources.machine import this_machine
 from harness.resources.model_shape import read_shape
 from harness.training.config import Precision
-from harness.training.network import Ground, put_on
-from harness.training.rows import Row
+from harness.training.network import StartingPoint, add_adapter
+from harness.training.rows import TokenizedRow
 from harness.types.samples import Check
 
 _ROWS = 4
@@ -26,7 +26,7 @@ _SAVED = "saved system answers as trained"
 _SAME_FLOAT32, _SAME_HALF = 1e-4, 0.08
 
 
-def in_memory(network: Any, rows: Sequence[Row]) -> list[torch.Tensor]:
+def in_memory(network: Any, rows: Sequence[TokenizedRow]) -> list[torch.Tensor]:
     """Return the logits of the trained network, before it is freed, for `probe` to compare with the saved one's."""
     network.eval()
     half = network.dtype is torch.bfloat16
@@ -36,11 +36,11 @@ def in_memory(network: Any, rows: Sequence[Row]) -> list[torch.Tensor]:
 
 
 def probe(
-    ground: Ground,
+    ground: StartingPoint,
     folder: Path,
     adapter: Adapter,
     precision: Precision,
-    rows: Sequence[Row],
+    rows: Sequence[TokenizedRow],
     *,
     trained: Sequence[torch.Tensor],
 ) -> tuple[Check, ...]:
@@ -132,12 +132,12 @@ def change_check(before: Sequence[torch.Tensor], after: Sequence[torch.Tensor]) 
     return Check(name=_NAME, status="ok", detail=detail)
 
 
-def _as_quantised(ground: Ground, adapter: LoRA, precision: Precision) -> Any:
+def _as_quantised(ground: StartingPoint, adapter: LoRA, precision: Precision) -> Any:
     """Return the base that LoftQ trained on, in float32: its weights as NF4 keeps them, with the update's start."""
-    return merge(put_on(load_model(ground.model, dtype=precision.weights), adapter).float())
+    return merge(add_adapter(load_model(ground.model, dtype=precision.weights), adapter).float())
 
 
-def _format(ground: Ground, precision: Precision) -> torch.dtype:
+def _format(ground: StartingPoint, precision: Precision) -> torch.dtype:
     """Return float32, or the format of the frozen base where the memory does not hold all weights in float32."""
     if precision.weights is torch.float32:
         return torch.float32
@@ -146,14 +146,16 @@ def _format(ground: Ground, precision: Precision) -> torch.dtype:
 
 
 @torch.inference_mode()
-def _logits(model: Any, row: Row) -> torch.Tensor:
+def _logits(model: Any, row: TokenizedRow) -> torch.Tensor:
     """Return the logits before each token of the answer, shape (answer tokens, vocabulary)."""
     ids = torch.tensor([[*row.prompt, *row.answer]], device=model.device)
     logits: torch.Tensor = model(input_ids=ids, use_cache=False, logits_to_keep=len(row.answer) + 1).logits
     return logits[0, :-1].float().cpu()
 
 
-def _base_check(rows: Sequence[Row], *, trained_on: Sequence[torch.Tensor], served: Sequence[torch.Tensor]) -> Check:
+def _base_check(
+    rows: Sequence[TokenizedRow], *, trained_on: Sequence[torch.Tensor], served: Sequence[torch.Tensor]
+) -> Check:
     four_bits, floats = _loss(rows, trained_on), _loss(rows, served)
     return Check(
         name="served base",
@@ -163,6 +165,6 @@ def _base_check(rows: Sequence[Row], *, trained_on: Sequence[torch.Tensor], serv
     )
 
 
-def _loss(rows: Sequence[Row], logits: Sequence[torch.Tensor]) -> float:
+def _loss(rows: Sequence[TokenizedRow], logits: Sequence[torch.Tensor]) -> float:
     answers = torch.tensor([token for row in rows for token in row.answer])
     return float(cross_entropy(torch.cat(list(logits)), answers))

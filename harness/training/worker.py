@@ -17,7 +17,7 @@ from harness.training.distributed.launch import JOB, TOLD
 from harness.training.distributed.sharding import (
     SharedTrainer,
     SplitTrainer,
-    check_seen,
+    check_sharding,
     deepspeed_settings,
     look_at,
     start_deepspeed,
@@ -28,7 +28,7 @@ from harness.training.sft import prepare
 from harness.types.jobs import TuneJob
 
 
-class Told:
+class WorkerOrder:
     """A progress that tells the launching process, by one JSON line a step; only the first process does."""
 
     def __init__(self, path: Path | None) -> None:
@@ -44,7 +44,7 @@ class Told:
         self._write({"loss": float(note.split()[1].rstrip(","))} if note.startswith("loss ") else {"note": note})
 
     @contextmanager
-    def meter(self, label: str, *, total: int, unit: str, done: int = 0) -> Iterator["Told"]:
+    def meter(self, label: str, *, total: int, unit: str, done: int = 0) -> Iterator["WorkerOrder"]:
         yield self
 
     def _write(self, line: dict[str, Any]) -> None:
@@ -56,7 +56,7 @@ class Told:
 def main(folder: Path) -> int:
     """Train the job that lies in `folder`; returns the exit code."""
     first = int(os.environ["RANK"]) == 0
-    told = Told(folder / TOLD if first else None)
+    told = WorkerOrder(folder / TOLD if first else None)
     # Written by the launching process for this one.
     job = cast(TuneJob, pickle.loads((folder / JOB).read_bytes()))  # noqa: S301
     try:
@@ -68,7 +68,7 @@ def main(folder: Path) -> int:
     return 0
 
 
-def _train(job: TuneJob, folder: Path, *, first: bool, told: Told) -> None:
+def _train(job: TuneJob, folder: Path, *, first: bool, told: WorkerOrder) -> None:
     recipe = job.recipe
     assert isinstance(recipe, SFT)
     strategy = recipe.sharing
@@ -79,7 +79,7 @@ def _train(job: TuneJob, folder: Path, *, first: bool, told: Told) -> None:
 
     def witness(trainer: Any) -> None:
         seen = look_at(trainer)
-        check_seen(seen, devices=recipe.devices, strategy=strategy)
+        check_sharding(seen, devices=recipe.devices, strategy=strategy)
         if first:
             write_seen(folder, seen, strategy=strategy)
 

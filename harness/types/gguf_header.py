@@ -83,7 +83,7 @@ def parameters_of(header: Header) -> int:
     return sum(size for name, size in header.tensors.items() if not name.startswith("rope_"))
 
 
-def check_whole(path: Path) -> None:
+def check_gguf_whole(path: Path) -> None:
     """Raise InvalidExperiment where the GGUF file at `path` is none, or is cut short."""
     needed, size = read_header(path).bytes, path.stat().st_size
     if size < needed:

@@ -26,7 +26,7 @@ from harness.types.samples import Check
 from harness.verification.rebuild import (
     RecordedCriterion,
     criterion_of,
-    metric_of,
+    rebuilt_metric,
     recorded_comparison,
     recorded_payback,
     recorded_quality,
@@ -174,7 +174,7 @@ class Recomputing:
 
     def _metric(self, name: str, better: Any) -> Named | None:
         declared, unit = self._declared(name), self._unit(name)
-        found = metric_of(
+        found = rebuilt_metric(
             declared.get("statistic"), name=name, better=better, unit=unit, pairs=bool(declared.get("pairs"))
         )
         if found is not None:
@@ -240,7 +240,7 @@ class Recomputing:
         found: dict[str, Named] = {}
         for name in declared["metrics"]:
             better = pairs.get(name) or self._declared(name).get("better", "higher")
-            plain = metric_of(None, name=name, better=better, unit=self._unit(name))
+            plain = rebuilt_metric(None, name=name, better=better, unit=self._unit(name))
             assert plain is not None
             found[name] = plain
         return found

@@ -33,7 +33,7 @@ class ScoredMetric:
     pairs: bool = False
 
 
-def metric_of(
+def rebuilt_metric(
     statistic: Mapping[str, Any] | None, *, name: str, better: Direction, unit: str, pairs: bool = False
 ) -> Named | None:
     """Return a metric that `compare` takes, or None where only a user's own code could compute it.

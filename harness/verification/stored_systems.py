@@ -9,10 +9,10 @@ from harness.errors import Incomparable
 from harness.report.read import DEV, HOLDOUT
 from harness.stats.compare import Comparison, SystemScores, compare
 from harness.stats.wording import count, difference_text, p_text, rounded, sample_count
-from harness.store.queries import declaration_of, samples_of, scores_of, system_means
+from harness.store.queries import declaration_of, scores_of, stored_samples, system_means
 from harness.store.rows import SampleRow, ScoreRow, SystemMeanRow
 from harness.types.protocols import Direction, Named
-from harness.verification.rebuild import metric_of, system_scores
+from harness.verification.rebuild import rebuilt_metric, system_scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ def compare_stored(
     pair, on = _pair(tables, first, second, experiment)
     means = tables[on]
     shared = _shared_metrics(means, pair, metric)
-    samples = [samples_of(path, experiment=one.experiment, split=on) for one in pair]
+    samples = [stored_samples(path, experiment=one.experiment, split=on) for one in pair]
     _require_same_questions(pair, samples)
     scores = [scores_of(path, experiment=one.experiment, system=one.system, split=on) for one in pair]
     declared = declaration_of(path, pair[0].experiment)
@@ -178,7 +178,7 @@ def _rebuilt(declared: object, name: str, better: Direction, *, same: bool) -> N
     if entry["pairs"] and not same:
         return f"{name} scores a pair of answers: it says nothing of systems that were not asked side by side"
     unit = str((stored.get("units") or {}).get(name, ""))
-    found = metric_of(entry["statistic"], name=name, better=better, unit=unit, pairs=entry["pairs"])
+    found = rebuilt_metric(entry["statistic"], name=name, better=better, unit=unit, pairs=entry["pairs"])
     return found or f"{name} is computed of the whole set by a class of one's own, which the store does not hold"
 
 

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from harness.analysis.endings import MOST_MISSING, Endings, Reading, endings
+from harness.analysis.endings import MOST_MISSING, AnswerRule, Endings, endings
 from harness.types.samples import Answer, Completion, Sample
 
-PLAIN = Reading(settled=lambda sample, answer: False, refusals=False, limit=8, hosted=False)
+PLAIN = AnswerRule(settled=lambda sample, answer: False, refusals=False, limit=8, hosted=False)
 
 
 def asked(*said: Answer, expected: object = "red") -> list[tuple[Sample, Answer]]:
@@ -22,7 +22,7 @@ def answer(text: str = "red", value: object = "red", **fields: object) -> Answer
     return Answer(sample_id="", text=text, value=value, **fields)
 
 
-def found(*said: Answer, reading: Reading = PLAIN, expected: object = "red") -> Endings:
+def found(*said: Answer, reading: AnswerRule = PLAIN, expected: object = "red") -> Endings:
     return endings("zero-shot", "dev", asked(*said, expected=expected), reading)
 
 
@@ -92,7 +92,7 @@ def test_a_server_is_told_of_in_its_own_words() -> None:
         (answer("calling", "calling", ended="tool"), PLAIN, "red"),
     ],
 )
-def test_what_the_task_takes_for_an_answer_is_one(one: Answer, reading: Reading, expected: object) -> None:
+def test_what_the_task_takes_for_an_answer_is_one(one: Answer, reading: AnswerRule, expected: object) -> None:
     """A value that the cut left as it is, a refusal that is judged, nothing said where that is right, no values."""
     assert found(*[one] * 3, reading=reading, expected=expected).faults == {}
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from harness.analysis.estimate import resampled
-from harness.analysis.learning_curve import CurveStep, learning_curve, lines, power_laws
+from harness.analysis.learning_curve import CurveStep, curve_lines, learning_curve, power_laws
 from harness.errors import Incomparable
 from harness.metrics.perplexity import Perplexity
 from harness.metrics.preference import Preference
@@ -52,7 +52,7 @@ def test_a_curve_never_falls_and_never_passes_its_bound():
 
 
 def test_a_line_is_the_least_squares_line_in_the_logarithm():
-    fit = lines(np.array([100.0, 1000.0]), np.array([[0.5, 0.6]]))
+    fit = curve_lines(np.array([100.0, 1000.0]), np.array([[0.5, 0.6]]))
     assert float(fit.at(10_000)[0]) == pytest.approx(0.7)
     assert float(fit.reaching(np.array([0.65]))[0]) == pytest.approx(10**3.5)
 

@@ -4,14 +4,14 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from harness.analysis.readiness import Goal, Preparation, Tried, readiness, task_kind
+from harness.analysis.readiness import MeasuredGoal, Preparation, Tried, readiness, task_kind
 from harness.prompting import RAG, FewShot, ZeroShot
 from harness.stats.compare import standing
 from harness.types.protocols import Strategy
 from harness.types.samples import Check, Sample
 from tests.analysis.scores import Right, scored
 
-GOAL = Goal(metric="exact_match", threshold=0.05, scored=100, samples=100, unit="%")
+GOAL = MeasuredGoal(metric="exact_match", threshold=0.05, scored=100, samples=100, unit="%")
 AUDIT = Check(name="leakage", status="ok", detail="No copies.", kind="data")
 
 
@@ -57,14 +57,14 @@ def test_a_well_prepared_experiment_passes_every_question():
 
 
 def test_a_goal_without_a_size_or_with_unscored_samples_is_vague():
-    any_gain = Goal(metric="exact_match", threshold=0.0, scored=100, samples=100)
+    any_gain = MeasuredGoal(metric="exact_match", threshold=0.0, scored=100, samples=100)
     assert one("measurable goal", goals=[any_gain]).status == "warning"
     assert one("measurable goal", goals=[any_gain, GOAL]).status == "ok"
-    own = Goal(metric="exact_match", threshold=None, scored=100, samples=100)
+    own = MeasuredGoal(metric="exact_match", threshold=None, scored=100, samples=100)
     assert one("measurable goal", goals=[own]).detail == (
         "A threshold is set, and every sample is scored for it: exact_match."
     )
-    partial = Goal(metric="judge", threshold=0.1, scored=90, samples=100)
+    partial = MeasuredGoal(metric="judge", threshold=0.1, scored=90, samples=100)
     found = one("measurable goal", goals=[GOAL, partial])
     assert (found.status, found.detail) == (
         "warning",

@@ -3,14 +3,16 @@ import math
 import numpy as np
 import pytest
 
-from harness.analysis.recipe_ranking import Trained, ladder
+from harness.analysis.recipe_ranking import TrainedRecipe, ladder
 from harness.errors import Incomparable
 from tests.analysis.scores import Loss, Right, scored
 
 
-def recipe(name: str, share: float, *, examples: int = 1000, tokens: int = 50_000, seconds: float = 60.0) -> Trained:
+def recipe(
+    name: str, share: float, *, examples: int = 1000, tokens: int = 50_000, seconds: float = 60.0
+) -> TrainedRecipe:
     right = np.arange(200) < 200 * share
-    return Trained(scores=scored(name, right.astype(float)), examples=examples, tokens=tokens, seconds=seconds)
+    return TrainedRecipe(scores=scored(name, right.astype(float)), examples=examples, tokens=tokens, seconds=seconds)
 
 
 def test_the_best_recipe_stands_first_and_the_others_are_the_cost_of_choosing():
@@ -51,7 +53,7 @@ def test_the_winner_of_many_equal_recipes_was_lucky_on_dev():
     flattered = []
     for _ in range(100):
         dev = (generator.random((8, 200)) < 0.6).astype(float)
-        recipes = [Trained(scores=scored(f"r{k}", dev[k]), examples=1, tokens=1, seconds=1.0) for k in range(8)]
+        recipes = [TrainedRecipe(scores=scored(f"r{k}", dev[k]), examples=1, tokens=1, seconds=1.0) for k in range(8)]
         best = int(dev.mean(axis=1).argmax())
         holdout = scored(f"r{best}", (generator.random(200) < 0.6).astype(float))
         found = ladder(Right(), recipes=recipes, chosen=f"r{best}", holdout=holdout).optimism
@@ -66,7 +68,7 @@ def test_optimism_of_one_recipe_covers_zero():
     covered = 0
     for _ in range(200):
         dev, holdout = (generator.random(150) < 0.8).astype(float), (generator.random(300) < 0.8).astype(float)
-        only = Trained(scores=scored("r", dev), examples=1, tokens=1, seconds=1.0)
+        only = TrainedRecipe(scores=scored("r", dev), examples=1, tokens=1, seconds=1.0)
         found = ladder(Right(), recipes=[only], chosen="r", holdout=scored("r", holdout)).optimism
         assert found is not None
         covered += found.low <= 0 <= found.high
@@ -75,7 +77,7 @@ def test_optimism_of_one_recipe_covers_zero():
 
 def test_lower_is_better_ranks_and_flatters_the_other_way():
     low, high = (
-        Trained(scores=scored(n, np.full(50, v)), examples=1, tokens=1, seconds=1.0)
+        TrainedRecipe(scores=scored(n, np.full(50, v)), examples=1, tokens=1, seconds=1.0)
         for n, v in (("l", 1.0), ("h", 2.0))
     )
     found = ladder(Loss(), recipes=[high, low], chosen="l", holdout=scored("l", np.full(60, 1.5)))
@@ -94,7 +96,7 @@ def test_lower_is_better_ranks_and_flatters_the_other_way():
 )
 def test_dev_is_said_to_have_flattered_only_what_its_interval_shows(dev: float, holdout: float, said: str):
     recipes = [
-        Trained(scores=scored(name, np.arange(100) < 100 * share), examples=1, tokens=1, seconds=1.0)
+        TrainedRecipe(scores=scored(name, np.arange(100) < 100 * share), examples=1, tokens=1, seconds=1.0)
         for name, share in (("a", dev), ("b", 0.1))
     ]
     found = ladder(Right(), recipes=recipes, chosen="a", holdout=scored("a", np.arange(100) < 100 * holdout))
@@ -104,7 +106,7 @@ def test_dev_is_said_to_have_flattered_only_what_its_interval_shows(dev: float, 
 def test_unknown_winner_and_other_samples_are_refused():
     with pytest.raises(Incomparable, match="c was chosen, which is none of a, b"):
         ladder(Right(), recipes=[recipe("a", 0.5), recipe("b", 0.5)], chosen="c")
-    short = Trained(scores=scored("b", [1.0]), examples=1, tokens=1, seconds=1.0)
+    short = TrainedRecipe(scores=scored("b", [1.0]), examples=1, tokens=1, seconds=1.0)
     with pytest.raises(Incomparable, match="a and b were scored on different samples"):
         ladder(Right(), recipes=[recipe("a", 0.5), short], chosen="a")
 

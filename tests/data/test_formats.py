@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from harness.data.column_roles import Columns, Format, shape_of
+from harness.data.column_roles import Columns, Format, roles_of
 from harness.data.files.row import Row
 from harness.data.formats import samples_of
 from harness.errors import InvalidData
@@ -23,7 +23,7 @@ def row(**values: object) -> Row:
 
 def sample_of(row: Row, columns: Columns | None = None) -> Sample:
     columns = columns or Columns()
-    (sample,) = samples_of(row, shape_of(row, columns), columns)
+    (sample,) = samples_of(row, roles_of(row, columns), columns)
     return sample
 
 
@@ -114,7 +114,7 @@ def test_a_wrong_row_names_file_row_field_and_fact(form: Format, values: Mapping
     given = Row("data/train.jsonl", 37, values)
 
     with pytest.raises(InvalidData) as caught:
-        samples_of(given, shape_of(given, columns, format=form), columns)
+        samples_of(given, roles_of(given, columns, format=form), columns)
 
     assert str(caught.value).startswith("data/train.jsonl, row 37: field '")
     assert problem in str(caught.value)
@@ -130,7 +130,7 @@ def test_a_preference_row_keeps_its_worse_answer_beside_the_reference() -> None:
 
 def test_a_row_of_no_known_format_names_its_fields_and_the_formats() -> None:
     with pytest.raises(InvalidData, match=r"the fields 'left', 'right' are of no known format.*input_column="):
-        shape_of(row(left="a", right="b"), Columns())
+        roles_of(row(left="a", right="b"), Columns())
 
 
 @pytest.mark.parametrize("value", [None, "", 1.5, True, ["a"]])

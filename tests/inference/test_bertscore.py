@@ -21,7 +21,7 @@ from transformers import (
 
 from harness.errors import InvalidEvidence, InvalidExperiment
 from harness.inference import bertscore
-from harness.inference.bertscore import Encoder, _open_encoder, _packaged_folder, score_all
+from harness.inference.bertscore import TokenEncoder, _open_encoder, _packaged_folder, score_all
 from harness.metrics.model_based import BERTScore
 from harness.types.protocols import Executed
 from harness.types.samples import Answer, Sample
@@ -142,7 +142,7 @@ def test_more_texts_than_are_held_at_once_score_the_same(tmp_path: Path, monkeyp
 
 
 def test_what_is_kept_is_bounded_and_the_longest_unused_goes_first():
-    encoder = Encoder(None, None, "cpu", window=8, batch_size=1, keep_bytes=24)
+    encoder = TokenEncoder(None, None, "cpu", window=8, batch_size=1, keep_bytes=24)
     for name in "aba":
         encoder.keep({name: torch.zeros(2)})
     encoder.keep({"c": torch.zeros(2)})

@@ -46,7 +46,7 @@ def engine(tiny: Model, said) -> LocalEngine:
 def moved(tiny: Model, adapter: Adapter, folder: Path) -> Any:
     """Save an adapter whose every weight was moved, and return the network that has it."""
     torch.manual_seed(3)
-    network = own.put_on(load_model(tiny), adapter)
+    network = own.add_custom_modules(load_model(tiny), adapter)
     with torch.no_grad():
         for weight in own.on(network).parameters():
             weight += 0.1 * torch.randn_like(weight)

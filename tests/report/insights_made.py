@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, replace
 
 from harness.analysis.break_even import Payback
-from harness.analysis.continual import Column, Continual
+from harness.analysis.continual import Continual, TaskColumn
 from harness.analysis.estimate import Estimate
 from harness.analysis.forgetting import Retained, Retention
 from harness.analysis.holdout_ledger import HoldoutLedger
@@ -13,7 +13,7 @@ from harness.analysis.holdout_power import EnoughEvidence
 from harness.analysis.learning_curve import CurveDrawn, CurvePoint, LearningCurve
 from harness.analysis.noise_floor import noise_of
 from harness.analysis.recipe_ranking import Forgot, Ladder, Rung
-from harness.analysis.retrieval_table import Cell, FourWay
+from harness.analysis.retrieval_table import FourWay, RetrievalCell
 from harness.analysis.safety import Rate, SafetyRow, SafetyTable
 from harness.analysis.sequential import Peek, StoppedEarly
 from harness.runner.records import whole_json
@@ -131,7 +131,7 @@ def _continual() -> Continual:
         seeds=3,
         steps=("before training", "sft lora-r8 on home", "sft lora-r8 on codes"),
         columns=tuple(
-            Column(
+            TaskColumn(
                 task=task,
                 metric="ExactMatch" if learned[task] else "Perplexity",
                 better="higher" if learned[task] else "lower",
@@ -165,7 +165,7 @@ def _four_way() -> FourWay:
         level=0.95,
         samples=200,
         cells=tuple(  # type: ignore[arg-type]
-            Cell(system=system, tuned=tuned, retrieval=rag, mean=Estimate(mean, mean - 0.06, mean + 0.06))
+            RetrievalCell(system=system, tuned=tuned, retrieval=rag, mean=Estimate(mean, mean - 0.06, mean + 0.06))
             for system, tuned, rag, mean in cells
         ),
         tuning=Estimate(0.31, 0.25, 0.37),

@@ -6,13 +6,13 @@ import pytest
 
 from harness.metrics import ExactMatch
 from harness.recipes import DPO, GRPO, KTO, SFT, DoRA, Full, LoRA, QLoRA, Steps
-from harness.resources.estimate import Work, estimate, estimates, gib, smaller, spoken, way_out
+from harness.resources.estimate import Work, estimate_run, estimates, gib, smaller, spoken, way_out
 from harness.resources.machine import GIB, Machine, gpu_of, this_machine
 from harness.resources.model_shape import shape_of
-from harness.resources.time import Duration, Pace, duration, measured_rate, operations, reading_rate
+from harness.resources.time import Duration, TrainingPace, duration_text, measured_rate, operations, reading_rate
 from tests.resources.test_model_shape import LLAMA_3B, SMOLLM
 
-PACE, SLOW = Pace(rate=1e11), Pace(rate=1e9)
+PACE, SLOW = TrainingPace(rate=1e11), TrainingPace(rate=1e9)
 WORK = Work(rows=100, length=256, answer=16)
 
 
@@ -24,21 +24,21 @@ def machine(free: float, *, disk: float = 1000) -> Machine:
 
 def test_an_estimate_is_held_against_memory_and_disk() -> None:
     shape = shape_of(SMOLLM)
-    found = estimate(shape, SFT(adapter=Full()), machine(16), WORK, pace=PACE)
+    found = estimate_run(shape, SFT(adapter=Full()), machine(16), WORK, pace=PACE)
     assert found.fits
     assert not found.cannot_fit
     # Four checkpoints of weights and two moments, and what stays.
     assert found.saved == 4 * shape.parameters
     assert found.disk == (4 * 12 + 4) * shape.parameters
-    assert not estimate(shape, SFT(adapter=Full()), machine(16, disk=1), WORK, pace=PACE).fits
-    assert estimate(shape, SFT(adapter=Full()), machine(16, disk=1), WORK, pace=PACE).cannot_fit
+    assert not estimate_run(shape, SFT(adapter=Full()), machine(16, disk=1), WORK, pace=PACE).fits
+    assert estimate_run(shape, SFT(adapter=Full()), machine(16, disk=1), WORK, pace=PACE).cannot_fit
 
 
 def test_only_what_is_beyond_all_doubt_cannot_fit() -> None:
     shape = shape_of(SMOLLM)
-    needed = estimate(shape, SFT(), machine(64), WORK, pace=PACE).memory.total / GIB
-    near = estimate(shape, SFT(), machine(needed * 0.9), WORK, pace=PACE)
-    far = estimate(shape, SFT(), machine(needed * 0.75), WORK, pace=PACE)
+    needed = estimate_run(shape, SFT(), machine(64), WORK, pace=PACE).memory.total / GIB
+    near = estimate_run(shape, SFT(), machine(needed * 0.9), WORK, pace=PACE)
+    far = estimate_run(shape, SFT(), machine(needed * 0.75), WORK, pace=PACE)
     assert (near.fits, near.cannot_fit) == (False, False)
     assert (far.fits, far.cannot_fit) == (False, True)
 
@@ -47,7 +47,7 @@ def test_the_smaller_recipe_comes_nearest_first() -> None:
     shape = shape_of(LLAMA_3B)
 
     def instead(recipe: SFT, free: float) -> SFT:
-        found = smaller(estimate(shape, recipe, gpu_of(free), WORK, pace=PACE), pace=PACE)
+        found = smaller(estimate_run(shape, recipe, gpu_of(free), WORK, pace=PACE), pace=PACE)
         assert found is not None
         assert found.fits
         return found.recipe  # type: ignore[return-value]
@@ -56,15 +56,17 @@ def test_the_smaller_recipe_comes_nearest_first() -> None:
     assert instead(SFT(adapter=LoRA(rank=8)), 12) == SFT(adapter=LoRA(rank=8), micro_batch_size=4)
     assert instead(SFT(adapter=Full(), learning_rate=1e-5), 24) == SFT(adapter=LoRA())
     assert instead(SFT(adapter=LoRA(rank=8)), 7) == SFT(adapter=QLoRA(rank=8), micro_batch_size=4)
-    too_large = estimate(shape, SFT(), gpu_of(1), WORK, pace=PACE)
+    too_large = estimate_run(shape, SFT(), gpu_of(1), WORK, pace=PACE)
     assert smaller(too_large, pace=PACE) is None
 
 
 def test_rows_are_no_longer_than_recipe_and_context_let_them_be() -> None:
     shape = shape_of(SMOLLM)
-    assert estimate(shape, SFT(max_length=64), machine(8), WORK, pace=PACE).work.length == 64
+    assert estimate_run(shape, SFT(max_length=64), machine(8), WORK, pace=PACE).work.length == 64
     assert (
-        estimate(shape_of({**SMOLLM, "max_position_embeddings": 32}), SFT(), machine(8), WORK, pace=PACE).work.length
+        estimate_run(
+            shape_of({**SMOLLM, "max_position_embeddings": 32}), SFT(), machine(8), WORK, pace=PACE
+        ).work.length
         == 32
     )
 
@@ -80,7 +82,7 @@ def test_steps_are_estimated_one_by_one_and_a_foreign_recipe_is_not() -> None:
 
 
 def test_the_sentence_says_what_is_needed_beside_what_is_free() -> None:
-    said = estimate(shape_of(SMOLLM), SFT(), machine(8), WORK, pace=PACE).sentence
+    said = estimate_run(shape_of(SMOLLM), SFT(), machine(8), WORK, pace=PACE).sentence
     assert said.startswith("sft lora-r16: about ")
     assert "8.0 GiB of 64.0 GiB free (CPU)" in said
 
@@ -90,10 +92,10 @@ def test_time_is_operations_over_a_rate() -> None:
     assert operations(shape, Full(), tokens=10) == 60 * shape.parameters
     assert operations(shape, LoRA(), tokens=10) == 40 * shape.parameters
     plain = Machine(kind="cpu", name="CPU", free=1, total=1, disk=1, bfloat16=False)
-    found = duration(shape, SFT(epochs=2), plain, rows=10, mean=100, length=100, answer=10, pace=SLOW)
+    found = duration_text(shape, SFT(epochs=2), plain, rows=10, mean=100, length=100, answer=10, pace=SLOW)
     assert found.low == pytest.approx(4 * shape.parameters * 2000 / 1e9)
     assert found.high == pytest.approx(5 * found.low + 20)
-    searched = duration(
+    searched = duration_text(
         shape,
         SFT(epochs=2, search={"rank": (2, 8)}, trials=5),
         plain,
@@ -110,7 +112,7 @@ def test_evaluations_and_slower_methods_take_their_time() -> None:
     shape, plain = shape_of(SMOLLM), Machine(kind="cpu", name="CPU", free=1, total=1, disk=1, bfloat16=False)
 
     def seconds(recipe: SFT, dev: int = 0) -> float:
-        return duration(shape, recipe, plain, rows=40, mean=100, length=100, answer=10, pace=SLOW, dev=dev).low
+        return duration_text(shape, recipe, plain, rows=40, mean=100, length=100, answer=10, pace=SLOW, dev=dev).low
 
     trained = 4 * shape.parameters * 4000 / 1e9
     each = 2 * shape.parameters * 2000 / 1e9  # 20 dev rows, forward only
@@ -130,7 +132,7 @@ def test_evaluations_and_slower_methods_take_their_time() -> None:
 def test_answers_that_are_drawn_end_somewhere_between_a_known_one_and_their_limit() -> None:
     shape, plain = shape_of(SMOLLM), Machine(kind="cpu", name="CPU", free=1, total=1, disk=1, bfloat16=False)
     recipe = GRPO(reward=ExactMatch(), epochs=1, generations=4, max_tokens=50)
-    found = duration(shape, recipe, plain, rows=8, mean=100, length=100, answer=10, pace=SLOW)
+    found = duration_text(shape, recipe, plain, rows=8, mean=100, length=100, answer=10, pace=SLOW)
     trained = 4 * shape.parameters * 100 * 8 * 4 / 1e9
     drawn = 10 * 2 * shape.parameters * 8 * 4 / 1e9  # a token of every answer
     assert found.low == pytest.approx(trained + 10 * drawn)
@@ -167,7 +169,7 @@ def test_durations_are_shown_as_rough_ranges() -> None:
 def test_rows_are_counted_at_their_mean_and_memory_at_the_longest() -> None:
     shape = shape_of(SMOLLM)
     alike, apart = Work(rows=100, length=256), Work(rows=100, length=256, mean=64)
-    one, other = (estimate(shape, SFT(), machine(16), work, pace=PACE) for work in (alike, apart))
+    one, other = (estimate_run(shape, SFT(), machine(16), work, pace=PACE) for work in (alike, apart))
     assert one.memory == other.memory
     assert other.duration.low == pytest.approx(one.duration.low / 4)
 
@@ -175,8 +177,8 @@ def test_rows_are_counted_at_their_mean_and_memory_at_the_longest() -> None:
 def test_a_model_that_was_timed_narrows_the_range() -> None:
     shape, plain = shape_of(SMOLLM), Machine(kind="cpu", name="CPU", free=1, total=1, disk=1, bfloat16=False)
     # 800 tokens in a second; training costs twice the operations of reading.
-    pace = Pace(rate=1e12, reading=reading_rate(shape, tokens=800, seconds=1.0))
-    found = duration(shape, SFT(epochs=1), plain, rows=100, mean=80, length=300, answer=10, pace=pace)
+    pace = TrainingPace(rate=1e12, reading=reading_rate(shape, tokens=800, seconds=1.0))
+    found = duration_text(shape, SFT(epochs=1), plain, rows=100, mean=80, length=300, answer=10, pace=pace)
     assert (found.low, found.high) == (pytest.approx(2 * 10 / 1.2), pytest.approx(2 * 10 / 0.4 + 20))
 
 
@@ -184,7 +186,7 @@ def test_what_devices_share_is_counted_for_each_of_them() -> None:
     shape, work = shape_of(LLAMA_3B), Work(rows=100, length=256)
 
     def of(recipe: SFT) -> dict[str, int]:
-        found = estimate(shape, recipe, gpu_of(48), work, pace=PACE)
+        found = estimate_run(shape, recipe, gpu_of(48), work, pace=PACE)
         return {part.name: part.bytes for part in found.memory.parts}
 
     alone = of(SFT(adapter=Full(), batch_size=8, micro_batch_size=2))
@@ -202,14 +204,14 @@ def test_what_devices_share_is_counted_for_each_of_them() -> None:
 
 def test_processes_on_a_cpu_share_one_memory() -> None:
     shape = shape_of(SMOLLM)
-    one = estimate(shape, SFT(batch_size=2), machine(64), WORK, pace=PACE)
-    two = estimate(shape, SFT(batch_size=4, devices=2), machine(64), WORK, pace=PACE)
+    one = estimate_run(shape, SFT(batch_size=2), machine(64), WORK, pace=PACE)
+    two = estimate_run(shape, SFT(batch_size=4, devices=2), machine(64), WORK, pace=PACE)
     assert two.memory.training == 2 * one.memory.training
 
 
 def test_devices_share_more_before_anything_else_is_trained() -> None:
     shape, recipe = shape_of(LLAMA_3B), SFT(adapter=Full(), devices=4, batch_size=8)
-    found = estimate(shape, recipe, gpu_of(18), WORK, pace=PACE)
+    found = estimate_run(shape, recipe, gpu_of(18), WORK, pace=PACE)
     other = smaller(found, pace=PACE)
     assert other is not None
     assert other.recipe == SFT(adapter=Full(), devices=4, batch_size=8, strategy="zero3")
@@ -226,16 +228,16 @@ def test_what_only_answering_does_not_fit_answers_in_4_bits() -> None:
         "tie_word_embeddings": False,
     }
     recipe = SFT(adapter=QLoRA(), batch_size=8, micro_batch_size=1)
-    found = estimate(shape_of(llama_7b), recipe, gpu_of(12), Work(rows=100, length=512), pace=PACE)
+    found = estimate_run(shape_of(llama_7b), recipe, gpu_of(12), Work(rows=100, length=512), pace=PACE)
     assert (found.fits, found.only_answering) == (False, True)
     assert way_out(found, pace=PACE).startswith('it fits with Model(..., quantize="nf4"), which answers in 4 bits, in ')
     few = Work(rows=100, length=512, quantize="nf4")
-    assert estimate(shape_of(llama_7b), recipe, gpu_of(12), few, pace=PACE).fits
-    nowhere = estimate(shape_of(llama_7b), recipe, gpu_of(3), few, pace=PACE)
+    assert estimate_run(shape_of(llama_7b), recipe, gpu_of(12), few, pace=PACE).fits
+    nowhere = estimate_run(shape_of(llama_7b), recipe, gpu_of(3), few, pace=PACE)
     assert way_out(nowhere, pace=PACE).startswith("even 1 at once, answered in 4 bits, takes ")
 
 
 def test_a_rented_machine_is_not_asked_for_its_disk() -> None:
-    found = estimate(shape_of(LLAMA_3B), SFT(adapter=Full(), batch_size=1), gpu_of(80), WORK, pace=PACE)
+    found = estimate_run(shape_of(LLAMA_3B), SFT(adapter=Full(), batch_size=1), gpu_of(80), WORK, pace=PACE)
     assert found.fits
     assert "of disk, not asked about; " in found.sentence

@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 
 from harness.recipes import DPO, GRPO, IA3, KTO, PPO, SFT, Full, LoRA, PromptTuning, QLoRA
-from harness.resources.memory import (  # fmt: skip
+from harness.resources.memory import (
     NF4_BYTES,
     PURE_BFLOAT16,
     Formats,
-    Rows,
+    RowLengths,
     base_weights,
     logits,
     recipe_memory,
@@ -35,7 +35,7 @@ LLAMA_65B = {
 )
 def test_a_model_of_three_billion_takes_what_was_measured(adapter, measured: float) -> None:
     """Llama-3.2-3B in bfloat16, batch 4, length 768, nothing recomputed: GiB at the peak."""
-    found = training_memory(shape_of(LLAMA_3B), adapter, PURE_BFLOAT16, Rows(rows=4, length=768))
+    found = training_memory(shape_of(LLAMA_3B), adapter, PURE_BFLOAT16, RowLengths(rows=4, length=768))
     assert found.total / 2**30 == pytest.approx(measured, rel=0.15)
 
 
@@ -43,7 +43,7 @@ def test_a_model_of_65_billion_in_sixteen_and_in_four_bits() -> None:
     """Dettmers et al. 2023: 780 GB for weights, gradients and Adam in 16 and 32 bits, 33.5 GB in NF4."""
     assert 65e9 * (2 + 2 + 8) == 780e9
     mixed = Formats(trained=2, gradient=2, optimizer=8)
-    found = training_memory(shape_of(LLAMA_65B), Full(), mixed, Rows(rows=1, length=1))
+    found = training_memory(shape_of(LLAMA_65B), Full(), mixed, RowLengths(rows=1, length=1))
     kept = found.of("weights") + found.of("gradients") + found.of("optimizer")
     assert kept == shape_of(LLAMA_65B).parameters * 12
     assert kept == pytest.approx(780e9, rel=0.01)
@@ -55,7 +55,7 @@ def test_a_model_of_65_billion_in_sixteen_and_in_four_bits() -> None:
 def test_the_parts_of_a_lora_run_by_hand() -> None:
     shape = shape_of(SMOLLM)
     formats = Formats(base=2, products=2, states=2, runtime=100)
-    found = training_memory(shape, LoRA(rank=16), formats, Rows(rows=8, length=128, answer=16))
+    found = training_memory(shape, LoRA(rank=16), formats, RowLengths(rows=8, length=128, answer=16))
 
     a_layer = 16 * (2 * (576 + 576) + 2 * (576 + 192) + 3 * (576 + 1536))
     assert found.trained == 30 * a_layer
@@ -73,7 +73,7 @@ def test_the_parts_of_a_lora_run_by_hand() -> None:
 
 def test_full_tuning_holds_every_weight_four_times() -> None:
     shape = shape_of(SMOLLM)
-    found = training_memory(shape, Full(), Formats(), Rows(rows=1, length=8))
+    found = training_memory(shape, Full(), Formats(), RowLengths(rows=1, length=8))
     assert sum(found.of(name) for name in ("weights", "gradients", "optimizer")) == 16 * shape.parameters
     assert found.of("adapter") == 0
 
@@ -94,8 +94,8 @@ def test_a_model_trained_in_four_bits_is_served_in_sixteen() -> None:
 
 def test_only_answers_are_projected_unless_all_positions_are() -> None:
     shape = shape_of(SMOLLM)
-    assert logits(shape, Formats(products=2), Rows(rows=2, length=100, answer=10)) == 20 * 49152 * 10
-    assert logits(shape, Formats(products=2, every_logit=True), Rows(rows=2, length=100)) == 200 * 49152 * 10
+    assert logits(shape, Formats(products=2), RowLengths(rows=2, length=100, answer=10)) == 20 * 49152 * 10
+    assert logits(shape, Formats(products=2, every_logit=True), RowLengths(rows=2, length=100)) == 200 * 49152 * 10
 
 
 def test_what_a_method_holds_beside_the_policy() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.recipes import (  # fmt: skip
+from harness.recipes import (
     IA3,
     MAM,
     AdaLoRA,
@@ -73,14 +73,14 @@ def test_every_adapter_trains_as_many_weights_as_its_closed_form(tiny_model: Pat
 
     from harness.inference.models.adapters import count_parameters
     from harness.inference.models.loading import load_model
-    from harness.training.network import put_on
+    from harness.training.network import add_adapter
 
     model = Model(str(tiny_model), dtype="float32")
     shape = read_shape(model)
     found, expected = {}, {}
     for adapter in ADAPTERS:
         base = load_model(model, dtype=torch.float32)
-        network = base if isinstance(adapter, Full) else put_on(base.requires_grad_(False), adapter)
+        network = base if isinstance(adapter, Full) else add_adapter(base.requires_grad_(False), adapter)
         found[repr(adapter)] = count_parameters(network)[0]
         expected[repr(adapter)] = trained_parameters(shape, adapter)
     assert found == expected

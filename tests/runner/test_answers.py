@@ -9,7 +9,7 @@ import pytest
 from harness import Accuracy, Gain, StageFailed
 from harness.experiment.decide import Verdict
 from harness.inference.scripted import ScriptedEngine
-from harness.runner.run import run
+from harness.runner.run import run_plan
 from harness.store.store import Store
 
 
@@ -27,7 +27,7 @@ def test_a_task_with_choices_is_answered_by_the_likeliest(make_experiment: Calla
     task = with_choices(lamps, "white", "red", "green", "blue", "amber")
     experiment = make_experiment(task=task, metrics=[Accuracy()], go_if=[Gain(Accuracy(), at_least=0.05)])
 
-    assert run(experiment, name="lamps", store=store).decision.verdict is Verdict.GO
+    assert run_plan(experiment, name="lamps", store=store).decision.verdict is Verdict.GO
 
     assert store.query("SELECT DISTINCT text FROM answers ORDER BY text")[1] == [
         ("amber",), ("blue",), ("green",), ("red",), ("white",),
@@ -57,10 +57,10 @@ def test_a_changed_reader_reads_stored_answers_anew_and_generates_nothing(
         def read(self, text: str) -> object:
             return text.strip().upper() or None
 
-    run(make_experiment(), name="lamps", store=store)
+    run_plan(make_experiment(), name="lamps", store=store)
     stages = store.query("SELECT key, started_at FROM stages ORDER BY key")
     shouting = Shouting(wording=lamps.wording, rows=lamps.rows)
-    run(make_experiment(task=shouting), name="lamps", store=store)
+    run_plan(make_experiment(task=shouting), name="lamps", store=store)
 
     assert store.query("SELECT key, started_at FROM stages ORDER BY key") == stages
     assert store.query("SELECT count(*) FROM answers WHERE value <> to_json(upper(text))")[1] == [(0,)]
@@ -79,7 +79,7 @@ def test_a_reader_that_raises_is_named_with_its_sample(make_experiment: Callable
     with pytest.raises(
         StageFailed, match=r"task 'lamps': read\(\) raised KeyError: 'I do not know.' on sample 'dev-68'"
     ):
-        run(make_experiment(task=task), name="lamps", store=store)
+        run_plan(make_experiment(task=task), name="lamps", store=store)
 
 
 class _Failing(ScriptedEngine):
@@ -99,11 +99,11 @@ def test_a_fault_keeps_what_was_answered_and_says_how_to_go_on(
     with monkeypatch.context() as patched:
         patched.setattr("harness.inference.scripted.ScriptedEngine", _Failing)
         with pytest.raises(StageFailed, match=r"answer zero-shot on dev stopped: OSError: No space left.*resumes"):
-            run(experiment, name="lamps", store=store)
+            run_plan(experiment, name="lamps", store=store)
     assert store.query("SELECT count(*) FROM answers")[1] == [(16,)]
 
-    run(experiment, name="lamps", store=store)
+    run_plan(experiment, name="lamps", store=store)
     undisturbed = Store(tmp_path / "undisturbed" / "results.duckdb")
-    run(experiment, name="lamps", store=undisturbed)
+    run_plan(experiment, name="lamps", store=undisturbed)
 
     assert tables(store) == tables(undisturbed)

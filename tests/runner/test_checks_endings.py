@@ -9,7 +9,7 @@ from harness.experiment.decide import Decision, Verdict
 from harness.inference.scripted import Scripted
 from harness.metrics import Numeric
 from harness.report import render_page
-from harness.runner.run import run
+from harness.runner.run import run_plan
 from harness.store.store import Store
 from tests.runner.conftest import Lamps
 
@@ -22,7 +22,7 @@ _ENDED = "SELECT DISTINCT ended FROM answers JOIN stages ON key = stage_key WHER
 
 
 def decided(experiment: Experiment, store: Store) -> Decision:
-    return run(experiment, name="lamps", store=store).decision
+    return run_plan(experiment, name="lamps", store=store).decision
 
 
 def checks(store: Store) -> list[tuple[str, str]]:

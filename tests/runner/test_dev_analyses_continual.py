@@ -5,13 +5,13 @@ from dataclasses import dataclass, replace
 import pytest
 
 from harness import DPO, ExactMatch, Guard, InvalidExperiment, Sample, Split, Steps, ZeroShot
-from harness.api import outlook
+from harness.api import preview
 from harness.inference.scripted import ScriptedTuning
 from harness.plan import Plan
 from harness.report.page import render_page
 from harness.runner.context import Engines, Run
 from harness.runner.progress import SilentProgress
-from harness.runner.run import run
+from harness.runner.run import run_plan
 from harness.runner.training import job_of
 from tests.runner.conftest import Lamps, lamps_experiment, numbers
 
@@ -58,7 +58,7 @@ def matrix(store):
 
 def test_every_task_is_asked_after_every_step(store):
     guard = Guard(replace(Lamps(), name="old lamps"), ExactMatch(), by_at_most=0.05)
-    run(replace(in_a_row(lamps_step(), boxes_step(forget=0.5)), guards=[guard]), name="lamps", store=store)
+    run_plan(replace(in_a_row(lamps_step(), boxes_step(forget=0.5)), guards=[guard]), name="lamps", store=store)
 
     found = matrix(store)
     assert {task for _, task in found} == {"lamps", "boxes", "old lamps"}  # the guard has DEV samples too
@@ -74,7 +74,7 @@ def test_every_task_is_asked_after_every_step(store):
 
 
 def test_isolated_adapters_forget_nothing_and_each_answers_its_own_task(store):
-    run(in_a_row(lamps_step(), boxes_step(forget=0.5), isolated=True), name="lamps", store=store)
+    run_plan(in_a_row(lamps_step(), boxes_step(forget=0.5), isolated=True), name="lamps", store=store)
 
     found = matrix(store)
     assert (found[1, "lamps"], found[2, "lamps"]) == (1.0, 1.0)
@@ -131,7 +131,7 @@ def test_what_learns_from_pairs_is_handed_the_tasks_own(store):
 def test_a_step_that_learns_the_holdout_under_another_name_makes_the_evidence_invalid(store):
     task = Lamps()
     stolen = replace(task, name="stolen", rows={**task.rows, Split.TRAIN: task.rows[Split.HOLDOUT][:30]})
-    decision = run(
+    decision = run_plan(
         in_a_row(ScriptedTuning(name="thief", task=stolen), lamps_step()), name="lamps", store=store
     ).decision
 
@@ -142,7 +142,7 @@ def test_a_step_that_learns_the_holdout_under_another_name_makes_the_evidence_in
 
 def test_the_plan_lists_what_will_be_asked(store):
     experiment = in_a_row(lamps_step(), boxes_step())
-    lines = list(outlook(experiment, name="lamps", store_path=store.path))
+    lines = list(preview(experiment, name="lamps", store_path=store.path))
 
     assert any("tune lamps-step then boxes-step, step 2 of 2 (boxes-step)" in line for line in lines)
     assert any("answer lamps-step then boxes-step after step 1 (lamps-step) on dev" in line for line in lines)
@@ -167,4 +167,4 @@ def test_tasks_that_cannot_stand_in_a_row_are_refused(make, words):
 def test_a_task_without_examples_is_refused_before_anything_runs(store):
     empty = Lamps(name="empty").with_rows(Split.DEV, ())
     with pytest.raises(InvalidExperiment, match="task 'empty' has no dev samples; a step learns its train samples"):
-        run(in_a_row(ScriptedTuning(name="e", task=empty), lamps_step()), name="lamps", store=store)
+        run_plan(in_a_row(ScriptedTuning(name="e", task=empty), lamps_step()), name="lamps", store=store)

@@ -9,7 +9,7 @@ from harness.inference.scripted import ScriptedTuning
 from harness.plan import Plan
 from harness.runner.context import Engines, Run
 from harness.runner.progress import SilentProgress
-from harness.runner.run import run
+from harness.runner.run import run_plan
 from harness.runner.training import training_share
 
 
@@ -18,7 +18,7 @@ def content(store, kind):
 
 
 def test_the_chosen_recipe_is_tuned_on_nested_parts_of_the_data(make_experiment, store):
-    run(make_experiment(curve=(0.25, 0.5, 1.0), seeds=(4, 5)), name="lamps", store=store)
+    run_plan(make_experiment(curve=(0.25, 0.5, 1.0), seeds=(4, 5)), name="lamps", store=store)
 
     (curve,) = content(store, "curve")
     points = [(point["fraction"], point["examples"], point["seeds"]) for point in curve["points"]]
@@ -46,7 +46,7 @@ def test_a_smaller_part_lies_within_a_larger_one(make_experiment, store):
 
 def test_tuned_and_base_are_asked_with_and_without_passages(make_experiment, store, lamps):
     task = Library(lamps.rows, passages=tuple(Passage(f"p{n}", f"lamp {n} is red", None) for n in range(5)))
-    run(make_experiment(task=task, baselines=[ZeroShot(), RAG(passages=2)]), name="lamps", store=store)
+    run_plan(make_experiment(task=task, baselines=[ZeroShot(), RAG(passages=2)]), name="lamps", store=store)
 
     (table,) = content(store, "four_way")
     assert [(cell["system"], cell["tuned"], cell["retrieval"]) for cell in table["cells"]] == [
@@ -66,7 +66,7 @@ def test_the_effect_of_passages_is_measured_under_one_prompt(make_experiment, st
         RAG(passages=2, instruction="Use the passages."),
     ]
     recipes = [ScriptedTuning(prompt=ZeroShot(instruction="Short."))]
-    run(make_experiment(task=task, baselines=baselines, recipes=recipes), name="lamps", store=store)
+    run_plan(make_experiment(task=task, baselines=baselines, recipes=recipes), name="lamps", store=store)
 
     (table,) = content(store, "four_way")
     assert [cell["system"] for cell in table["cells"]] == [
@@ -91,7 +91,7 @@ def test_the_effect_of_passages_is_measured_under_one_prompt(make_experiment, st
 
 
 def test_repeats_are_averaged_and_add_no_sample(make_experiment, store):
-    run(make_experiment(sampling=Sampling(temperature=0.8, repeats=3)), name="lamps", store=store)
+    run_plan(make_experiment(sampling=Sampling(temperature=0.8, repeats=3)), name="lamps", store=store)
 
     evidence = store.evidence("lamps")
     assert evidence.comparisons[0].samples == 200
@@ -114,7 +114,7 @@ def test_a_budget_sets_the_epochs_of_every_recipe(make_experiment):
 
 def test_several_recipes_are_a_ladder_with_the_cost_of_choosing(make_experiment, store):
     recipes = [ScriptedTuning(name="weak", learn=0.3), ScriptedTuning(name="strong")]
-    run(make_experiment(recipes=recipes), name="lamps", store=store)
+    run_plan(make_experiment(recipes=recipes), name="lamps", store=store)
 
     (ladder,) = content(store, "ladder")
     assert [(rung["system"], rung["chosen"]) for rung in ladder["rungs"]] == [("strong", True), ("weak", False)]

@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 import pytest
 
 from harness import FewShot, InvalidExperiment, Passage, Split
-from harness.api import outlook
+from harness.api import preview
 from harness.data.leakage.drop_train import without_copies
 from harness.plan import Plan
 from harness.runner.expected import expected_stages
-from harness.runner.run import run
+from harness.runner.run import run_plan
 
 
 def with_copies(lamps):
@@ -27,7 +27,7 @@ def test_copies_leave_training_and_few_shot_examples_and_are_counted(make_experi
     experiment = make_experiment(
         task=with_copies(lamps), leaks="drop_train", baselines=[FewShot(shots=5, select="fixed")]
     )
-    decision = run(experiment, name="planted", store=store).decision
+    decision = run_plan(experiment, name="planted", store=store).decision
 
     assert decision.verdict.value == "GO"
     evidence = store.evidence("planted")
@@ -61,7 +61,7 @@ def test_without_copies_every_stage_is_shared(make_experiment, lamps):
 
 
 def test_a_refused_leak_names_both_ways_out(make_experiment, store, lamps):
-    decision = run(make_experiment(task=with_copies(lamps)), name="planted", store=store).decision
+    decision = run_plan(make_experiment(task=with_copies(lamps)), name="planted", store=store).decision
 
     assert decision.verdict.value == "INVALID"
     assert 'leaks="exclude" judges on the other 198 of 200 holdout samples' in decision.reason
@@ -72,7 +72,7 @@ def test_a_copy_of_holdout_in_dev_remains_and_is_said(make_experiment, store, la
     dev = list(lamps.samples(Split.DEV))
     dev[0] = replace(dev[0], input=lamps.samples(Split.HOLDOUT)[0].input)
     task = lamps.with_rows(Split.DEV, tuple(dev))
-    decision = run(make_experiment(task=task, leaks="drop_train"), name="planted", store=store).decision
+    decision = run_plan(make_experiment(task=task, leaks="drop_train"), name="planted", store=store).decision
 
     assert decision.verdict.value == "INVALID"
     assert "train is without copies already; what is left is between holdout, dev" in decision.reason
@@ -83,7 +83,7 @@ def test_nothing_left_to_train_on_is_refused(make_experiment, lamps, tmp_path):
     experiment = make_experiment(task=lamps.with_rows(Split.TRAIN, train), leaks="drop_train")
     with pytest.raises(InvalidExperiment, match="leaves nothing to train on: all 5 train samples are copies"):
         Plan(experiment, "planted")
-    (line,) = outlook(experiment, name="planted", store_path=tmp_path / "results.duckdb")
+    (line,) = preview(experiment, name="planted", store_path=tmp_path / "results.duckdb")
     assert line.startswith("planted: the plan cannot be made: task 'lamps': leaks=\"drop_train\" leaves nothing")
 
 
@@ -95,7 +95,8 @@ def test_an_id_in_two_splits_leaves_train(make_experiment, store, lamps):
     task = lamps.with_rows(Split.TRAIN, train)
 
     assert (
-        run(make_experiment(task=task, leaks="drop_train"), name="planted", store=store).decision.verdict.value == "GO"
+        run_plan(make_experiment(task=task, leaks="drop_train"), name="planted", store=store).decision.verdict.value
+        == "GO"
     )
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from harness import Endpoint, Experiment, Split, StageFailed, ZeroShot
 from harness.experiment.decide import Verdict
-from harness.runner.run import run
+from harness.runner.run import run_plan
 from harness.store.store import Store
 
 PRICES = {"price_in": 2.0, "price_out": 8.0}
@@ -79,7 +79,7 @@ def test_a_server_that_answers_500_twice_and_recovers_costs_nothing(
 ) -> None:
     server.refused = {3: 500, 4: 500}
 
-    assert run(experiment, name="lamps", store=store).decision.verdict is Verdict.GO
+    assert run_plan(experiment, name="lamps", store=store).decision.verdict is Verdict.GO
 
     (hosted,) = [system for system in store.evidence("lamps").systems if system.system == "hosted @ large"]
     assert (hosted.model, hosted.chosen, hosted.price_in, hosted.price_out) == ("large", True, 2.0, 8.0)
@@ -95,11 +95,11 @@ def test_a_server_that_refuses_stops_the_stage_and_running_again_asks_only_for_t
 ) -> None:
     server.refused = {20: 400}
     with pytest.raises(StageFailed, match=r"status 400: the server is on fire.*running again resumes"):
-        run(experiment, name="lamps", store=store)
+        run_plan(experiment, name="lamps", store=store)
     kept = store.query("SELECT sample_id FROM answers WHERE stage_key NOT IN (SELECT key FROM stages)")[1]
     first = Counter(server.asked)
 
-    assert run(experiment, name="lamps", store=store).decision.verdict is Verdict.GO
+    assert run_plan(experiment, name="lamps", store=store).decision.verdict is Verdict.GO
 
     assert len(kept) == first.total() - 1  # whatever was answered, also beside the refused one
     assert 20 <= len(kept) <= 22  # two at a time
@@ -116,5 +116,5 @@ def test_half_a_character_from_a_server_is_stored_as_a_mark(
     cut = next(iter(server.right))
     server.right[cut] = "a lamp \ud83d"  # the first half of an emoji, as a server that cuts UTF-16 sends it
 
-    assert run(experiment, name="lamps", store=store).decision.verdict is Verdict.GO
+    assert run_plan(experiment, name="lamps", store=store).decision.verdict is Verdict.GO
     assert store.query("SELECT text FROM answers WHERE text LIKE 'a lamp%'")[1] == [("a lamp ?",)]

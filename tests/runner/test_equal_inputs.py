@@ -24,7 +24,7 @@ from harness.experiment.decide import Decision
 from harness.inference.scripted import Scripted
 from harness.report.brief import verdict_entry
 from harness.report.page import render_page
-from harness.runner.run import run
+from harness.runner.run import run_plan
 from harness.types.samples import Messages
 
 DRESSES = ("{}", "{}!", "  {} ", "{}?!", "¿{}")
@@ -59,7 +59,7 @@ def knowing(task, *, base: int, tuned: int, texts: int = 10) -> Scripted:
 def decide(make_experiment, store):
     def run_once(task, **changes) -> Decision:
         model = changes.pop("model", None) or knowing(task, base=3, tuned=6)
-        return run(make_experiment(task=task, model=model, **changes), name="planted", store=store).decision
+        return run_plan(make_experiment(task=task, model=model, **changes), name="planted", store=store).decision
 
     return run_once
 
@@ -188,10 +188,10 @@ class Forwarding:
 @pytest.mark.parametrize("wrap", [lambda task: task, Slotted, Frozen, Forwarding])
 def test_a_task_of_any_make_can_be_stopped_early_under_the_same_keys(make_experiment, store, lamps, wrap):
     experiment = make_experiment(task=lamps, stop_early=True, baselines=[ZeroShot()])
-    expected = run(experiment, name="plain", store=store).decision
+    expected = run_plan(experiment, name="plain", store=store).decision
     stages = store.query("SELECT count(*) FROM stages")[1]
 
-    decision = run(replace(experiment, task=wrap(lamps)), name="wrapped", store=store).decision
+    decision = run_plan(replace(experiment, task=wrap(lamps)), name="wrapped", store=store).decision
 
     assert decision == expected
     assert store.query("SELECT count(*) FROM stages")[1] == stages
@@ -201,7 +201,7 @@ def test_the_primary_metric_is_that_of_the_first_criterion_on_a_difference(make_
     experiment = make_experiment(
         go_if=[BreakEven(1e9), Gain(ExactMatch(), 0.05)], costs=Costs(training_hour=1.0, serving_hour=1.0)
     )
-    run(experiment, name="planted", store=store)
+    run_plan(experiment, name="planted", store=store)
 
     primary = verdict_entry(store.evidence("planted"))["primary"]
     assert (primary["metric"], primary["difference"]) == ("exact_match", pytest.approx(0.7))

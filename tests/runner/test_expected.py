@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from benchmarks.situations.world import Knowledge, Words, scripted, words_task
-from harness import (  # fmt: skip
+from harness import (
     RAG,
     AtLeast,
     ExactMatch,
@@ -24,7 +24,7 @@ from harness import (  # fmt: skip
 from harness.inference.scripted import ScriptedTuning
 from harness.plan import Plan
 from harness.runner.expected import expected_stages
-from harness.runner.run import Options, run
+from harness.runner.run import Options, run_plan
 from harness.store.store import Store
 
 # Each passage shares a word with one DEV question, so that retrieval finds something.
@@ -92,7 +92,7 @@ def test_the_stages_of_a_finished_run_were_listed_before_it(tmp_path, changes):
     declared = experiment(**changes)
     expected = expected_stages(Plan(declared, "words"))
     store = Store(tmp_path / "results.duckdb")
-    run(declared, name="words", store=store)
+    run_plan(declared, name="words", store=store)
 
     done = {
         str(key): f"{kind} {system}" for key, kind, system in store.query("SELECT key, kind, system FROM stages")[1]
@@ -105,9 +105,9 @@ def test_the_stages_of_a_finished_run_were_listed_before_it(tmp_path, changes):
 def test_fresh_forgets_all_that_was_listed(tmp_path):
     declared = experiment(curve=(0.5,), metrics=[ExactMatch(), Counted()])
     store = Store(tmp_path / "results.duckdb")
-    run(declared, name="words", store=store)
+    run_plan(declared, name="words", store=store)
     first = store.stages([one.stage.key for one in expected_stages(Plan(declared, "words"))])
-    run(declared, name="words", store=store, options=Options(fresh=True))
+    run_plan(declared, name="words", store=store, options=Options(fresh=True))
     second = store.stages(list(first))
 
     assert first.keys() == second.keys()

@@ -26,7 +26,7 @@ from harness import (
 from harness.errors import MissingPackage
 from harness.experiment.decide import Decision, Verdict
 from harness.experiment.experiment import Experiment
-from harness.runner.run import run
+from harness.runner.run import run_plan
 from harness.store.store import Store
 from harness.types.protocols import Task
 from harness.types.samples import Answer, Message, Messages
@@ -35,7 +35,7 @@ _NEXT = {"red": "green", "green": "blue", "blue": "amber", "amber": "red"}
 
 
 def verdict(experiment: Experiment, store: Store) -> Decision:
-    return run(experiment, name="lamps", store=store).decision
+    return run_plan(experiment, name="lamps", store=store).decision
 
 
 # -- data and training, on a real model ---------------------------------------------------------------------

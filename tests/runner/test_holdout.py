@@ -7,11 +7,11 @@ import pytest
 from harness import ExactMatch, Gain, InvalidExperiment, MacroF1, Sample, Split
 from harness.experiment.decide import Verdict
 from harness.inference.scripted import ScriptedTuning
-from harness.runner.run import Options, run
+from harness.runner.run import Options, run_plan
 
 
 def decided(experiment, store, *, name="lamps", **options):
-    return run(experiment, name=name, store=store, options=Options(**options)).decision
+    return run_plan(experiment, name=name, store=store, options=Options(**options)).decision
 
 
 def ledger(store, name="lamps"):

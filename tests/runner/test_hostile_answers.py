@@ -12,12 +12,12 @@ from harness import Split
 from harness.api import run_and_report
 from harness.experiment.decide import Decision, Verdict
 from harness.experiment.experiment import Experiment
-from harness.runner.run import run
+from harness.runner.run import run_plan
 from harness.store.store import Store
 
 
 def verdict(experiment: Experiment, store: Store) -> Decision:
-    return run(experiment, name="lamps", store=store).decision
+    return run_plan(experiment, name="lamps", store=store).decision
 
 
 _HOSTILE = (

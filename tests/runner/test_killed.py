@@ -12,7 +12,7 @@ from types import ModuleType
 import pytest
 
 from harness.experiment.decide import Verdict
-from harness.runner.run import Options, run
+from harness.runner.run import Options, run_plan
 from harness.store.store import Store
 
 _KILLABLE = Path(__file__).with_name("killable.py")
@@ -54,7 +54,7 @@ def kill_in(stage: str, *, at: int, store: Store, model: str) -> None:
 @pytest.fixture(scope="module")
 def undisturbed(killable: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Store:
     store = Store(tmp_path_factory.mktemp("undisturbed") / "results.duckdb")
-    assert run(killable.declared("scripted"), name="lamps", store=store).decision.verdict is Verdict.GO
+    assert run_plan(killable.declared("scripted"), name="lamps", store=store).decision.verdict is Verdict.GO
     return store
 
 
@@ -73,7 +73,7 @@ def test_nothing_is_lost_or_doubled(
     unfinished = f"SELECT count(*) FROM {table} WHERE stage_key NOT IN (SELECT key FROM stages)"
     assert store.query(unfinished)[1] == [(kept,)]
 
-    decision = run(killable.declared("scripted"), name="lamps", store=store).decision
+    decision = run_plan(killable.declared("scripted"), name="lamps", store=store).decision
 
     assert decision.verdict is Verdict.GO
     assert tables(store) == tables(undisturbed)
@@ -88,7 +88,7 @@ def test_a_run_killed_twice_in_one_stage_comes_to_the_same_end(
             (kept,)
         ]
 
-    run(killable.declared("scripted"), name="lamps", store=store)
+    run_plan(killable.declared("scripted"), name="lamps", store=store)
 
     assert tables(store) == tables(undisturbed)
 
@@ -98,12 +98,12 @@ def test_a_real_model_killed_in_its_baseline_says_the_same_in_the_end(
 ) -> None:
     undisturbed = Store(tmp_path / "undisturbed" / "results.duckdb")
     until = Options(until="baseline")
-    run(killable.declared(str(tiny_model)), name="lamps", store=undisturbed, options=until)
+    run_plan(killable.declared(str(tiny_model)), name="lamps", store=undisturbed, options=until)
 
     kill_in("answer zero-shot on dev", at=3, store=store, model=str(tiny_model))
     ((kept,),) = store.query("SELECT count(*) FROM answers")[1]
     assert 0 < kept < 150  # a part of one group, which is computed again as a whole
-    run(killable.declared(str(tiny_model)), name="lamps", store=store, options=until)
+    run_plan(killable.declared(str(tiny_model)), name="lamps", store=store, options=until)
 
     assert tables(store) == tables(undisturbed)
     assert len({text for (text,) in store.query("SELECT text FROM answers")[1]}) > 10  # no constant answer

@@ -14,7 +14,7 @@ from harness.runner.answers import answered
 from harness.runner.context import Engines, Run
 from harness.runner.noise import noise_floor, noise_stages
 from harness.runner.progress import SilentProgress
-from harness.runner.run import Options, run
+from harness.runner.run import Options, run_plan
 from harness.store.store import Store
 from harness.types.protocols import Batch, Progress
 from harness.types.samples import Decoding, Messages
@@ -190,12 +190,12 @@ def test_likelihoods_are_weighed_again_and_a_metric_of_the_set_has_a_floor(
 
 def test_a_fresh_run_asks_again_what_it_asks_anew(make_experiment: Maker, store: Store) -> None:
     experiment = moody(make_experiment)
-    run(experiment, name="lamps", store=store)
+    run_plan(experiment, name="lamps", store=store)
     MoodyEngine.asked.clear()
-    run(experiment, name="lamps", store=store)
+    run_plan(experiment, name="lamps", store=store)
     resumed = list(MoodyEngine.asked)
 
-    run(experiment, name="lamps", store=store, options=Options(fresh=True))
+    run_plan(experiment, name="lamps", store=store, options=Options(fresh=True))
 
     assert resumed == []
     assert sum(len(prompts) == 1 for prompts in MoodyEngine.asked) == 16
@@ -233,6 +233,6 @@ def test_a_local_model_is_asked_in_the_other_dtype_too(
 def test_the_same_system_twice_is_never_go(make_experiment: Maker, store: Store) -> None:
     for base in (0.0, 0.5, 1.0):
         experiment = make_experiment(base=base, tuned=base, go_if=[Gain(ExactMatch(), at_least=0.0)])
-        outcome = run(experiment, name=f"twice-{base:g}", store=store)
+        outcome = run_plan(experiment, name=f"twice-{base:g}", store=store)
 
         assert outcome.decision.verdict.value in ("NO_GO", "INCONCLUSIVE", "INVALID")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness import DPO, KTO, ORPO, SFT, InvalidData, Message, RewardModel, Sample, Split
-from harness.runner.preference_data import Taught, pairs_of, taught, votes_of
+from harness.runner.preference_data import PreferencePairs, pairs_of, taught, votes_of
 from harness.types.protocols import Recipe
 from harness.types.samples import Messages, Pair, Vote
 
@@ -42,7 +42,7 @@ class Shop:
 SHOP = Shop()
 
 
-def teach(recipe: Recipe, task: Shop = SHOP) -> Taught:
+def teach(recipe: Recipe, task: Shop = SHOP) -> PreferencePairs:
     return taught(task, recipe, task.prompt, task.samples(Split.TRAIN), task.samples(Split.DEV))
 
 
@@ -75,7 +75,7 @@ def test_without_a_file_votes_are_both_answers() -> None:
 
 
 def test_a_recipe_of_answers_is_taught_no_preferences() -> None:
-    assert teach(SFT()) == Taught()
+    assert teach(SFT()) == PreferencePairs()
 
 
 def test_a_files_prompts_are_put_as_the_task_puts_them(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from harness import DatasetTask, ExactMatch, Experiment, Gain, Split, ZeroShot
 from harness.inference.scripted import Scripted, ScriptedTuning
-from harness.runner.run import run
+from harness.runner.run import run_plan
 from harness.store.store import Store
 from tests.runner.conftest import numbers
 
@@ -31,8 +31,8 @@ def experiment_on(folder: Path, **more: object) -> Experiment:
 
 
 def test_guesses_and_columns_that_nothing_reads_are_on_the_page_and_told_anew(store: Store, tmp_path: Path) -> None:
-    run(experiment_on(tmp_path), name="lamps", store=store)
-    run(experiment_on(tmp_path, origin="web"), name="lamps", store=store)
+    run_plan(experiment_on(tmp_path), name="lamps", store=store)
+    run_plan(experiment_on(tmp_path, origin="web"), name="lamps", store=store)
 
     checks = {check.name: check for check in store.evidence("lamps").checks if check.kind == "data"}
     assert checks["columns read"].detail.startswith("300 rows 'query' -> 'response'; guessed from the names")

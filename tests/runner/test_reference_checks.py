@@ -7,7 +7,7 @@ import pytest
 
 from harness import BERTScore, ExactMatch, Gain, Guard, HFMetric, Numeric, Preference, Split
 from harness.experiment.decide import Verdict
-from harness.runner.run import run
+from harness.runner.run import run_plan
 from harness.store.store import Store
 
 GERMAN = "Bitte schalte das Licht in der Küche ein und nicht im Flur, Nummer {}."
@@ -26,7 +26,7 @@ def with_references(task, make: Callable[[int], str]):  # type: ignore[no-untype
 
 
 def outcome_of(make_experiment: Callable, store: Store, task: object, metric: object, **fields: object):  # type: ignore[no-untyped-def]
-    return run(
+    return run_plan(
         make_experiment(task=task, metrics=[metric], go_if=[Gain(metric, at_least=0.05)], **fields),
         name="lamps",
         store=store,

@@ -18,11 +18,11 @@ from harness import (
 )
 from harness.experiment.decide import Verdict
 from harness.inference.scripted import Scripted, ScriptedTuning
-from harness.runner.run import Options, run
+from harness.runner.run import Options, run_plan
 
 
 def verdict(experiment, store, **options):
-    return run(experiment, name="lamps", store=store, options=Options(**options)).decision
+    return run_plan(experiment, name="lamps", store=store, options=Options(**options)).decision
 
 
 def test_a_clear_gain_is_go_and_all_of_it_is_stored(make_experiment, store):
@@ -184,7 +184,7 @@ def test_a_guard_that_gets_worse_is_no_go(make_experiment, store, lamps):
 
 
 def test_until_baseline_stops_there_and_a_later_run_goes_on(make_experiment, store):
-    outcome = run(make_experiment(), name="lamps", store=store, options=Options(until="baseline"))
+    outcome = run_plan(make_experiment(), name="lamps", store=store, options=Options(until="baseline"))
 
     assert not outcome.complete
     assert store.query("SELECT DISTINCT kind FROM stages ORDER BY kind")[1] == [("answer",), ("audit",), ("noise",)]

@@ -15,7 +15,7 @@ from harness import Cost, Costs, Endpoint, ExactMatch, Experiment, Gain, Prefere
 from harness.errors import Incomparable, InvalidData, InvalidExperiment, StageFailed
 from harness.experiment.decide import Verdict
 from harness.inference.scripted import Scripted
-from harness.runner.run import Options, run
+from harness.runner.run import Options, run_plan
 from harness.runner.scoring import TRIED_PAIRS
 from harness.store.store import Store
 from harness.types.protocols import Direction
@@ -24,7 +24,7 @@ from harness.types.samples import Answer, Sample, Score
 
 def measured(experiment: Experiment, store: Store, **options: object):
     """Run, and return the stored evidence."""
-    run(experiment, name="lamps", store=store, options=Options(**options))
+    run_plan(experiment, name="lamps", store=store, options=Options(**options))
     return store.evidence("lamps")
 
 
@@ -107,7 +107,7 @@ def test_votes_of_people_decide(make_experiment: Callable, lamps, store: Store, 
     people = Preference(votes=votes)
     experiment = make_experiment(metrics=[ExactMatch(), people], go_if=[Gain(people, at_least=0.0)])
 
-    outcome = run(experiment, name="lamps", store=store)
+    outcome = run_plan(experiment, name="lamps", store=store)
 
     assert outcome.decision.verdict is Verdict.NO_GO
     assert shares(store) == {("scripted-tuning", 0.0): 200, ("zero-shot", 1.0): 200}
@@ -263,7 +263,7 @@ def go_if(metric: object) -> dict[str, object]:
     ],
 )
 def test_a_score_may_be_any_real_number(make_experiment: Callable, store: Store, metric: object) -> None:
-    outcome = run(make_experiment(**go_if(metric)), name="lamps", store=store)
+    outcome = run_plan(make_experiment(**go_if(metric)), name="lamps", store=store)
 
     assert outcome.decision.verdict is Verdict.GO
     (found,) = outcome.decision.findings
@@ -292,7 +292,7 @@ def test_what_is_no_number_is_refused_by_name(
     make_experiment: Callable, store: Store, metric: object, error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
-        run(make_experiment(**go_if(metric)), name="lamps", store=store)
+        run_plan(make_experiment(**go_if(metric)), name="lamps", store=store)
 
 
 # -- a judge that cannot be read ----------------------------------------------------------------------------
@@ -311,7 +311,7 @@ def test_a_few_unread_replies_are_left_out_and_counted(make_experiment: Callable
     preference = Preference(judge=mumbling(plain, pairs=3))
     experiment = replace(plain, metrics=[ExactMatch(), preference], go_if=[Gain(preference, at_least=0.05)])
 
-    outcome = run(experiment, name="lamps", store=store)
+    outcome = run_plan(experiment, name="lamps", store=store)
 
     assert outcome.decision.verdict is Verdict.GO
     (row,) = [row for row in store.evidence("lamps").comparisons if row.metric == "preference"]
@@ -333,7 +333,7 @@ def test_a_judge_whose_replies_are_not_understood_makes_the_verdict_invalid(
     preference = Preference(judge=Scripted(default="I cannot say.", name="judge"))
     experiment = replace(plain, metrics=[ExactMatch(), preference], go_if=[Gain(preference, at_least=0.05)])
 
-    decision = run(experiment, name="lamps", store=store).decision
+    decision = run_plan(experiment, name="lamps", store=store).decision
 
     assert decision.verdict is Verdict.INVALID
     assert decision.reason.startswith(

@@ -25,7 +25,7 @@ from harness import (
 from harness.analysis.retrieval_table import lookups
 from harness.inference.scripted import Scripted, ScriptedEngine
 from harness.report.page import render_page
-from harness.runner.run import Options, run
+from harness.runner.run import Options, run_plan
 from harness.store.store import Store
 from harness.types.protocols import Strategy
 from harness.types.samples import Answer, Messages
@@ -90,7 +90,7 @@ def batched(**changes: object) -> Experiment:
 
 
 def test_what_a_lookup_took_is_a_part_of_the_answers_seconds(store: Store) -> None:
-    run(lamps_experiment(baselines=[Slow()]), name="lamps", store=store)
+    run_plan(lamps_experiment(baselines=[Slow()]), name="lamps", store=store)
 
     rows = store.query(
         "SELECT system, min(answers.seconds), min(lookup_seconds), max(retrieved) FROM answers "
@@ -103,7 +103,7 @@ def test_what_a_lookup_took_is_a_part_of_the_answers_seconds(store: Store) -> No
 
 @pytest.mark.parametrize("strategy", [RAG(passages=2), FewShot(shots=2, select="nearest")])
 def test_how_many_texts_were_found_is_kept_with_each_answer(store: Store, strategy: Strategy) -> None:
-    run(
+    run_plan(
         lamps_experiment(task=Library(), baselines=[strategy]),
         name="lamps",
         store=store,
@@ -117,7 +117,7 @@ def test_how_many_texts_were_found_is_kept_with_each_answer(store: Store, strate
 
 def test_a_retriever_that_finds_nothing_is_no_evidence_against_retrieval(store: Store) -> None:
     task = Library(words="琥珀")
-    outcome = run(lamps_experiment(task=task, baselines=[ZeroShot(), RAG(passages=2)]), name="lamps", store=store)
+    outcome = run_plan(lamps_experiment(task=task, baselines=[ZeroShot(), RAG(passages=2)]), name="lamps", store=store)
 
     assert outcome.decision.verdict.value == "INVALID"
     assert "rag-2 bm25: the retriever found nothing for 40 of 40 DEV samples" in outcome.decision.reason
@@ -134,7 +134,7 @@ def test_few_misses_warn_and_many_bar_the_verdict(empty: int, status: str) -> No
 
 
 def test_choices_are_weighed_in_real_time(store: Store) -> None:
-    run(lamps_experiment(task=Choices()), name="lamps", store=store)
+    run_plan(lamps_experiment(task=Choices()), name="lamps", store=store)
 
     found = store.query("SELECT min(seconds), max(timed_in_batch), min(tokens_in) FROM answers")[1]
     assert [(seconds > 0, batch, tokens > 0) for seconds, batch, tokens in found] == [(True, 0, True)]
@@ -146,7 +146,7 @@ def test_times_of_one_batch_meet_and_fail_nothing(store: Store) -> None:
     experiment = batched(
         metrics=[ExactMatch(), Latency()], go_if=criteria, costs=Costs(training_hour=1.0, serving_hour=1.0)
     )
-    outcome = run(experiment, name="lamps", store=store)
+    outcome = run_plan(experiment, name="lamps", store=store)
 
     assert [finding.status for finding in outcome.decision.findings] == ["open", "open"]
     for finding in outcome.decision.findings:
@@ -159,7 +159,7 @@ def test_asked_one_at_a_time_the_same_times_decide(store: Store, tmp_path: Path)
     experiment = batched(
         metrics=[ExactMatch(), alone], go_if=criteria, costs=Costs(training_hour=1.0, serving_hour=1.0)
     )
-    outcome = run(experiment, name="lamps", store=store)
+    outcome = run_plan(experiment, name="lamps", store=store)
 
     assert [finding.status for finding in outcome.decision.findings] == ["met", "met", "met"]
     evidence = store.evidence("lamps")
@@ -170,6 +170,6 @@ def test_asked_one_at_a_time_the_same_times_decide(store: Store, tmp_path: Path)
     page = tmp_path / "lamps.html"
     page.write_text(render_page(evidence), encoding="utf-8")
     assert verify_page(page).differences == []
-    again = run(experiment, name="lamps", store=store)
+    again = run_plan(experiment, name="lamps", store=store)
     assert store.query("SELECT count(*) FROM stages WHERE kind = 'timing'")[1] == [(4,)]
     assert again.decision == outcome.decision

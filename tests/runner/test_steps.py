@@ -7,8 +7,8 @@ import pytest
 from harness import ExactMatch, InvalidExperiment, StageFailed, Steps
 from harness.inference.scripted import ScriptedTuning
 from harness.report.page import render_page
-from harness.runner.records import plain
-from harness.runner.run import Options, run
+from harness.runner.records import plain_value
+from harness.runner.run import Options, run_plan
 from tests.runner.conftest import Lamps
 
 A = ScriptedTuning(name="a")
@@ -21,7 +21,7 @@ def trained(store):
 
 
 def decide(experiment, store, **options):
-    return run(experiment, name="lamps", store=store, options=Options(**options)).decision
+    return run_plan(experiment, name="lamps", store=store, options=Options(**options)).decision
 
 
 def test_each_step_is_stored_and_kept(make_experiment, store):
@@ -125,7 +125,7 @@ def test_a_reward_model_alone_is_refused_with_the_way_out(make_experiment):
 
 def test_the_declaration_names_the_steps_and_their_tasks(make_experiment):
     recipe = Steps([ScriptedTuning(name="a", task=Lamps(name="old lamps")), B], label="rlhf")
-    declaration = plain(recipe)
+    declaration = plain_value(recipe)
 
     assert (declaration["kind"], declaration["name"]) == ("Steps", "rlhf")
     assert [(step["name"], step["task"]) for step in declaration["steps"]] == [("a", "old lamps"), ("b", None)]

@@ -15,7 +15,7 @@ from harness.plan import Plan
 from harness.runner.answers import answered_by_seed
 from harness.runner.context import Engines, Run
 from harness.runner.progress import SilentProgress
-from harness.runner.run import run
+from harness.runner.run import run_plan
 from harness.store.store import Store
 
 Maker = Callable[..., Experiment]
@@ -31,7 +31,7 @@ def general(by_at_most: float) -> Guard:
 
 
 def test_a_system_that_keeps_its_text_meets_the_guard(make_experiment: Maker, store: Store) -> None:
-    outcome = run(make_experiment(guards=[general(0.5)]), name="kept", store=store)
+    outcome = run_plan(make_experiment(guards=[general(0.5)]), name="kept", store=store)
 
     assert outcome.decision.verdict.value == "GO"
     finding = next(found for found in outcome.decision.findings if found.metric == "general: perplexity")
@@ -45,7 +45,7 @@ def test_a_guard_with_perplexity_on_a_task_that_is_answered_weighs_its_reference
 ) -> None:
     other = replace(lamps, name="other lamps", wording="Say the colour of")
 
-    outcome = run(make_experiment(guards=[Guard(other, Perplexity(), by_at_most=1.0)]), name="other", store=store)
+    outcome = run_plan(make_experiment(guards=[Guard(other, Perplexity(), by_at_most=1.0)]), name="other", store=store)
 
     finding = next(found for found in outcome.decision.findings if found.metric == "other lamps: perplexity")
     assert finding.status == "met"
@@ -87,7 +87,7 @@ def test_several_recipes_are_compared_by_what_they_forget_on_the_guards_dev_part
 ) -> None:
     recipes = [ScriptedTuning(name="weak", learn=0.3), ScriptedTuning(name="strong")]
     guard = Guard(TextTask("general", TEXTS, letters=80, dev=0.5), Perplexity(), by_at_most=0.5)
-    run(make_experiment(recipes=recipes, guards=[guard]), name="raced", store=store)
+    run_plan(make_experiment(recipes=recipes, guards=[guard]), name="raced", store=store)
 
     (ladder,) = [row.content for row in store.evidence("raced").insights if row.kind == "ladder"]
     assert ladder["baseline"] == "zero-shot"

@@ -106,7 +106,7 @@ def test_a_loaded_model_reads_some_rows_and_the_range_is_narrower(job, said, mon
     reading = training.timed(engine, made)
     assert reading is not None
     assert (reading.rows, read) == (8, [8, 8])
-    training.check_room(made, progress=said, ignore=False, reading=training.Reading(rows=8, seconds=16.0))
+    training.check_room(made, progress=said, ignore=False, reading=training.ForwardPassTime(rows=8, seconds=16.0))
     # 64 rows, three epochs, 2 s to read one and twice that to learn from it.
     assert said.lines[-1].endswith("11 min to 32 min")
 

@@ -8,7 +8,7 @@ import pytest
 from harness import SFT, ExactMatch, Experiment, Full, Gain, Model, Sample, Split, ZeroShot
 from harness.experiment.decide import Verdict
 from harness.report.page import render_page
-from harness.runner.run import run
+from harness.runner.run import run_plan
 from harness.store.store import Store
 from harness.types.samples import Message, Messages
 
@@ -62,7 +62,7 @@ def test_the_watched_metric_chooses_is_stored_and_drawn(tiny_model: Path, store:
         metrics=[ExactMatch()],
         go_if=[Gain(ExactMatch(), at_least=0.1)],
     )
-    assert run(experiment, name="lamps", store=store).decision.verdict is Verdict.GO
+    assert run_plan(experiment, name="lamps", store=store).decision.verdict is Verdict.GO
 
     evidence = store.evidence("lamps")
     marks = [(row.step, row.value) for row in evidence.training_log if row.name == "dev_exact_match"]

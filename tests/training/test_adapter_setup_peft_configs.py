@@ -23,7 +23,7 @@ from harness.recipes import (
     QLoRA,
 )
 from harness.training.adapter_setup import peft_config
-from harness.training.network import put_on
+from harness.training.network import add_adapter
 
 SMALL = LlamaConfig(
     vocab_size=128256,
@@ -79,11 +79,11 @@ def test_the_small_model_is_llama_3_2_3b() -> None:
     ids=lambda value: getattr(value, "name", None),
 )
 def test_an_adapter_on_llama_3_2_3b_has_the_parameters_of_its_formula(adapter: Adapter, trained: int) -> None:
-    assert count_parameters(put_on(without_numbers(SMALL), adapter))[0] == trained
+    assert count_parameters(add_adapter(without_numbers(SMALL), adapter))[0] == trained
 
 
 def test_a_lora_of_rank_16_on_all_linear_layers_of_llama_2_7b_has_40_million() -> None:
-    assert count_parameters(put_on(without_numbers(LARGE), LoRA(rank=16)))[0] == 39_976_960
+    assert count_parameters(add_adapter(without_numbers(LARGE), LoRA(rank=16)))[0] == 39_976_960
 
 
 def test_a_mapping_declares_the_same_method_as_its_config() -> None:

@@ -13,7 +13,7 @@ from harness.inference.models.adapters import attach
 from harness.inference.models.loading import load_model, load_tokenizer
 from harness.recipes import SFT, AdaLoRA, Adapter, LoRA, PrefixTuning, PromptTuning, PTuning, PTuningV2
 from harness.training.adapter_setup import Supplies, moved_its_base, save_plain, supplies_of
-from harness.training.network import put_on
+from harness.training.network import add_adapter
 from harness.training.sft import fit
 from harness.types.jobs import TuneJob
 from harness.types.models import Model
@@ -38,14 +38,14 @@ def rows(count: int = 8) -> list[list[int]]:
 @pytest.mark.parametrize("rslora", [False, True], ids=["", "rslora"])
 def test_before_training_the_network_is_the_base(tiny: Model, init: Any, rslora: bool) -> None:
     supplies = Supplies(load_tokenizer(tiny), rows)
-    network = put_on(load_model(tiny, dtype=torch.float32), LoRA(rank=4, rslora=rslora, init=init), supplies)
+    network = add_adapter(load_model(tiny, dtype=torch.float32), LoRA(rank=4, rslora=rslora, init=init), supplies)
     torch.testing.assert_close(logits(network), logits(load_model(tiny, dtype=torch.float32)), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("init", ["pissa", "olora", "loftq"])
 def test_these_starts_change_the_bases_weights(tiny: Model, init: Any) -> None:
     before = load_model(tiny, dtype=torch.float32).model.layers[0].mlp.up_proj.weight.data
-    network = put_on(load_model(tiny, dtype=torch.float32), LoRA(rank=4, init=init))
+    network = add_adapter(load_model(tiny, dtype=torch.float32), LoRA(rank=4, init=init))
     layer = network.base_model.model.model.layers[0].mlp.up_proj
     assert moved_its_base(network)
     assert float((layer.base_layer.weight.data - before).abs().max()) > 1e-3
@@ -55,7 +55,7 @@ def test_these_starts_change_the_bases_weights(tiny: Model, init: Any) -> None:
 @pytest.mark.parametrize("init", ["pissa", "olora"])
 @pytest.mark.parametrize("rslora", [False, True], ids=["", "rslora"])
 def test_the_saved_adapter_on_the_declared_base_is_what_was_trained(tiny: Model, tmp_path, init: Any, rslora) -> None:
-    network = put_on(load_model(tiny, dtype=torch.float32), LoRA(rank=4, alpha=6, rslora=rslora, init=init))
+    network = add_adapter(load_model(tiny, dtype=torch.float32), LoRA(rank=4, alpha=6, rslora=rslora, init=init))
     torch.manual_seed(0)
     for name, weights in network.named_parameters():
         if "lora_" in name:
@@ -71,7 +71,7 @@ def test_the_saved_adapter_on_the_declared_base_is_what_was_trained(tiny: Model,
 def test_loftq_starts_nearer_the_weights_than_their_quantisation_is(tiny: Model) -> None:
     base = load_model(tiny, dtype=torch.float32)
     whole = deepcopy(base.model.layers[0].mlp.up_proj.weight.data)
-    layer = put_on(base, LoRA(rank=8, alpha=24, init="loftq")).base_model.model.model.layers[0].mlp.up_proj
+    layer = add_adapter(base, LoRA(rank=8, alpha=24, init="loftq")).base_model.model.model.layers[0].mlp.up_proj
     kept = layer.base_layer.weight.data
     again = dequantize_4bit(*quantize_4bit(kept.contiguous(), quant_type="nf4"))
     plain = dequantize_4bit(*quantize_4bit(whole.contiguous(), quant_type="nf4"))
@@ -99,7 +99,7 @@ def test_eva_starts_from_what_the_rows_make_a_layer_see(tiny: Model) -> None:
     for init in ("default", "eva"):
         torch.manual_seed(0)
         adapter = LoRA(rank=4, targets=("q_proj",), init=init)  # type: ignore[arg-type]
-        network = put_on(load_model(tiny, dtype=torch.float32), adapter, Supplies(load_tokenizer(tiny), rows))
+        network = add_adapter(load_model(tiny, dtype=torch.float32), adapter, Supplies(load_tokenizer(tiny), rows))
         layer = network.base_model.model.model.layers[0].self_attn.q_proj
         found[init] = explained(layer.lora_A["default"].weight.data) / layer.lora_A["default"].weight.shape[0]
     assert found["eva"] > 2 * found["default"]
@@ -107,12 +107,12 @@ def test_eva_starts_from_what_the_rows_make_a_layer_see(tiny: Model) -> None:
 
 def test_eva_without_rows_says_what_to_do(tiny: Model) -> None:
     with pytest.raises(StageFailed, match="starts from training rows, and there are none"):
-        put_on(load_model(tiny, dtype=torch.float32), LoRA(init="eva"), Supplies(load_tokenizer(tiny)))
+        add_adapter(load_model(tiny, dtype=torch.float32), LoRA(init="eva"), Supplies(load_tokenizer(tiny)))
 
 
 def test_virtual_tokens_start_as_the_texts_own_embeddings(tiny: Model) -> None:
     tokenizer, base = load_tokenizer(tiny), load_model(tiny, dtype=torch.float32)
-    network = put_on(base, PromptTuning(tokens=7, text="the light"), Supplies(tokenizer))
+    network = add_adapter(base, PromptTuning(tokens=7, text="the light"), Supplies(tokenizer))
     ids = tokenizer("the light", add_special_tokens=False)["input_ids"]
     expected = base.get_input_embeddings().weight[torch.tensor((ids * 7)[:7])]
     assert torch.equal(network.get_prompt(batch_size=1)[0], expected)

@@ -13,9 +13,9 @@ from harness.inference.models.adapters import save_adapter
 from harness.inference.models.loading import load_model, load_tokenizer
 from harness.recipes import PrefixTuning, PromptTuning, PTuning, PTuningV2, VirtualTokens
 from harness.training.adapter_support import align
-from harness.training.network import put_on
+from harness.training.network import add_adapter
 from harness.training.packing import packed, padded
-from harness.training.rows import Row, make_rows
+from harness.training.rows import TokenizedRow, make_rows
 from harness.types.models import Model
 from harness.types.samples import Example, Message
 
@@ -38,14 +38,14 @@ EXAMPLES = tuple(
 def network_of(tiny: Model, adapter: VirtualTokens) -> Any:
     """Return the network with virtual tokens of which each counts."""
     torch.manual_seed(0)
-    network = put_on(load_model(tiny, dtype=torch.float32), adapter)
+    network = add_adapter(load_model(tiny, dtype=torch.float32), adapter)
     for parameter in network.prompt_encoder.parameters():
         parameter.data += 0.5 * torch.randn_like(parameter)
     align(network)
     return network.eval()
 
 
-def batch(rows: list[Row], *, left: bool = False) -> dict[str, torch.Tensor]:
+def batch(rows: list[TokenizedRow], *, left: bool = False) -> dict[str, torch.Tensor]:
     """Return rows as a collator pads them."""
     width = max(row.tokens for row in rows)
 
@@ -62,14 +62,14 @@ def batch(rows: list[Row], *, left: bool = False) -> dict[str, torch.Tensor]:
 
 
 @torch.no_grad()
-def losses(network: Any, rows: list[Row], *, left: bool = False) -> torch.Tensor:
+def losses(network: Any, rows: list[TokenizedRow], *, left: bool = False) -> torch.Tensor:
     """Return the loss of each answer token, in the order of the rows."""
     made = padded(batch(rows, left=left))
     return cross_entropy(made.logits(network), made.targets, reduction="none")
 
 
 @torch.no_grad()
-def by_hand(network: Any, row: Row) -> torch.Tensor:
+def by_hand(network: Any, row: TokenizedRow) -> torch.Tensor:
     """Return the loss of each answer token from the base alone, given embeddings or keys and values."""
     base, learned = network.get_base_model(), network.get_prompt(batch_size=1)
     ids = torch.tensor([[*row.prompt, *row.answer]])
@@ -87,12 +87,12 @@ def by_hand(network: Any, row: Row) -> torch.Tensor:
 
 
 @pytest.fixture
-def rows(tiny: Model) -> list[Row]:
+def rows(tiny: Model) -> list[TokenizedRow]:
     return make_rows(load_tokenizer(tiny), EXAMPLES)
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS, ids=lambda adapter: adapter.name)
-def test_a_row_loses_the_same_alone_in_a_batch_and_by_hand(tiny: Model, rows: list[Row], adapter) -> None:
+def test_a_row_loses_the_same_alone_in_a_batch_and_by_hand(tiny: Model, rows: list[TokenizedRow], adapter) -> None:
     network = network_of(tiny, adapter)
     expected = torch.cat([by_hand(network, row) for row in rows])
     alone = torch.cat([losses(network, [row]) for row in rows])
@@ -105,7 +105,7 @@ def test_a_row_loses_the_same_alone_in_a_batch_and_by_hand(tiny: Model, rows: li
 
 @pytest.mark.parametrize("adapter", ADAPTERS, ids=lambda adapter: adapter.name)
 def test_a_row_loses_what_the_served_adapter_gives_it(
-    tiny: Model, rows: list[Row], said, tmp_path: Path, adapter
+    tiny: Model, rows: list[TokenizedRow], said, tmp_path: Path, adapter
 ) -> None:
     network = network_of(tiny, adapter)
     trained = [float(-losses(network, [row])[:-1].sum()) for row in rows]  # serving does not score the end token
@@ -122,7 +122,9 @@ def test_a_row_loses_what_the_served_adapter_gives_it(
 
 @pytest.mark.parametrize("adapter", [PromptTuning(tokens=TOKENS), PTuningV2(tokens=TOKENS)], ids=lambda a: a.name)
 @pytest.mark.parametrize("left", [False, True], ids=["padded on the right", "padded on the left"])
-def test_logits_lie_where_the_text_does_whichever_are_kept(tiny: Model, rows: list[Row], adapter, left: bool) -> None:
+def test_logits_lie_where_the_text_does_whichever_are_kept(
+    tiny: Model, rows: list[TokenizedRow], adapter, left: bool
+) -> None:
     network = network_of(tiny, adapter)
     inputs = batch(rows, left=left)
     ids, mask = inputs["input_ids"], inputs["attention_mask"]
@@ -135,7 +137,7 @@ def test_logits_lie_where_the_text_does_whichever_are_kept(tiny: Model, rows: li
     torch.testing.assert_close(some, whole[:, [1, 4]], rtol=1e-4, atol=1e-4)
 
 
-def test_peft_alone_gives_a_left_padded_row_another_loss(tiny: Model, rows: list[Row]) -> None:
+def test_peft_alone_gives_a_left_padded_row_another_loss(tiny: Model, rows: list[TokenizedRow]) -> None:
     """The fault that is put right here: should PEFT mend it, this file can go."""
     network = network_of(tiny, PromptTuning(tokens=TOKENS))
     inputs = batch(rows, left=True)
@@ -146,7 +148,7 @@ def test_peft_alone_gives_a_left_padded_row_another_loss(tiny: Model, rows: list
     assert float((wrong[0, -1] - right[0, -1]).abs().max()) > 1
 
 
-def test_gradients_reach_the_virtual_tokens_of_a_left_padded_batch(tiny: Model, rows: list[Row]) -> None:
+def test_gradients_reach_the_virtual_tokens_of_a_left_padded_batch(tiny: Model, rows: list[TokenizedRow]) -> None:
     gradients = []
     for left in (False, True):
         network = network_of(tiny, PromptTuning(tokens=TOKENS)).train()

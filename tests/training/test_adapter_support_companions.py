@@ -15,7 +15,7 @@ from harness.inference.models.loading import load_model
 from harness.recipes import PEFT, SFT, Adapter, LoRA, PrefixTuning, PromptTuning
 from harness.training import sft
 from harness.training.adapter_support import accompany
-from harness.training.network import put_on
+from harness.training.network import add_adapter
 from harness.training.sft import fit
 from harness.training.sft_trainer import trainer_config
 from harness.types.jobs import TuneJob
@@ -26,7 +26,7 @@ Jobs = Callable[..., TuneJob]
 
 def trainer(tiny: Model, adapter: Adapter, **fields: Any) -> Any:
     """Return as much of a trainer as is looked at."""
-    network = put_on(load_model(tiny, dtype=torch.float32), adapter)
+    network = add_adapter(load_model(tiny, dtype=torch.float32), adapter)
     return SimpleNamespace(
         model=network,
         args=TrainingArguments(use_cpu=True),

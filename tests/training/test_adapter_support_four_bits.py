@@ -14,7 +14,7 @@ from harness.inference.models.loading import load_model
 from harness.recipes import SFT, LoRA, QLoRA
 from harness.training import network as network_module
 from harness.training.adapter_support import Flow, format_check, four_bit_layers
-from harness.training.network import keep_gradients, put_on
+from harness.training.network import add_adapter, keep_gradients
 from harness.training.sft import fit
 from harness.types.jobs import TuneJob
 from harness.types.models import Model
@@ -65,7 +65,7 @@ def quantised(tiny: Model, *, kept: bool) -> Any:
     base = load_model(tiny, dtype=torch.float32, quantize="nf4")
     if kept:
         keep_gradients(base)
-    network = put_on(base, QLoRA(rank=2))
+    network = add_adapter(base, QLoRA(rank=2))
     torch.manual_seed(0)
     for name, weights in network.named_parameters():
         if "lora_" in name:

@@ -14,7 +14,7 @@ from harness.inference.models.loading import load_model
 from harness.recipes import SFT, AdaLoRA
 from harness.training import adapter_support
 from harness.training.adapter_support import Allocation, orthogonality, ranks_checks
-from harness.training.network import put_on
+from harness.training.network import add_adapter
 from harness.training.sft import fit
 from harness.types.jobs import TuneJob
 from harness.types.models import Model
@@ -73,7 +73,7 @@ def test_weights_from_before_the_last_pruning_are_over_the_budget(tmp_path) -> N
 def stepped(tiny: Model, adapter: AdaLoRA) -> dict[str, torch.Tensor]:
     """Return the gradients of a step without any loss: those of the penalty."""
     torch.manual_seed(0)
-    network = put_on(load_model(tiny, dtype=torch.float32), adapter)
+    network = add_adapter(load_model(tiny, dtype=torch.float32), adapter)
     for weights in network.parameters():
         weights.grad = torch.zeros_like(weights) if weights.requires_grad else None
     Allocation(adapter).on_pre_optimizer_step(
@@ -91,7 +91,7 @@ def test_the_penalty_changes_the_gradient_of_the_singular_vectors_alone(tiny: Mo
 
 
 def test_the_penalty_is_that_of_peft(tiny: Model) -> None:
-    network = put_on(load_model(tiny, dtype=torch.float32), replace(ADAPTER, orthogonality=0.25))
+    network = add_adapter(load_model(tiny, dtype=torch.float32), replace(ADAPTER, orthogonality=0.25))
     ids = torch.arange(3, 20)[None]
     with torch.no_grad():
         found = network(input_ids=ids, labels=ids)

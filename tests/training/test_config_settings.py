@@ -9,7 +9,7 @@ from trl import SFTConfig
 from harness.recipes import SFT, Full, LoRA
 from harness.recipes.adapters import Adapter
 from harness.training.config import choose_precision, shared_settings
-from harness.training.network import Ground, trainable
+from harness.training.network import StartingPoint, trainable
 from harness.types.models import Model
 
 
@@ -38,7 +38,7 @@ def test_weights_are_loaded_in_the_format_that_is_chosen(
     tiny: Model, heard, dtype: str, adapter: Adapter, frozen: torch.dtype | None, trained: torch.dtype
 ) -> None:
     model = Model(tiny.source, dtype=dtype)  # type: ignore[arg-type]
-    network = trainable(Ground(model), adapter, choose_precision(model, adapter), progress=heard)
+    network = trainable(StartingPoint(model), adapter, choose_precision(model, adapter), progress=heard)
     held = {weight.dtype for weight in network.parameters() if not weight.requires_grad}
     learned = {weight.dtype for weight in network.parameters() if weight.requires_grad}
     assert held == ({frozen} if frozen else set())

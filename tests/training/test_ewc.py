@@ -7,8 +7,8 @@ import torch
 
 from harness import SFT, Full, LoRA, StageFailed
 from harness.recipes.continual import EWC
-from harness.training.ewc import Consolidation, Held, fisher
-from harness.training.rows import Row
+from harness.training.ewc import Consolidation, HeldWeights, fisher
+from harness.training.rows import TokenizedRow
 from harness.training.sft import fit
 from harness.types.samples import Example, Message
 
@@ -31,7 +31,7 @@ class Bigram(torch.nn.Module):
 
 def test_the_penalty_is_the_formula_and_pulls_back():
     weight = torch.nn.Parameter(torch.tensor([1.0, 5.0, 2.0]))
-    held = Held(weight, torch.tensor([0.0, 2.0, 2.0]), torch.tensor([2.0, 0.5, 9.0]))
+    held = HeldWeights(weight, torch.tensor([0.0, 2.0, 2.0]), torch.tensor([2.0, 0.5, 9.0]))
     penalty = Consolidation((held,), strength=4.0).penalty()
 
     assert penalty.item() == 4.0 / 2 * (2.0 * 1.0**2 + 0.5 * 3.0**2)
@@ -42,7 +42,7 @@ def test_the_penalty_is_the_formula_and_pulls_back():
 def test_the_fisher_information_is_that_of_the_softmax():
     """The gradient of log p(k) by the logits is one-hot(k) - p, so that its mean square is p (1 - p)."""
     model = Bigram()
-    rows = [Row(example=EXAMPLE, prompt=(token,), answer=(0,)) for token in (0, 1)] * 250
+    rows = [TokenizedRow(example=EXAMPLE, prompt=(token,), answer=(0,)) for token in (0, 1)] * 250
     table, unused = fisher(model, [model.table, model.unused], rows, seed=3)
 
     # Each row of the table is met by half of the answers.

@@ -13,7 +13,7 @@ from harness.inference.models.rendering import answer_ids, prompt_ids
 from harness.recipes import KTO, Full, LoRA
 from harness.training.preferences.kto import balance, fit
 from harness.training.preferences.pairs import VoteRow
-from harness.training.rows import Row
+from harness.training.rows import TokenizedRow
 from harness.types.jobs import TuneJob, TuneResult
 from harness.types.models import Model
 from harness.types.samples import Example, Message, Vote
@@ -103,7 +103,7 @@ def test_the_loss_of_a_batch_is_the_papers(preferring: Jobs, heard, tiny: Model)
     ],
 )
 def test_unequal_votes_are_weighed_or_warned_of(good: int, bad: int, weights: Any, status: str, said: str) -> None:
-    row = Row(example=Example(id="v", prompt=(), answer="a"), prompt=(1,), answer=(2,))
+    row = TokenizedRow(example=Example(id="v", prompt=(), answer="a"), prompt=(1,), answer=(2,))
 
     check = balance(KTO(**weights), [VoteRow(row, place < good) for place in range(good + bad)])
 

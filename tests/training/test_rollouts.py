@@ -11,7 +11,7 @@ from harness.inference.models.loading import load_model, load_tokenizer
 from harness.recipes import GRPO
 from harness.training.config import Precision
 from harness.training.rl.rollouts import Drawing, draw_completions, drawing, side_by_side, think, with_room
-from harness.training.rows import Row, make_rows
+from harness.training.rows import TokenizedRow, make_rows
 from harness.types.models import Model
 from harness.types.samples import Answer, Decoding, Example, Message, Sample
 
@@ -97,7 +97,7 @@ def test_probabilities_do_not_depend_on_the_rows_beside(tiny: Model, temperature
 
 
 def test_prompts_without_room_for_an_answer_are_left_out_and_named() -> None:
-    rows = [Row(example=one, prompt=(1,) * (10 + place), answer=(2,)) for place, one in enumerate(_EXAMPLES)]
+    rows = [TokenizedRow(example=one, prompt=(1,) * (10 + place), answer=(2,)) for place, one in enumerate(_EXAMPLES)]
     kept, check = with_room(rows, most=8, longest=20, kind="train")
     assert [row.example.id for row in kept] == ["e0", "e1", "e2"]
     assert (check.status, check.items) == ("warning", ("e3", "e4"))

@@ -7,7 +7,7 @@ from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
 from harness.inference.models.loading import load_tokenizer
 from harness.recipes import SFT
-from harness.training.rows import IGNORED, Collated, Row, check_parity, collated_rows, make_rows
+from harness.training.rows import IGNORED, Collated, TokenizedRow, check_parity, collated_rows, make_rows
 from harness.types.jobs import TuneJob
 from harness.types.models import Model
 from harness.types.samples import Example, Message
@@ -73,7 +73,7 @@ CONVERSATION = (Message("system", "Answer with one word."), Message("user", "red
 EXAMPLE = Example(id="t", prompt=CONVERSATION, answer="blue is right")
 
 
-def planted(fault: str, tokenizer: Any) -> Row:
+def planted(fault: str, tokenizer: Any) -> TokenizedRow:
     """Return a row as a faulty pipeline makes it, with the tokenizer's own calls."""
 
     def text(**options: Any) -> str:
@@ -97,7 +97,7 @@ def planted(fault: str, tokenizer: Any) -> Row:
         ),
     }
     answers = {"truncated": answer[:-2], "no end": answer[:-1]}
-    return Row(example=EXAMPLE, prompt=prompts.get(fault, ids(served)), answer=answers.get(fault, answer))
+    return TokenizedRow(example=EXAMPLE, prompt=prompts.get(fault, ids(served)), answer=answers.get(fault, answer))
 
 
 @pytest.mark.parametrize(

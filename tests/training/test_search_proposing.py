@@ -7,7 +7,7 @@ import pytest
 from harness.fingerprint import fingerprint
 from harness.recipes import SFT
 from harness.recipes.yaml.mapping import write_recipe
-from harness.training.search import Trial, at_an_edge, combinations, proposed, values_of
+from harness.training.search import SearchTrial, at_an_edge, combinations, proposed, values_of
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ from harness.training.search import Trial, at_an_edge, combinations, proposed, v
     ],
 )
 def test_the_best_at_an_edge_of_what_was_searched_is_told(space: dict, tried: dict, said: list[str]) -> None:
-    chosen = Trial(number=0, tried=tried, places={}, state="complete", value=1.0, along={})
+    chosen = SearchTrial(number=0, tried=tried, places={}, state="complete", value=1.0, along={})
     assert at_an_edge(SFT(search=space, trials=2), chosen) == said
 
 

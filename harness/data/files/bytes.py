@@ -50,7 +50,7 @@ def read_bytes(path: Path) -> bytes:
     return content
 
 
-def check_name(path: Path) -> None:
+def check_file_name(path: Path) -> None:
     """Refuse a name that is no text: it would stand in the ids of rows."""
     try:
         str(path).encode()
@@ -58,7 +58,7 @@ def check_name(path: Path) -> None:
         raise InvalidData(f"{str(path)!r}: the name is not in UTF-8; rename it") from None
 
 
-def check_text(content: bytes, path: Path) -> None:
+def check_is_text(content: bytes, path: Path) -> None:
     """Refuse the content of another kind of file that stands under the ending of a text file."""
     start = content[:64].lstrip(b"\xef\xbb\xbf \t\r\n")
     for mark, kind, remedy in _NO_TEXT:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
-from harness.data.files.bytes import check_name, read_bytes, unpacked_name
+from harness.data.files.bytes import check_file_name, read_bytes, unpacked_name
 from harness.data.files.encodings import decode
 from harness.data.files.row import DataFile, Note, Row, listed
 from harness.errors import InvalidData
@@ -70,7 +70,7 @@ def _files(folder: Path) -> list[Path]:
     if problems:
         raise InvalidData(f"{problems[0].filename}: cannot be listed: {problems[0].strerror}; check its permissions")
     for file in found:
-        check_name(file)
+        check_file_name(file)
     return sorted(found, key=lambda file: natural(file.relative_to(folder).as_posix()))
 
 

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from harness.data.files.arrow import read_arrow, read_parquet
-from harness.data.files.bytes import check_name, check_text, read_bytes, unpacked_name
+from harness.data.files.bytes import check_file_name, check_is_text, read_bytes, unpacked_name
 from harness.data.files.encodings import Decoded, decode
 from harness.data.files.folders import read_folder
 from harness.data.files.inspect_logs import read_eval_log
@@ -40,7 +40,7 @@ def read_file(path: str | Path, *, keep_unreadable: bool = False, one_of_several
     Raises InvalidData as `read_rows` does.
     """
     path = Path(path)
-    check_name(path)
+    check_file_name(path)
     try:
         is_folder = path.is_dir()
     except (OSError, ValueError) as error:
@@ -88,7 +88,7 @@ def _hint(path: Path, ending: str) -> str:
 
 def _read_text(path: Path, reader: Callable[[Path, Decoded], DataFile]) -> DataFile:
     content = read_bytes(path)
-    check_text(content, path)
+    check_is_text(content, path)
     decoded = decode(content, path)
     read = reader(path, decoded)
     notes = []

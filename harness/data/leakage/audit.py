@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from harness.data.leakage.corpus import CORPUS_CHECK, corpus_check
-from harness.data.leakage.near_duplicates import LONG_TEXT_WORDS, Kind, Pools, Twin, shown, twins
+from harness.data.leakage.near_duplicates import LONG_TEXT_WORDS, Kind, Pools, Twin, short_text, twins
 from harness.data.text_similarity import same_text
 from harness.types.samples import Check, Passage, Sample
 
@@ -37,7 +37,7 @@ def duplicates_check(pools: Pools) -> Check:
         if repeated:
             counts.append(f"{sum(len(group) - 1 for group in repeated):,} in {pool}")
         items += [
-            {"pool": pool, "ids": [sample.id for sample in group][:10], "text": shown(group[0].input)}
+            {"pool": pool, "ids": [sample.id for sample in group][:10], "text": short_text(group[0].input)}
             for group in repeated
         ]
     name = DUPLICATES
@@ -65,9 +65,10 @@ def conflicts_check(pools: Pools) -> Check:
         return Check(name=name, status="ok", detail="equal inputs have equal references")
     items = tuple(
         {
-            "text": shown(found[0][1].input),
+            "text": short_text(found[0][1].input),
             "references": [
-                {"pool": pool, "id": sample.id, "reference": shown(sample.reference)} for pool, sample in found[:10]
+                {"pool": pool, "id": sample.id, "reference": short_text(sample.reference)}
+                for pool, sample in found[:10]
             ],
         }
         for found in conflicts[:_SHOWN_ROWS]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from harness.data.leakage.audit import NEAR_DUPLICATE
 from harness.data.leakage.equal_inputs import as_asked
 from harness.data.leakage.near_duplicates import Twin, twins
-from harness.data.task_part import part_of
+from harness.data.task_part import part_of_task
 from harness.errors import InvalidExperiment
 from harness.types.protocols import HasCorpus, Task
 from harness.types.samples import Check, Passage, Sample, Split
@@ -56,7 +56,7 @@ def without_copies(task: Task) -> Dropped:
         tuple(one for one in task.corpus() if one.id not in gone) if gone and isinstance(task, HasCorpus) else None
     )
     check = Check(name=DROPPED_CHECK, status="warning", detail=detail, items=items, kind="data")
-    return Dropped(part_of(task, {Split.TRAIN: kept}, passages), check)
+    return Dropped(part_of_task(task, {Split.TRAIN: kept}, passages), check)
 
 
 def _copies(asked: Mapping[Split, tuple[Sample, ...]]) -> dict[str, Twin]:

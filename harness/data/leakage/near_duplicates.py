@@ -165,15 +165,15 @@ class Twin:
         return {
             "pool": self.pool,
             "id": self.sample.id,
-            "text": shown(self.sample.input),
+            "text": short_text(self.sample.input),
             "other_pool": self.other_pool,
             "other_id": self.other.id,
-            "other_text": shown(self.other.input),
+            "other_text": short_text(self.other.input),
             "similarity": round(self.similarity, 3),
         }
 
 
-def shown(text: str) -> str:
+def short_text(text: str) -> str:
     """Return `text` cut to what a table cell holds."""
     return text if len(text) <= _SHOWN_LETTERS else f"{text[: _SHOWN_LETTERS - 1]}…"
 

@@ -29,7 +29,7 @@ _SEED, _NUMPY_SEED = 0, 1234
 _advice = logging.getLogger("lm_eval")
 
 
-def load(name: str, *, include_path: str | Path | None, num_fewshot: int | None, seed: int) -> Any:
+def load_lm_eval_task(name: str, *, include_path: str | Path | None, num_fewshot: int | None, seed: int) -> Any:
     """Return the `ConfigurableTask` called `name`, told how many shots to show and how to draw them.
 
     Raises InvalidExperiment where there is no such task, or it needs what is not given here, and InvalidData where
@@ -125,7 +125,7 @@ class Document:
         return f"{self.part}-{self.place}"
 
 
-class Source:
+class DocumentSource:
     """The documents of one task."""
 
     def __init__(self, task: Any, declared: LmEvalTask) -> None:
@@ -212,10 +212,10 @@ class Documents:
 
     def __init__(self, declared: LmEvalTask) -> None:
         self._declared = declared
-        self._task = load(
+        self._task = load_lm_eval_task(
             declared.task, include_path=declared.include_path, num_fewshot=declared.num_fewshot, seed=declared.seed
         )
-        self._source = Source(self._task, declared)
+        self._source = DocumentSource(self._task, declared)
         self._samples: dict[Split, tuple[Sample, ...]] = {}
         self._by_id: dict[str, Document] = {}
         self._prompts: dict[str, Messages] = {}

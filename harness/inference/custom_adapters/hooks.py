@@ -33,7 +33,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Projection:
+class ProjectionHook:
     """Part of a linear layer's output. start, stop: its columns. reads, writes: width of the layer's input, output."""
 
     module: nn.Module
@@ -83,7 +83,7 @@ def key_shapes(base: Any) -> tuple[tuple[int, int], ...]:
     return tuple((int(layer.keys.shape[1]), int(layer.keys.shape[3])) for layer in cache.layers)
 
 
-def projections(base: Any, place: Place, shape: tuple[int, int]) -> tuple[Projection, Projection]:
+def projections(base: Any, place: Place, shape: tuple[int, int]) -> tuple[ProjectionHook, ProjectionHook]:
     """Return the projections to queries and to values of a layer. shape: its (key heads, width).
 
     Raises StageFailed where they cannot be told apart.
@@ -98,8 +98,8 @@ def projections(base: Any, place: Place, shape: tuple[int, int]) -> tuple[Projec
         if fused is not None:
             reads, writes = _widths(fused)
             return (
-                Projection(fused, reads, 0, writes - 2 * keys, writes),
-                Projection(fused, reads, writes - keys, writes, writes),
+                ProjectionHook(fused, reads, 0, writes - 2 * keys, writes),
+                ProjectionHook(fused, reads, writes - keys, writes, writes),
             )
     children = ", ".join(name for name, _ in attention.named_children())
     raise StageFailed(
@@ -119,8 +119,8 @@ def _place(layer: nn.Module) -> Place:
     return Place(attention, next(children[name] for name in _FEED_FORWARD if name in children))
 
 
-def _whole(linear: nn.Linear) -> Projection:
-    return Projection(linear, linear.in_features, 0, linear.out_features, linear.out_features)
+def _whole(linear: nn.Linear) -> ProjectionHook:
+    return ProjectionHook(linear, linear.in_features, 0, linear.out_features, linear.out_features)
 
 
 def _widths(fused: nn.Module) -> tuple[int, int]:
@@ -162,7 +162,7 @@ class Removable(Protocol):
     def remove(self) -> None: ...
 
 
-class Hung(nn.Module):
+class CustomModules(nn.Module):
     """Own modules on a base. parts: they, in the order of the layers. on: whether they take part.
 
     Hooks hold modules and no closures: a copied base has copied modules hung into it, not the original's.
@@ -201,13 +201,19 @@ class Hung(nn.Module):
 
 
 def _before(
-    hung: Hung, look: Callable[[torch.Tensor], None], _: nn.Module, given: tuple[Any, ...], named: dict[str, Any]
+    hung: CustomModules,
+    look: Callable[[torch.Tensor], None],
+    _: nn.Module,
+    given: tuple[Any, ...],
+    named: dict[str, Any],
 ) -> None:
     if hung.on:
         look(_input(given, named))
 
 
-def _after(hung: Hung, change: Change, _: nn.Module, given: tuple[Any, ...], named: dict[str, Any], output: Any) -> Any:
+def _after(
+    hung: CustomModules, change: Change, _: nn.Module, given: tuple[Any, ...], named: dict[str, Any], output: Any
+) -> Any:
     if not hung.on:
         return output
     if isinstance(output, tuple):

@@ -14,7 +14,15 @@ from torch.nn.functional import pad
 
 from harness.errors import StageFailed
 from harness.inference.custom_adapters import prefix as prefixes
-from harness.inference.custom_adapters.hooks import Gate, Hung, Projection, hidden_size, key_shapes, places, projections
+from harness.inference.custom_adapters.hooks import (
+    CustomModules,
+    Gate,
+    ProjectionHook,
+    hidden_size,
+    key_shapes,
+    places,
+    projections,
+)
 from harness.recipes.adapters import MAM, BitFit, Bottleneck, UniPELT
 from harness.types.samples import Check
 
@@ -33,7 +41,7 @@ class Copies(nn.Module):
         self.held: dict[str, nn.Parameter] = {}  # the base's own, while the copies stand in
 
 
-def hang_biases(hung: Hung, base: Any, declared: BitFit) -> None:
+def hang_biases(hung: CustomModules, base: Any, declared: BitFit) -> None:
     """Let copies of the biases, and of the norms' scales where wanted, stand in for the base's.
 
     Raises StageFailed where there is none.
@@ -57,7 +65,7 @@ def hang_biases(hung: Hung, base: Any, declared: BitFit) -> None:
 
 
 @torch.no_grad()
-def merge(hung: Hung, base: Any) -> None:
+def merge_biases(hung: CustomModules, base: Any) -> None:
     """Write the copies into the weights of `base`."""
     for copies in hung.parts:
         assert isinstance(copies, Copies)
@@ -77,7 +85,7 @@ def _check_found(kind: str, declared: BitFit, biases: int, norms: int) -> None:
     )
 
 
-def _check(hung: Hung, biases: int, norms: int) -> Check:
+def _check(hung: CustomModules, biases: int, norms: int) -> Check:
     size = sum(weight.numel() for weight in hung.parts.parameters())
     if biases:
         detail = f"BitFit trains {biases} biases and the scales of {norms} norms, {size:,} numbers"
@@ -89,7 +97,7 @@ def _check(hung: Hung, biases: int, norms: int) -> Check:
     return Check(name=_NAME, status="warning", detail=detail)
 
 
-def _stand_in(hung: Hung, copies: Copies, module: nn.Module, _: tuple[Any, ...]) -> None:
+def _stand_in(hung: CustomModules, copies: Copies, module: nn.Module, _: tuple[Any, ...]) -> None:
     if not hung.on:
         return
     for name, weight in copies.copies.items():
@@ -169,7 +177,7 @@ def narrowed(base: Any, reduction: int) -> int:
     return max(1, hidden_size(base) // reduction)
 
 
-def hang_bottleneck(hung: Hung, base: Any, declared: Bottleneck) -> None:
+def hang_bottleneck(hung: CustomModules, base: Any, declared: Bottleneck) -> None:
     """Hang a sequential adapter after the feed-forward network of each layer, and for Houlsby after attention too."""
     width = narrowed(base, declared.reduction)
     for place in places(base):
@@ -183,7 +191,7 @@ def hang_bottleneck(hung: Hung, base: Any, declared: Bottleneck) -> None:
 class GatedLowRank(nn.Module):
     """y + g (alpha / rank) W_up W_down x on some columns of a projection; W_up starts at 0, g is a gate of x."""
 
-    def __init__(self, projection: Projection, rank: int, scale: float) -> None:
+    def __init__(self, projection: ProjectionHook, rank: int, scale: float) -> None:
         super().__init__()
         self.down = nn.Linear(projection.reads, rank, bias=False)
         self.up = nn.Linear(rank, projection.stop - projection.start, bias=False)
@@ -198,20 +206,20 @@ class GatedLowRank(nn.Module):
         return states + pad(update, self.margins).to(states.dtype)
 
 
-def hang_mam(hung: Hung, base: Any, declared: MAM) -> None:
+def hang_mam(hung: CustomModules, base: Any, declared: MAM) -> None:
     """Hang a prefix into each layer's attention, and a scaled parallel adapter beside its feed-forward network."""
     for place, shape in zip(places(base), key_shapes(base), strict=True):
         near = next(place.attention.parameters())
-        prefix = prefixes.Prefix(shape, declared.prefix_tokens)
+        prefix = prefixes.PrefixModule(shape, declared.prefix_tokens)
         hung.add(prefix, near)
         prefixes.hang(hung, place.attention, prefix)
         beside = Parallel(Network(hidden_size(base), declared.bottleneck, "relu"), declared.scale)
         hung.add(beside, near)
         hung.after(place.feed_forward, beside)
-    prefixes.check_seen(hung, base)
+    prefixes.check_prefix_seen(hung, base)
 
 
-def hang_unipelt(hung: Hung, base: Any, declared: UniPELT) -> None:
+def hang_unipelt(hung: CustomModules, base: Any, declared: UniPELT) -> None:
     """Hang gated low-rank updates, a gated prefix and a gated sequential adapter into each layer."""
     hidden, width = hidden_size(base), narrowed(base, declared.reduction)
     for place, shape in zip(places(base), key_shapes(base), strict=True):
@@ -220,10 +228,10 @@ def hang_unipelt(hung: Hung, base: Any, declared: UniPELT) -> None:
             update = GatedLowRank(projection, declared.rank, declared.alpha / declared.rank)
             hung.add(update, near)
             hung.after(projection.module, update)
-        prefix = prefixes.Prefix(shape, declared.prefix_tokens, Gate(hidden))
+        prefix = prefixes.PrefixModule(shape, declared.prefix_tokens, Gate(hidden))
         hung.add(prefix, near)
         prefixes.hang(hung, place.attention, prefix)
         after = Sequential(Network(hidden, width, "relu"), Gate(hidden))
         hung.add(after, near)
         hung.after(place.feed_forward, after)
-    prefixes.check_seen(hung, base)
+    prefixes.check_prefix_seen(hung, base)

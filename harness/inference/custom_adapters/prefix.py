@@ -11,7 +11,7 @@ from torch import nn
 from transformers import AttentionInterface
 
 from harness.errors import StageFailed
-from harness.inference.custom_adapters.hooks import Gate, Hung, read_one_token
+from harness.inference.custom_adapters.hooks import CustomModules, Gate, read_one_token
 
 _NAME = "harness_own_prefix"
 # Attention whose masks are understood here.
@@ -25,7 +25,7 @@ class ForeignAttentionError(StageFailed, ValueError):
     """The attention in use cannot see a prefix. A ValueError too, as that of any model that refuses a packed row."""
 
 
-class Prefix(nn.Module):
+class PrefixModule(nn.Module):
     """keys, values: (key heads, tokens, width), small random numbers at first. gate: makes a token's share of them."""
 
     def __init__(self, shape: tuple[int, int], tokens: int, gate: Gate | None = None) -> None:
@@ -43,7 +43,7 @@ class Prefix(nn.Module):
             self.opened = self.gate(states)
 
 
-def hang(hung: Hung, attention: nn.Module, prefix: Prefix) -> None:
+def hang(hung: CustomModules, attention: nn.Module, prefix: PrefixModule) -> None:
     """Let `attention` see `prefix`.
 
     Raises StageFailed where the attention module has no config that names its kernel.
@@ -55,9 +55,9 @@ def hang(hung: Hung, attention: nn.Module, prefix: Prefix) -> None:
     hung.undone_by(_StandIn(hung, attention, prefix))
 
 
-def check_seen(hung: Hung, base: Any) -> None:
+def check_prefix_seen(hung: CustomModules, base: Any) -> None:
     """Raise StageFailed where a layer of `base` does not see its prefix."""
-    prefixes = [part for part in hung.parts if isinstance(part, Prefix)]
+    prefixes = [part for part in hung.parts if isinstance(part, PrefixModule)]
     read_one_token(base, None)
     blind = sum(not prefix.seen for prefix in prefixes)
     if blind:
@@ -73,7 +73,7 @@ class _StandIn:
     reads masks of that choice, or an error: the prefix is never lost silently.
     """
 
-    def __init__(self, hung: Hung, attention: nn.Module, prefix: Prefix) -> None:
+    def __init__(self, hung: CustomModules, attention: nn.Module, prefix: PrefixModule) -> None:
         self.hung, self.attention, self.prefix = hung, attention, prefix
         self.config: Any = attention.config
         attention.config = self  # type: ignore[assignment]
@@ -120,7 +120,7 @@ def _attend(
     return answer.transpose(1, 2).contiguous(), None
 
 
-def _opened(module: Any, others: dict[str, Any]) -> tuple[Prefix, torch.Tensor | None]:
+def _opened(module: Any, others: dict[str, Any]) -> tuple[PrefixModule, torch.Tensor | None]:
     """Return the module's prefix, and its gate's values, (rows, 1, time, 1)."""
     stand_in = module.config
     kernel = stand_in.config._attn_implementation
@@ -132,7 +132,7 @@ def _opened(module: Any, others: dict[str, Any]) -> tuple[Prefix, torch.Tensor |
             f"{type(module).__name__} attends with {', '.join(foreign)}, beside which no prefix can be put; "
             "use Bottleneck() or LoRA() on it"
         )
-    prefix: Prefix = stand_in.prefix
+    prefix: PrefixModule = stand_in.prefix
     opened, prefix.opened, prefix.seen = prefix.opened, None, True
     return prefix, None if opened is None else opened[:, None]
 

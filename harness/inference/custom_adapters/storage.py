@@ -12,13 +12,13 @@ from safetensors.torch import load_file, save_file
 
 from harness.errors import HarnessError, StageFailed
 from harness.inference.custom_adapters import modules
-from harness.inference.custom_adapters.hooks import ATTRIBUTE, Hung
+from harness.inference.custom_adapters.hooks import ATTRIBUTE, CustomModules
 from harness.recipes.adapters import MAM, Adapter, BitFit, Bottleneck, UniPELT
 
 CONFIG = "harness_adapter.json"
 _WEIGHTS = "adapter_model.safetensors"
 _FORMAT = 1
-_KINDS: Mapping[type, Callable[[Hung, Any, Any], None]] = {
+_KINDS: Mapping[type, Callable[[CustomModules, Any, Any], None]] = {
     Bottleneck: modules.hang_bottleneck,
     MAM: modules.hang_mam,
     UniPELT: modules.hang_unipelt,
@@ -36,18 +36,18 @@ def carries(adapter: Adapter) -> bool:
     return type(adapter) in _KINDS
 
 
-def on(network: Any) -> Hung | None:
+def on(network: Any) -> CustomModules | None:
     """Return what is hung into `network`, None where nothing is."""
-    found: Hung | None = getattr(network, ATTRIBUTE, None)
+    found: CustomModules | None = getattr(network, ATTRIBUTE, None)
     return found
 
 
-def put_on(base: Any, adapter: Adapter) -> Any:
+def add_custom_modules(base: Any, adapter: Adapter) -> Any:
     """Return `base` with new modules of `adapter` hung into it, in float32 and trainable; all else is frozen.
 
     Raises StageFailed where the base is of an architecture that they do not fit.
     """
-    hung, before = Hung(adapter), frozenset(base.state_dict())
+    hung, before = CustomModules(adapter), frozenset(base.state_dict())
     with ExitStack() as undone:
         undone.callback(hung.take_off)  # where it does not fit, half of it hangs there
         _KINDS[type(adapter)](hung, base, adapter)
@@ -61,7 +61,7 @@ def put_on(base: Any, adapter: Adapter) -> Any:
     return base
 
 
-def detach(base: Any) -> Any:
+def detach_custom(base: Any) -> Any:
     """Return `base` as it was before `put_on`, but for frozen weights."""
     hung = _hung(base)
     hung.take_off()
@@ -71,7 +71,7 @@ def detach(base: Any) -> Any:
 
 
 @contextmanager
-def switched_off(base: Any) -> Iterator[None]:
+def custom_switched_off(base: Any) -> Iterator[None]:
     """Let `base` compute what it computed before, for a while."""
     hung = _hung(base)
     was, hung.on = hung.on, False
@@ -81,7 +81,7 @@ def switched_off(base: Any) -> Iterator[None]:
         hung.on = was
 
 
-def merge(base: Any) -> Any:
+def merge_custom(base: Any) -> Any:
     """Return `base` with the update as part of its weights.
 
     Raises StageFailed saying why, where that is impossible.
@@ -90,11 +90,11 @@ def merge(base: Any) -> Any:
     kind = type(hung.declared)
     if kind is not BitFit:
         raise StageFailed(f"{kind.__name__} cannot be merged: {_NO_MERGE[kind]}")
-    modules.merge(hung, base)
-    return detach(base)
+    modules.merge_biases(hung, base)
+    return detach_custom(base)
 
 
-def save(base: Any, folder: Path, *, name: str) -> None:
+def save_custom(base: Any, folder: Path, *, name: str) -> None:
     """Write the modules' weights and what declares them to `folder`. name: that of the base model."""
     hung = _hung(base)
     folder.mkdir(parents=True, exist_ok=True)
@@ -110,7 +110,7 @@ def save(base: Any, folder: Path, *, name: str) -> None:
     (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
-def attach(base: Any, folder: Path, *, trainable: bool = False) -> Any:
+def attach_custom(base: Any, folder: Path, *, trainable: bool = False) -> Any:
     """Return `base` with the adapter of `folder` hung into it.
 
     It has the base's dtype; where `trainable`, float32 and gradients.
@@ -123,14 +123,14 @@ def attach(base: Any, folder: Path, *, trainable: bool = False) -> Any:
     except (OSError, SafetensorError) as error:
         raise _unfit(folder, f"{_WEIGHTS} cannot be read ({str(error).splitlines()[0]})") from error
     try:
-        put_on(base, adapter)
+        add_custom_modules(base, adapter)
     except StageFailed as error:
         raise _unfit(folder, str(error)) from error
     hung = _hung(base)
     try:
         hung.load_state_dict(weights)
     except RuntimeError as error:
-        detach(base)
+        detach_custom(base)
         raise _unfit(folder, str(error).replace("\n", " ").replace("\t", "")) from error
     if not trainable:
         hung.to(base.dtype).requires_grad_(False)
@@ -162,7 +162,7 @@ def _unfit(folder: Path, fact: str) -> StageFailed:
     )
 
 
-def _hung(base: Any) -> Hung:
+def _hung(base: Any) -> CustomModules:
     hung = on(base)
     if hung is None:
         raise StageFailed(f"{type(base).__name__} has no adapter of the harness's own on it")

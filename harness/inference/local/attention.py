@@ -25,7 +25,7 @@ class CannotShareError(Exception):
     """The model's attention is of a kind that a packed row cannot stand for."""
 
 
-class Own(Protocol):
+class OwnAttention(Protocol):
     """What the tokens of a pass see besides the prefix."""
 
     def attend(
@@ -57,14 +57,14 @@ class Packed:
 
 @dataclass(frozen=True, slots=True)
 class _Shared:
-    own: Own
+    own: OwnAttention
     prefix: DynamicCache | None
 
 
 _CURRENT: ContextVar[_Shared] = ContextVar("what is computed")
 
 
-def shared_attention(model: Any, own: Own, prefix: DynamicCache | None) -> AbstractContextManager[None]:
+def shared_attention(model: Any, own: OwnAttention, prefix: DynamicCache | None) -> AbstractContextManager[None]:
     """Let the one row that `model` reads see `prefix`, whose rows are one, and `own`."""
     return attention_as(model, _NAME, _CURRENT, _Shared(own, prefix))
 

@@ -12,14 +12,14 @@ from typing import Any
 import torch
 
 from harness.errors import HarnessError, StageFailed
-from harness.inference.local.loglikelihood import Scored, Scorer
+from harness.inference.local.loglikelihood import LogLikelihood, Scorer
 from harness.inference.local.memory import narrowing, prepack, rows_that_fit
-from harness.inference.local.packing import Prefix, shared_prefix, virtual_prefix
+from harness.inference.local.packing import SharedPrefix, shared_prefix, virtual_prefix
 from harness.inference.local.scheduler import generate
-from harness.inference.local.sequence import Generated, Request, Speaker
+from harness.inference.local.sequence import DecodingModel, Generated, TokenRequest
 from harness.inference.models import adapters
 from harness.inference.models.embeddings import unembedded
-from harness.inference.models.hardware import choose_device, choose_dtype, describe
+from harness.inference.models.hardware import choose_device, choose_dtype, describe_hardware
 from harness.inference.models.loading import keep_gradients, load_model, load_tokenizer, model_of, tokenizer_of
 from harness.inference.models.rendering import answer_ids, end_id, marker_tokens, prompt_ids, prompt_text, thought_apart
 from harness.types.models import Model
@@ -58,12 +58,12 @@ class LocalEngine:
         self._network: Any = self._load_base()
         self._adapter: Path | None = None
         self._adapted: Any = None
-        self._virtual = Prefix()
+        self._virtual = SharedPrefix()
         self._shares: bool | None = None  # whether rows can be packed; known once some were computed both ways
 
     @property
     def description(self) -> dict[str, str | int | float | bool | None]:
-        return describe(self._device, self._dtype) | {
+        return describe_hardware(self._device, self._dtype) | {
             "engine": "transformers",
             "model": self._model.name,
             "adapter": None if self._adapter is None else self._adapter.name,
@@ -99,7 +99,7 @@ class LocalEngine:
         requests = []
         for prompt in prompts:
             ids = tuple(prompt_ids(self._tokenizer, prompt))
-            requests.append(Request(ids, decoding.max_tokens, draw=seen[ids]))
+            requests.append(TokenRequest(ids, decoding.max_tokens, draw=seen[ids]))
             seen[ids] += 1
         ends = self.end_tokens | {end_id(self._tokenizer)}
         # Many answers are in the making before the first is complete: handed over singly, the first would look slow.
@@ -114,7 +114,7 @@ class LocalEngine:
 
     def generate_from_tokens(
         self,
-        wanted: Sequence[Request],
+        wanted: Sequence[TokenRequest],
         decoding: Decoding,
         *,
         ends: frozenset[int],
@@ -130,14 +130,16 @@ class LocalEngine:
         for position, request in enumerate(wanted):
             self._check_known(position, request.prompt)
         requests = [
-            Request(request.prompt, self._room(position, len(request.prompt), request.room), request.draw)
+            TokenRequest(request.prompt, self._room(position, len(request.prompt), request.room), request.draw)
             for position, request in enumerate(wanted)
         ]
         if done.issuperset(range(len(requests))):
             return
         prefix = self._prefix([request.prompt for request in requests])
-        shares = self._can_share([Scored(request.prompt, request.prompt[-1:], 1) for request in requests], prefix)
-        speaker = Speaker(
+        shares = self._can_share(
+            [LogLikelihood(request.prompt, request.prompt[-1:], 1) for request in requests], prefix
+        )
+        speaker = DecodingModel(
             self._open(),
             self._tokenizer,
             ends,
@@ -146,7 +148,7 @@ class LocalEngine:
             markers=markers,
         )
 
-        def answer(asked: Sequence[Request], rows: int) -> Iterator[tuple[int, Generated]]:
+        def answer(asked: Sequence[TokenRequest], rows: int) -> Iterator[tuple[int, Generated]]:
             return generate(speaker, asked, decoding, prefix, rows=rows)
 
         for number, (positions, rows) in enumerate(self._groups(requests, prefix, shares=shares)):
@@ -161,7 +163,7 @@ class LocalEngine:
         return _DECODE_ROWS.get(self._device.type, _DECODE_ROWS["cpu"])
 
     def _groups(
-        self, requests: Sequence[Request], prefix: Prefix, *, shares: bool
+        self, requests: Sequence[TokenRequest], prefix: SharedPrefix, *, shares: bool
     ) -> Iterator[tuple[tuple[int, ...], int]]:
         """Yield (positions, how many of them are answered at once), longest first; it depends on lengths alone."""
         shared = prefix.tokens if shares else 0
@@ -185,12 +187,13 @@ class LocalEngine:
         tokens_of_answer = cache(lambda text: tuple(answer_ids(self._tokenizer, text, end=False)))
         # A prompt comes once for each choice, and a choice once for each prompt.
         rows = [
-            Scored(tokens_of_prompt(prompt), tokens_of_answer(text), len(text.encode())) for prompt, text in requests
+            LogLikelihood(tokens_of_prompt(prompt), tokens_of_answer(text), len(text.encode()))
+            for prompt, text in requests
         ]
         yield from self.likelihoods_of_tokens(rows, done=done)
 
     def likelihoods_of_tokens(
-        self, rows: Sequence[Scored], *, done: frozenset[int] = frozenset()
+        self, rows: Sequence[LogLikelihood], *, done: frozenset[int] = frozenset()
     ) -> Iterator[LikelihoodBatch]:
         """Yield what `likelihoods` does, of prompts and answers that are tokens already."""
         for position, row in enumerate(rows):
@@ -228,7 +231,7 @@ class LocalEngine:
     def close(self) -> None:
         """Free the weights; the engine answers nothing afterwards."""
         self._network = self._adapted = None
-        self._virtual = Prefix()
+        self._virtual = SharedPrefix()
         gc.collect()
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
@@ -236,7 +239,7 @@ class LocalEngine:
     def _scorer(self) -> Scorer:
         return Scorer(self._open(), pad=self._tokenizer.pad_token_id or 0, tokens=self._budget(_SCORE_TOKENS))
 
-    def _can_share(self, rows: Sequence[Scored], prefix: Prefix) -> bool:
+    def _can_share(self, rows: Sequence[LogLikelihood], prefix: SharedPrefix) -> bool:
         """Tell whether rows may share their beginnings, having computed the first few both ways once a network."""
         if adapters.changes_attention(self._open()):
             return False
@@ -268,7 +271,7 @@ class LocalEngine:
         elif self._adapter is not None:
             self._network = self._shares = None
             self._network = self._load_base()
-        self._adapted, self._adapter, self._virtual = None, None, Prefix()
+        self._adapted, self._adapter, self._virtual = None, None, SharedPrefix()
         self._tokenizer = self._base_tokenizer
 
     def _replace(self, folder: Path) -> None:
@@ -287,7 +290,7 @@ class LocalEngine:
         stored = any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model"))
         return tokenizer_of(folder) if stored else self._base_tokenizer
 
-    def _prefix(self, sequences: Sequence[tuple[int, ...]]) -> Prefix:
+    def _prefix(self, sequences: Sequence[tuple[int, ...]]) -> SharedPrefix:
         if getattr(self._open().config.get_text_config(), "sliding_window", None) is not None:
             return self._virtual  # padding would stand between prefix and text, and count as distance in the window
         with torch.inference_mode():
@@ -316,7 +319,7 @@ class LocalEngine:
             )
         return min(wanted, left)
 
-    def _completion(self, prompt: Messages, request: Request, answer: Generated) -> Completion:
+    def _completion(self, prompt: Messages, request: TokenRequest, answer: Generated) -> Completion:
         rendered = prompt_text(self._tokenizer, prompt)
         thought = thought_apart(answer.text, prompt=rendered)
         return Completion(

@@ -11,11 +11,11 @@ import torch
 from transformers import DynamicCache
 
 from harness.inference.local.attention import Packed, attention, shared_attention
-from harness.inference.local.packing import Pack, Prefix, Sequences, lay_out, pad_left, plan_packs
-from harness.inference.local.sequence import Growing, Speaker
+from harness.inference.local.packing import Pack, Sequences, SharedPrefix, lay_out, pad_left, plan_packs
+from harness.inference.local.sequence import DecodingModel, RunningSequence
 
 
-class Slots:
+class KVCache:
     """Keys and values of answers, a pair of tensors a layer, (count, key heads, capacity, width).
 
     count: most answers at once. capacity: most tokens of one, the shared prefix apart. The answers in the making stand
@@ -58,12 +58,12 @@ class Slots:
 
 @dataclass(frozen=True, slots=True)
 class Filling:
-    """An `harness.inference.local.attention.Own`: a packed row of prompts, each of which is written to its slot.
+    """An `attention.OwnAttention`: a packed row of prompts, each of which is written to its slot.
 
     of: (tokens of all prompts,), the places in the packed row. to: the slot of each, and the place in it.
     """
 
-    slots: Slots
+    slots: KVCache
     pack: Pack
     of: torch.Tensor
     to: tuple[torch.Tensor, torch.Tensor]
@@ -84,7 +84,7 @@ class Stepping:
     mask: (answers, 1, 1, longest), 0 where a token is seen, else -inf.
     """
 
-    slots: Slots
+    slots: KVCache
     mask: torch.Tensor
 
     def attend(
@@ -103,14 +103,14 @@ class Stepping:
         )
 
 
-def step(slots: Slots, dtype: torch.dtype) -> Stepping:
+def step(slots: KVCache, dtype: torch.dtype) -> Stepping:
     """Return the pass that reads one more token of every answer."""
     seen = torch.arange(int(slots.lengths.max()) + 1, device=slots.lengths.device) <= slots.lengths[:, None]
     mask = torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill(~seen, float("-inf"))
     return Stepping(slots, mask[:, None, None])
 
 
-def fill(slots: Slots, pack: Pack, places: Mapping[int, int]) -> Filling:
+def fill(slots: KVCache, pack: Pack, places: Mapping[int, int]) -> Filling:
     """Return the pass that reads `pack` and puts the prompt of each position in `places` into its slot."""
     paths = [pack.paths[position] for position in places]
     slot = torch.cat([torch.full((len(path),), to) for to, path in zip(places.values(), paths, strict=True)])
@@ -119,7 +119,7 @@ def fill(slots: Slots, pack: Pack, places: Mapping[int, int]) -> Filling:
     return Filling(slots, pack, torch.cat(paths).to(device), (slot.to(device), place.to(device)))
 
 
-class Table(Protocol):
+class BatchState(Protocol):
     """Rows being written, in the order in which they entered and were kept.
 
     joins: whether rows may enter beside others; else they enter where there are none.
@@ -127,11 +127,11 @@ class Table(Protocol):
 
     @property
     def joins(self) -> bool: ...
-    def enter(self, rows: Sequence[Growing]) -> torch.Tensor:
+    def enter(self, rows: Sequence[RunningSequence]) -> torch.Tensor:
         """Read the prompts of `rows`, which stand last from now on; return their logits, (rows, vocabulary)."""
         ...
 
-    def step(self, rows: Sequence[Growing]) -> torch.Tensor:
+    def step(self, rows: Sequence[RunningSequence]) -> torch.Tensor:
         """Read the last token of `rows`, which are all; return their logits, (rows, vocabulary)."""
         ...
 
@@ -140,16 +140,16 @@ class Table(Protocol):
         ...
 
 
-class Slotted:
+class ContinuousBatch:
     """A `Table` whose rows share the prefix, stand in slots and enter at any time."""
 
     joins = True
 
-    def __init__(self, speaker: Speaker, prefix: Prefix, *, rows: int, capacity: int) -> None:
+    def __init__(self, speaker: DecodingModel, prefix: SharedPrefix, *, rows: int, capacity: int) -> None:
         self._speaker, self._prefix = speaker, prefix
-        self._slots = Slots(rows, capacity, speaker.model.device)
+        self._slots = KVCache(rows, capacity, speaker.model.device)
 
-    def enter(self, rows: Sequence[Growing]) -> torch.Tensor:
+    def enter(self, rows: Sequence[RunningSequence]) -> torch.Tensor:
         """See `Table.enter`."""
         own = Sequences([row.request.prompt[self._prefix.tokens :] for row in rows], [1] * len(rows))
         lengths = self._slots.lengths
@@ -166,7 +166,7 @@ class Slotted:
         self._slots.lengths = torch.cat([lengths, entered])
         return torch.stack([found[position] for position in range(len(rows))])
 
-    def step(self, rows: Sequence[Growing]) -> torch.Tensor:
+    def step(self, rows: Sequence[RunningSequence]) -> torch.Tensor:
         """See `Table.step`."""
         model, lengths = self._speaker.model, self._slots.lengths
         last = torch.tensor([[row.tokens[-1] for row in rows]], device=model.device)
@@ -190,17 +190,17 @@ class Slotted:
         return logits
 
 
-class Padded:
+class PaddedBatch:
     """A `Table` whose rows stand in one batch, padded on the left, each with a copy of the prefix."""
 
     joins = False
 
-    def __init__(self, speaker: Speaker, prefix: Prefix) -> None:
+    def __init__(self, speaker: DecodingModel, prefix: SharedPrefix) -> None:
         self._speaker, self._prefix = speaker, prefix
         self._cache = DynamicCache()
         self._mask = self._positions = torch.empty(0)
 
-    def enter(self, rows: Sequence[Growing]) -> torch.Tensor:
+    def enter(self, rows: Sequence[RunningSequence]) -> torch.Tensor:
         """See `Table.enter`."""
         own = [row.request.prompt[self._prefix.tokens :] for row in rows]
         pad = self._speaker.tokenizer.pad_token_id or 0
@@ -209,7 +209,7 @@ class Padded:
         self._mask, self._positions = padded.mask, padded.position_ids
         return self._read(padded.input_ids)
 
-    def step(self, rows: Sequence[Growing]) -> torch.Tensor:
+    def step(self, rows: Sequence[RunningSequence]) -> torch.Tensor:
         """See `Table.step`."""
         self._positions = self._positions[:, -1:] + 1
         self._mask = torch.cat([self._mask, self._mask.new_ones(len(rows), 1)], dim=1)

@@ -15,13 +15,13 @@ import torch
 from harness.errors import InvalidEvidence
 from harness.inference.local.attention import CannotShareError, Packed, shared_attention
 from harness.inference.local.memory import halving
-from harness.inference.local.packing import Limits, Prefix, Sequences, lay_out, pad_left, plan_batches, plan_packs
+from harness.inference.local.packing import Limits, Sequences, SharedPrefix, lay_out, pad_left, plan_batches, plan_packs
 from harness.types.protocols import LikelihoodBatch
 from harness.types.samples import Likelihood
 
 
 @dataclass(frozen=True)
-class Scored:
+class LogLikelihood:
     """One row: tokens of prompt and answer (without end token). bytes: UTF-8 length of the answer."""
 
     prompt: tuple[int, ...]
@@ -35,7 +35,7 @@ class Scored:
 
 
 @torch.inference_mode()
-def score(model: Any, rows: Sequence[Scored], prefix: Prefix, *, pad: int) -> list[Likelihood]:
+def score_tokens(model: Any, rows: Sequence[LogLikelihood], prefix: SharedPrefix, *, pad: int) -> list[Likelihood]:
     """Return the likelihood of each row's answer given its prompt.
 
     Raises InvalidEvidence where a log-probability is not a number.
@@ -54,7 +54,7 @@ def score(model: Any, rows: Sequence[Scored], prefix: Prefix, *, pad: int) -> li
     return [_likelihood(logits[place], row) for place, row in enumerate(rows)]
 
 
-def _likelihood(logits: torch.Tensor, row: Scored) -> Likelihood:
+def _likelihood(logits: torch.Tensor, row: LogLikelihood) -> Likelihood:
     count = len(row.answer)
     if count == 0:
         return checked(row, 0.0, greedy=True)
@@ -66,7 +66,7 @@ def _likelihood(logits: torch.Tensor, row: Scored) -> Likelihood:
     return checked(row, total, greedy=bool((scores.argmax(dim=-1) == answer).all()))
 
 
-def checked(row: Scored, total: float, *, greedy: bool) -> Likelihood:
+def checked(row: LogLikelihood, total: float, *, greedy: bool) -> Likelihood:
     """Return the likelihood of `row`.
 
     Raises InvalidEvidence where `total` is not a number.
@@ -80,7 +80,7 @@ def checked(row: Scored, total: float, *, greedy: bool) -> Likelihood:
 _CHUNK = 256
 
 
-def sequences_of(rows: Sequence[Scored], prefix: Prefix) -> Sequences:
+def sequences_of(rows: Sequence[LogLikelihood], prefix: SharedPrefix) -> Sequences:
     """Return what the rows read after `prefix`, and how many of their positions are scored."""
     return Sequences(
         [row.read[prefix.tokens :] for row in rows],
@@ -90,7 +90,12 @@ def sequences_of(rows: Sequence[Scored], prefix: Prefix) -> Sequences:
 
 @torch.inference_mode()
 def score_pack(
-    model: Any, items: Sequence[tuple[int, ...]], rows: Sequence[Scored], sequences: Sequences, *, prefix: Prefix
+    model: Any,
+    items: Sequence[tuple[int, ...]],
+    rows: Sequence[LogLikelihood],
+    sequences: Sequences,
+    *,
+    prefix: SharedPrefix,
 ) -> dict[int, Likelihood]:
     """Return the likelihood of each position in `items`.
 
@@ -160,7 +165,9 @@ class Scorer:
         vocabulary = int(network.config.get_text_config().vocab_size)
         self.limits = Limits(tokens=tokens, item=min(tokens, _ITEM), scored=max(1, _LOGITS // vocabulary))
 
-    def packed(self, rows: Sequence[Scored], prefix: Prefix, *, done: frozenset[int]) -> Iterator[LikelihoodBatch]:
+    def packed(
+        self, rows: Sequence[LogLikelihood], prefix: SharedPrefix, *, done: frozenset[int]
+    ) -> Iterator[LikelihoodBatch]:
         """Yield the likelihoods of `rows`, a pack at a time; those whose positions are all `done` are left out."""
         sequences = sequences_of(rows, prefix)
         for items in plan_packs(sequences, self.limits):
@@ -171,15 +178,17 @@ class Scorer:
             found = dict(halving(compute, items))
             yield positions, tuple(found[position] for position in positions)
 
-    def plain(self, rows: Sequence[Scored], prefix: Prefix, *, done: frozenset[int]) -> Iterator[LikelihoodBatch]:
+    def plain(
+        self, rows: Sequence[LogLikelihood], prefix: SharedPrefix, *, done: frozenset[int]
+    ) -> Iterator[LikelihoodBatch]:
         """Yield the likelihoods of `rows`, a padded batch at a time."""
         for positions in plan_batches([len(row.read) for row in rows], tokens=self.limits.tokens, rows=_ROWS):
             if done.issuperset(positions):
                 continue
             batch = [rows[position] for position in positions]
-            yield positions, tuple(halving(partial(score, self._network, prefix=prefix, pad=self._pad), batch))
+            yield positions, tuple(halving(partial(score_tokens, self._network, prefix=prefix, pad=self._pad), batch))
 
-    def packs_right(self, rows: Sequence[Scored], prefix: Prefix) -> bool:
+    def packs_right(self, rows: Sequence[LogLikelihood], prefix: SharedPrefix) -> bool:
         """Tell whether packed rows give this network's own numbers, on the beginnings of the first few of `rows`."""
         if getattr(self._network.config.get_text_config(), "attention_chunk_size", None) is not None:
             return False  # attention in chunks of positions: short trials would not show it
@@ -188,7 +197,7 @@ class Scorer:
             ((positions, found),) = self.packed(few, prefix, done=frozenset())
         except _REFUSALS:
             return False
-        expected = score(self._network, [few[position] for position in positions], prefix, pad=self._pad)
+        expected = score_tokens(self._network, [few[position] for position in positions], prefix, pad=self._pad)
         absolute, share = _ROUNDING.get(str(self._network.dtype).removeprefix("torch."), _ROUNDING_HALF)
         return all(
             abs(one.logprob - other.logprob) <= absolute + share * abs(other.logprob)
@@ -196,13 +205,18 @@ class Scorer:
         )
 
 
-def _begun(row: Scored, shared: int) -> Scored:
+def _begun(row: LogLikelihood, shared: int) -> LogLikelihood:
     """Return a row of the first tokens of `row`: enough to tell one attention from another."""
     start = row.prompt[: shared + _TRIED_TOKENS]
-    return Scored(start, row.answer[:_TRIED_TOKENS], row.bytes)
+    return LogLikelihood(start, row.answer[:_TRIED_TOKENS], row.bytes)
 
 
 def _pairs(
-    network: Any, items: Sequence[tuple[int, ...]], *, rows: Sequence[Scored], sequences: Any, prefix: Prefix
+    network: Any,
+    items: Sequence[tuple[int, ...]],
+    *,
+    rows: Sequence[LogLikelihood],
+    sequences: Any,
+    prefix: SharedPrefix,
 ) -> list[tuple[int, Likelihood]]:
     return list(score_pack(network, items, rows, sequences, prefix=prefix).items())

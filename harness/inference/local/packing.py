@@ -178,7 +178,7 @@ _WORTH_SHARING = 32
 
 
 @dataclass(frozen=True)
-class Prefix:
+class SharedPrefix:
     """Keys and values of a shared beginning. tokens: how many leading tokens of every row they stand for.
 
     positions: how many positions they hold: `tokens` and the virtual tokens of a prompt-learning adapter.
@@ -197,7 +197,7 @@ class Prefix:
         return cache
 
 
-def shared_prefix(model: Any, sequences: Sequence[tuple[int, ...]], *, virtual: Prefix) -> Prefix:
+def shared_prefix(model: Any, sequences: Sequence[tuple[int, ...]], *, virtual: SharedPrefix) -> SharedPrefix:
     """Return the computed beginning that all `sequences` share, after the `virtual` tokens of an adapter."""
     length = common_prefix(sequences)
     if len(sequences) < 2 or length < _WORTH_SHARING:
@@ -213,11 +213,11 @@ def shared_prefix(model: Any, sequences: Sequence[tuple[int, ...]], *, virtual: 
         use_cache=True,
         logits_to_keep=1,
     )
-    return Prefix(length, positions, cache)
+    return SharedPrefix(length, positions, cache)
 
 
 @dataclass(frozen=True)
-class Padded:
+class PaddedRows:
     """Rows aligned on the right. input_ids, position_ids: (rows, width). mask: (rows, prefix positions + width)."""
 
     input_ids: torch.Tensor
@@ -225,7 +225,7 @@ class Padded:
     mask: torch.Tensor
 
 
-def pad_left(rows: Sequence[Sequence[int]], prefix: Prefix, *, pad: int, device: torch.device) -> Padded:
+def pad_left(rows: Sequence[Sequence[int]], prefix: SharedPrefix, *, pad: int, device: torch.device) -> PaddedRows:
     """Return `rows`, what each has after the prefix, padded on the left; padding is masked and takes no position."""
     width = max(len(row) for row in rows)
     ids = torch.tensor([[pad] * (width - len(row)) + list(row) for row in rows], device=device)
@@ -233,11 +233,11 @@ def pad_left(rows: Sequence[Sequence[int]], prefix: Prefix, *, pad: int, device:
     place = torch.arange(width, device=device)[None] - (width - lengths)  # (rows, width), negative on padding
     own = (place >= 0).long()
     before = torch.ones(len(rows), prefix.positions, dtype=torch.long, device=device)
-    return Padded(ids, prefix.positions + place.clamp(min=0), torch.cat([before, own], dim=1))
+    return PaddedRows(ids, prefix.positions + place.clamp(min=0), torch.cat([before, own], dim=1))
 
 
 @torch.inference_mode()
-def virtual_prefix(adapted: Any) -> Prefix:
+def virtual_prefix(adapted: Any) -> SharedPrefix:
     """Return the keys and values of a prompt-learning adapter's virtual tokens.
 
     PEFT puts virtual tokens before the padding of a left-padded batch, which moves them away from the text and
@@ -250,4 +250,4 @@ def virtual_prefix(adapted: Any) -> Prefix:
         base(inputs_embeds=learned.to(base.dtype), past_key_values=cache, use_cache=True, logits_to_keep=1)
     else:
         cache = learned
-    return Prefix(tokens=0, positions=int(config.num_virtual_tokens), cache=cache)
+    return SharedPrefix(tokens=0, positions=int(config.num_virtual_tokens), cache=cache)

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from harness.errors import InvalidEvidence
-from harness.inference.local.kv_cache import Padded, Slotted, Table
-from harness.inference.local.packing import Prefix
-from harness.inference.local.sequence import Generated, Growing, Request, Speaker, next_tokens
+from harness.inference.local.kv_cache import BatchState, ContinuousBatch, PaddedBatch
+from harness.inference.local.packing import SharedPrefix
+from harness.inference.local.sequence import DecodingModel, Generated, RunningSequence, TokenRequest, next_tokens
 from harness.types.samples import Decoding
 
 # Rows enter when this share of the table is free: a prefill of few rows costs nearly what one of many does.
@@ -18,7 +18,7 @@ _FREE = 0.25
 
 @torch.inference_mode()
 def generate(
-    speaker: Speaker, requests: Sequence[Request], decoding: Decoding, prefix: Prefix, *, rows: int
+    speaker: DecodingModel, requests: Sequence[TokenRequest], decoding: Decoding, prefix: SharedPrefix, *, rows: int
 ) -> Iterator[tuple[int, Generated]]:
     """Yield (place in `requests`, answer) as answers are complete, at most `rows` of them in the making at once.
 
@@ -27,8 +27,8 @@ def generate(
 
     Raises InvalidEvidence where the model's logits are not finite.
     """
-    waiting = deque(Growing(place, request, decoding) for place, request in enumerate(requests))
-    active: list[Growing] = []
+    waiting = deque(RunningSequence(place, request, decoding) for place, request in enumerate(requests))
+    active: list[RunningSequence] = []
     table = _table(speaker, requests, prefix, rows)
     while waiting or active:
         began = time.perf_counter()
@@ -48,14 +48,16 @@ def generate(
             active = [active[place] for place in order]
 
 
-def _table(speaker: Speaker, requests: Sequence[Request], prefix: Prefix, rows: int) -> Table:
+def _table(speaker: DecodingModel, requests: Sequence[TokenRequest], prefix: SharedPrefix, rows: int) -> BatchState:
     if not speaker.shares:
-        return Padded(speaker, prefix)
+        return PaddedBatch(speaker, prefix)
     capacity = max((len(request.prompt) - prefix.tokens + request.room for request in requests), default=0)
-    return Slotted(speaker, prefix, rows=min(rows, len(requests)), capacity=capacity)
+    return ContinuousBatch(speaker, prefix, rows=min(rows, len(requests)), capacity=capacity)
 
 
-def _entering(waiting: deque[Growing], active: Sequence[Growing], rows: int, table: Table) -> list[Growing]:
+def _entering(
+    waiting: deque[RunningSequence], active: Sequence[RunningSequence], rows: int, table: BatchState
+) -> list[RunningSequence]:
     """Take the rows that enter now from `waiting`."""
     free = min(rows - len(active), len(waiting))
     if active and (not table.joins or free < min(len(waiting), max(1, int(rows * _FREE)))):

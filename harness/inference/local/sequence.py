@@ -14,7 +14,7 @@ from harness.types.samples import Decoding
 
 
 @dataclass(frozen=True)
-class Request:
+class TokenRequest:
     """One row. prompt: all its tokens. room: most new tokens, `max_tokens` or what the context leaves.
 
     draw: which of several sampled answers to the same prompt this is.
@@ -40,7 +40,7 @@ class Generated:
 
 
 @dataclass(frozen=True)
-class Speaker:
+class DecodingModel:
     """What generating needs to know of a model. ends: tokens that end an answer. limits: of a packed prefill.
 
     markers: special tokens that are shown all the same, since thoughts stand between them.
@@ -67,10 +67,10 @@ class Speaker:
         )
 
 
-class Growing:
+class RunningSequence:
     """One answer in the making. place: which request it answers."""
 
-    def __init__(self, place: int, request: Request, decoding: Decoding) -> None:
+    def __init__(self, place: int, request: TokenRequest, decoding: Decoding) -> None:
         self.place = place
         self.request = request
         self.tokens: list[int] = []
@@ -88,7 +88,7 @@ class Growing:
         """Return the next token, drawn from `logits`, (vocabulary,), already divided by the temperature."""
         return sample(logits, self._random, self._decoding.top_p)
 
-    def take(self, token: int, speaker: Speaker) -> None:
+    def take(self, token: int, speaker: DecodingModel) -> None:
         """Append `token`; `answer` is set where it is complete."""
         self.tokens.append(token)
         stop = self._decoding.stop
@@ -105,7 +105,7 @@ class Growing:
         self.answer = Generated(text, len(self.tokens), cut, self.seconds)
 
 
-def next_tokens(logits: torch.Tensor, rows: Sequence[Growing], temperature: float) -> list[int]:
+def next_tokens(logits: torch.Tensor, rows: Sequence[RunningSequence], temperature: float) -> list[int]:
     """Return the next token of each row. logits: (rows, vocabulary). A temperature of 0 takes the likeliest."""
     if temperature == 0:
         return [int(token) for token in logits.argmax(dim=-1).tolist()]

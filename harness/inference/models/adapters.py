@@ -52,7 +52,7 @@ def attach(base: Any, folder: Path, *, trainable: bool = False) -> Any:
     Raises StageFailed where the adapter does not fit the base.
     """
     if is_own(folder):
-        return own.attach(base, folder, trainable=trainable).eval()
+        return own.attach_custom(base, folder, trainable=trainable).eval()
     # Imported here because it takes 3 to 6 s, which a run of baselines need not pay. On the way it loads
     # bitsandbytes, which warns about an optional kernel that nothing here uses.
     with errors_only("bitsandbytes"):
@@ -106,14 +106,14 @@ def remarks(network: Any) -> tuple[Check, ...]:
 def detach(adapted: Any) -> Any:
     """Return the base model as it was before `attach`."""
     if own.on(adapted) is not None:
-        return own.detach(adapted)
+        return own.detach_custom(adapted)
     return adapted.base_model if is_prompt_learning(adapted) else adapted.unload()
 
 
 @contextmanager
 def switched_off(adapted: Any) -> Iterator[None]:
     """Let `adapted` compute what its base computes, for a while."""
-    with own.switched_off(adapted) if own.on(adapted) is not None else adapted.disable_adapter():
+    with own.custom_switched_off(adapted) if own.on(adapted) is not None else adapted.disable_adapter():
         yield
 
 
@@ -125,7 +125,7 @@ def merge(adapted: Any) -> Any:
     Raises StageFailed saying why, where the method has no update of weights.
     """
     if own.on(adapted) is not None:
-        return own.merge(adapted)
+        return own.merge_custom(adapted)
     kind = adapted.peft_config[adapted.active_adapter].peft_type.value
     if is_prompt_learning(adapted):
         raise StageFailed(f"{kind} cannot be merged: its virtual tokens are read by the model, no weight changes")
@@ -138,7 +138,7 @@ def merge(adapted: Any) -> Any:
 def save_adapter(adapted: Any, folder: Path, *, base: str) -> None:
     """Write the adapter's weights as safetensors and its config to `folder`. base: the name it gives its base model."""
     if own.on(adapted) is not None:
-        own.save(adapted, folder, name=base)
+        own.save_custom(adapted, folder, name=base)
         return
     for config in adapted.peft_config.values():
         config.base_model_name_or_path = base

@@ -54,7 +54,7 @@ def dtype_name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def describe(device: torch.device, dtype: torch.dtype) -> dict[str, str | int | float | bool | None]:
+def describe_hardware(device: torch.device, dtype: torch.dtype) -> dict[str, str | int | float | bool | None]:
     """Return what a stage's environment column records about the computation."""
     return {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),

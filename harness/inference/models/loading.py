@@ -34,7 +34,7 @@ from harness.inference.models.hardware import (
     steady,
 )
 from harness.types.chat_templates import dress
-from harness.types.gguf_header import check_whole
+from harness.types.gguf_header import check_gguf_whole
 from harness.types.model_files import ModelFiles, content_key, locate
 from harness.types.models import Model
 from harness.types.protocols import Progress
@@ -53,7 +53,7 @@ def converted_folder(files: ModelFiles, key: str, *, progress: Progress | None =
     folder = cache_folder() / "models" / f"{key[:32]}-{_FORMAT}"
     if folder.is_dir():
         return folder
-    check_whole(files.folder / str(files.gguf))
+    check_gguf_whole(files.folder / str(files.gguf))
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):
         if not folder.is_dir():

@@ -36,7 +36,7 @@ def prompt_text(tokenizer: Any, messages: Messages) -> str:
     return text
 
 
-def refusal(tokenizer: Any, messages: Messages) -> str | None:
+def template_refusal(tokenizer: Any, messages: Messages) -> str | None:
     """Return why the chat template refuses `messages`, in its own words; None where it renders them."""
     try:
         prompt_text(tokenizer, messages)
@@ -198,14 +198,14 @@ MARKERS = (
 )
 
 
-class Thought(NamedTuple):
+class SplitReply(NamedTuple):
     """reasoning: empty where nothing was thought aloud. text: the answer behind it."""
 
     reasoning: str
     text: str
 
 
-def thought_apart(said: str, *, prompt: str | None = None) -> Thought:
+def thought_apart(said: str, *, prompt: str | None = None) -> SplitReply:
     """Return the thoughts that `said` begins with, and the answer behind them.
 
     A thought that does not close is all thought, and the answer is empty: it was cut. Markers in the middle of an
@@ -220,7 +220,7 @@ def thought_apart(said: str, *, prompt: str | None = None) -> Thought:
             return _closed(begun[len(opening) :], opening, closing)
         if _opened_before(said, opening, closing, prompt):
             return _closed(said, opening, closing)
-    return Thought("", said)
+    return SplitReply("", said)
 
 
 def marker_tokens(tokenizer: Any) -> frozenset[int]:
@@ -233,14 +233,14 @@ def marker_tokens(tokenizer: Any) -> frozenset[int]:
     )
 
 
-def _closed(inside: str, opening: str, closing: str) -> Thought:
+def _closed(inside: str, opening: str, closing: str) -> SplitReply:
     thoughts: list[str] = []
     while True:
         thought, _, text = inside.partition(closing)
         thoughts.append(thought.strip())
         text = text.lstrip()
         if not text.startswith(opening):
-            return Thought("\n\n".join(filter(None, thoughts)), text)
+            return SplitReply("\n\n".join(filter(None, thoughts)), text)
         inside = text[len(opening) :]
 
 

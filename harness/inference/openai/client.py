@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 import httpx
 
 from harness.errors import StageFailed
-from harness.inference.openai.connection import connect, connection_fault, key_of, secrets_of
+from harness.inference.openai.connection import api_key_of, connect, connection_fault, secrets_of
 from harness.inference.openai.replies import error_of, filtered
 from harness.types.models import Endpoint
 from harness.types.redact import redacted, shown_address
@@ -22,7 +22,7 @@ from harness.types.redact import redacted, shown_address
 _SECONDS = 60.0
 
 
-class Pace:
+class RequestPace:
     """At most so many requests and so many tokens a minute, evenly spread; None is no limit."""
 
     def __init__(self, requests_per_minute: float | None, tokens_per_minute: float | None = None) -> None:
@@ -58,7 +58,7 @@ Reader = Callable[[Any], Result]
 
 
 @dataclass(frozen=True)
-class Request:
+class HttpRequest:
     """One POST. about: what it asks for, as an error shall name it. tokens: about how many it will cost."""
 
     path: str
@@ -107,14 +107,14 @@ class Client:
         self._endpoint = endpoint
         self._first_wait_seconds = first_wait_seconds
         # Read at each request, and never kept: no key can end up in a store, a log or an error.
-        self._key = key or (lambda: key_of(endpoint.api_key_env))
+        self._key = key or (lambda: api_key_of(endpoint.api_key_env))
         # A password within the address is a key too: it is neither shown nor recorded.
         self.shown = endpoint.shown
         self._base, _, query = endpoint.url.partition("?")
         self._query = f"?{query}" if query else ""
         self._proxied = proxied
         self._http = connect(endpoint, proxied=proxied)
-        self._pace = Pace(endpoint.requests_per_minute, endpoint.tokens_per_minute)
+        self._pace = RequestPace(endpoint.requests_per_minute, endpoint.tokens_per_minute)
         self._stopped = threading.Event()
 
     def each(
@@ -142,7 +142,7 @@ class Client:
                     pool.shutdown(wait=False, cancel_futures=True)
                     raise
 
-    def post(self, request: Request, read: Reader[Result], *, kind: str) -> Reply[Result]:
+    def post(self, request: HttpRequest, read: Reader[Result], *, kind: str) -> Reply[Result]:
         """Return what `read` makes of the answer's JSON; what it cannot read is named as no `kind`.
 
         Raises Refused where the server refuses the request and StageFailed where it goes on failing after all
@@ -189,7 +189,7 @@ class Client:
                 answered[place] = future.result()
         return answered, failure
 
-    def _attempt(self, request: Request, read: Reader[Result], kind: str) -> "Reply[Result] | _Failure":
+    def _attempt(self, request: HttpRequest, read: Reader[Result], kind: str) -> "Reply[Result] | _Failure":
         key = self._key()
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         address = f"{self._base.rstrip('/')}{request.path}{self._query}"

@@ -53,7 +53,7 @@ def is_local(url: str) -> bool:
         return False
 
 
-def key_of(name: str) -> str | None:
+def api_key_of(name: str) -> str | None:
     """Return the API key in the environment variable `name`, without white space around it; None where there is none.
 
     Raises StageFailed, which holds nothing of the key, where it cannot be sent.

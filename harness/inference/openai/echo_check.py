@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.errors import StageFailed
-from harness.inference.openai.client import Client, Request
+from harness.inference.openai.client import Client, HttpRequest
 from harness.types.samples import Likelihood
 
 _PATH = "/completions"
@@ -117,7 +117,7 @@ class Echoes:
         return found
 
     def _post(self, body: dict[str, Any], about: str, read: Callable[[Any], Any]) -> Any:
-        request = Request(_PATH, {"model": self._model, **body}, about, len(body["prompt"]) + body["max_tokens"])
+        request = HttpRequest(_PATH, {"model": self._model, **body}, about, len(body["prompt"]) + body["max_tokens"])
         return self._client.post(request, read, kind=_KIND).value
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from harness.errors import StageFailed
-from harness.inference.openai.client import Client, Refused, Reply, Request
+from harness.inference.openai.client import Client, HttpRequest, Refused, Reply
 from harness.inference.openai.echo_check import Echoes
 from harness.inference.openai.parameters import Change, change_asked
-from harness.inference.openai.replies import Said, chat_reply, filtered
+from harness.inference.openai.replies import ParsedReply, chat_reply, filtered
 from harness.types.models import Endpoint, Model
 from harness.types.protocols import Batch, LikelihoodBatch, Progress
 from harness.types.samples import Completion, Decoding, Likelihood, Message, Messages, tools_on_offer
@@ -138,12 +138,12 @@ class EndpointEngine:
         read = partial(chat_reply, tools=bool(tools_on_offer(prompt)))
         while True:
             body = self._body(prompt, decoding)
-            request = Request("/chat/completions", body, f"prompt at position {position}", expected)
+            request = HttpRequest("/chat/completions", body, f"prompt at position {position}", expected)
             try:
                 return self._completion(self._client.post(request, read, kind="chat completion"), prompt)
             except Refused as refusal:
                 if filtered(refusal.body):
-                    return self._completion(Reply(Said("", "filter"), 0.0), prompt)
+                    return self._completion(Reply(ParsedReply("", "filter"), 0.0), prompt)
                 if not self._adapts(refusal, body):
                     raise
 
@@ -172,7 +172,7 @@ class EndpointEngine:
                 self._progress.say(f"{self._endpoint.model} refuses {change.name}: {_changed(*change)} from now on")
         return True
 
-    def _completion(self, reply: Reply[Said], prompt: Messages) -> Completion:
+    def _completion(self, reply: Reply[ParsedReply], prompt: Messages) -> Completion:
         said = reply.value
         shown = "\n\n".join(f"{message.role}: {message.text}" for message in prompt)
         with self._lock:

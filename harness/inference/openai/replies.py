@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from harness.inference.models.rendering import Thought, thought_apart
+from harness.inference.models.rendering import SplitReply, thought_apart
 from harness.types.samples import Ended, Message, ToolCall
 
 _ENDED: Mapping[str, Ended] = {
@@ -31,7 +31,7 @@ _FILTER_CODES = frozenset({"invalid_prompt", "prompt_blocked", "safety", "1301",
 
 
 @dataclass(frozen=True)
-class Said:
+class ParsedReply:
     """One reply. tokens: (in, out) as the server counts them, None for what it does not.
 
     left_out: kinds of content that are no text, such as "image_url".
@@ -44,7 +44,7 @@ class Said:
     left_out: tuple[str, ...] = ()
 
 
-def chat_reply(body: Any, *, tools: bool = False) -> Said:
+def chat_reply(body: Any, *, tools: bool = False) -> ParsedReply:
     """Return what a /chat/completions body says.
 
     tools: some were on offer, so that the JSON text of a call is an answer.
@@ -56,7 +56,7 @@ def chat_reply(body: Any, *, tools: bool = False) -> Said:
         raise TypeError("choices is no list")
     tokens = _tokens(body.get("usage"))
     if not choices:
-        return Said("", "filter" if _prompt_was_filtered(body) else "empty", tokens=tokens)
+        return ParsedReply("", "filter" if _prompt_was_filtered(body) else "empty", tokens=tokens)
     choice = choices[0]
     reason = str(choice.get("finish_reason") or "").casefold()
     message = choice["message"]
@@ -68,17 +68,17 @@ def chat_reply(body: Any, *, tools: bool = False) -> Said:
     refusal = message.get("refusal")
     # Some servers tell the same thoughts under several names.
     told = "\n\n".join(dict.fromkeys(filter(None, (*beside, inside))))
-    apart = Thought(told, text) if told else thought_apart(text)
+    apart = SplitReply(told, text) if told else thought_apart(text)
     ended = _ended(reason, message)
     if isinstance(refusal, str) and refusal.strip():
         ended = "refusal"
     said = apart.text if apart.text.strip() or not isinstance(refusal, str) else refusal
     if tools:
         said = Message("assistant", said, calls=tuple(_calls(message.get("tool_calls")))).text
-    return Said(whole(said), ended, whole(apart.reasoning), tokens, left_out)
+    return ParsedReply(valid_text(said), ended, valid_text(apart.reasoning), tokens, left_out)
 
 
-def text_reply(body: Any, *, prompt: str) -> Said:
+def text_reply(body: Any, *, prompt: str) -> ParsedReply:
     """Return what a /completions body says after `prompt`, as rendered.
 
     Raises TypeError, KeyError or ValueError where it is none.
@@ -86,7 +86,7 @@ def text_reply(body: Any, *, prompt: str) -> Said:
     choice = body["choices"][0]
     apart = thought_apart(str(choice["text"]), prompt=prompt)
     ended = _ENDED.get(str(choice.get("finish_reason") or "").casefold(), "stop")
-    return Said(whole(apart.text), ended, whole(apart.reasoning), _tokens(body.get("usage")))
+    return ParsedReply(valid_text(apart.text), ended, valid_text(apart.reasoning), _tokens(body.get("usage")))
 
 
 def filtered(body: Any) -> bool:
@@ -109,7 +109,7 @@ def error_of(body: Any) -> str:
     return (error if isinstance(error, str) else json.dumps(error, ensure_ascii=False)) if error else ""
 
 
-def whole(text: str) -> str:
+def valid_text(text: str) -> str:
     """Return `text` without half characters: JSON may escape a lone surrogate, which no file and no page can hold."""
     return text.encode("utf-8", "replace").decode("utf-8")
 

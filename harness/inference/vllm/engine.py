@@ -11,12 +11,12 @@ from typing import Any
 from harness.environments import shown_version, vllm_executable
 from harness.errors import StageFailed
 from harness.inference.models import adapters
-from harness.inference.models.hardware import choose_device, choose_dtype, describe, dtype_name
+from harness.inference.models.hardware import choose_device, choose_dtype, describe_hardware, dtype_name
 from harness.inference.models.loading import load_tokenizer, tokenizer_of, weights_folder
 from harness.inference.models.rendering import answer_ids, end_id, prompt_ids, prompt_text
-from harness.inference.openai.client import Client, Request, Result
+from harness.inference.openai.client import Client, HttpRequest, Result
 from harness.inference.openai.echo_check import PROMPT_LOGPROBS, Echoes, TokenScore, likelihood_of, scored_branches
-from harness.inference.openai.replies import Said, text_reply
+from harness.inference.openai.replies import ParsedReply, text_reply
 from harness.inference.vllm.server import BASE, Serving, VllmServer
 from harness.types.models import Endpoint, Model
 from harness.types.protocols import Batch, LikelihoodBatch, Progress
@@ -66,7 +66,7 @@ class VllmEngine:
 
     @property
     def description(self) -> dict[str, str | int | float | bool | None]:
-        return describe(self._device, self._dtype) | {
+        return describe_hardware(self._device, self._dtype) | {
             "engine": "vllm",
             "vllm": shown_version(),
             "model": self._model.name,
@@ -93,7 +93,7 @@ class VllmEngine:
             drawn = replace(decoding, seed=decoding.seed + draws[place])
             body = _body(server.name, ids, drawn, ends, room=server.context - len(ids))
             rendered = prompt_text(self._tokenizer, prompts[place])
-            request = Request("/completions", body, f"prompt at position {place}")
+            request = HttpRequest("/completions", body, f"prompt at position {place}")
             reply = server.client.post(request, partial(text_reply, prompt=rendered), kind="completion")
             # A row's share: those that are answered beside it take the rest.
             found = self._completion(rendered, len(ids), reply.value, reply.seconds / min(len(missing), _CONCURRENCY))
@@ -180,7 +180,7 @@ class VllmEngine:
         )
         return [likelihood_of(row, bytes_=size) for row, size in zip(scores, sizes, strict=True)]
 
-    def _completion(self, rendered: str, tokens_in: int, said: Said, seconds: float) -> Completion:
+    def _completion(self, rendered: str, tokens_in: int, said: ParsedReply, seconds: float) -> Completion:
         return Completion(
             text=said.text,
             prompt=rendered,
@@ -223,7 +223,7 @@ class _Open:
             names = {token: f"token_id:{token}" for token in tokens}
             return {token: TokenScore(float(values[name]), name == said) for token, name in names.items()}
 
-        return self.client.post(Request("/completions", body, about), read, kind="completion").value
+        return self.client.post(HttpRequest("/completions", body, about), read, kind="completion").value
 
     def each(
         self, places: Sequence[int], ask: Callable[[int], Result], *, batch: int | None = None

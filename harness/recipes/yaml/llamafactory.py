@@ -11,9 +11,9 @@ from harness.recipes.sft import SFT
 from harness.recipes.yaml.mapping import (
     FIELDS,
     Config,
-    Course,
     Exported,
     Imported,
+    Schedule,
     Settings,
     Unmapped,
     low_rank,
@@ -25,7 +25,7 @@ from harness.recipes.yaml.mapping import (
     write_course,
 )
 
-_COURSE = Course(
+_COURSE = Schedule(
     epochs="num_train_epochs",
     micro="per_device_train_batch_size",
     schedule="lr_scheduler_type",

@@ -243,7 +243,7 @@ FIELDS = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Course:
+class Schedule:
     """A tool's keys, and its defaults where a setting is left out."""
 
     epochs: str
@@ -258,7 +258,7 @@ class Course:
     usual_warmup: float
 
 
-def write_course(recipe: SFT, course: Course) -> Config:
+def write_course(recipe: SFT, course: Schedule) -> Config:
     """Return the settings that let a run go as `recipe` says."""
     micro = recipe.micro_batch_size or recipe.batch_size
     every = recipe.evaluate_every or TENTH
@@ -282,7 +282,7 @@ def write_course(recipe: SFT, course: Course) -> Config:
     return config
 
 
-def read_course(settings: Settings, course: Course) -> Config:
+def read_course(settings: Settings, course: Schedule) -> Config:
     """Return the fields of a recipe whose run goes as `settings` say; a schedule that no recipe has is left over."""
     micro = settings.count(course.micro, course.usual_micro)
     batch = micro * settings.count("gradient_accumulation_steps", 1)

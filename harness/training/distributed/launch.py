@@ -16,9 +16,9 @@ from harness.recipes import SFT
 from harness.training import checkpoints
 from harness.training.config import choose_precision
 from harness.training.distributed.sharding import missing, read_seen
-from harness.training.external.process import run
+from harness.training.external.process import run_process
 from harness.training.network import ground
-from harness.training.rows import draw
+from harness.training.rows import draw_rows
 from harness.training.session import steps_of
 from harness.types.jobs import TuneJob
 from harness.types.models import Model
@@ -49,10 +49,10 @@ def train_together(job: TuneJob, *, progress: Progress) -> tuple[dict[str, str |
     folder.mkdir(parents=True, exist_ok=True)
     (folder / TOLD).unlink(missing_ok=True)
     (folder / JOB).write_bytes(_pickled(job, recipe))
-    total = steps_of(recipe, len(draw(job.train, recipe.limit, seed=job.seed)))
+    total = steps_of(recipe, len(draw_rows(job.train, recipe.limit, seed=job.seed)))
     with progress.meter(f"train {recipe.name}", total=total, unit="steps") as meter:
         try:
-            run(
+            run_process(
                 _command(recipe, folder),
                 shown=f"training on {recipe.devices} devices",
                 log=folder / "train.log",

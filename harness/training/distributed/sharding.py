@@ -183,7 +183,7 @@ def look_at(trainer: Any) -> Seen:
     return Seen(messages.get_world_size(), _wrapper(trainer), str(messages.get_backend()))
 
 
-def check_seen(seen: Seen, *, devices: int, strategy: Sharing) -> None:
+def check_sharding(seen: Seen, *, devices: int, strategy: Sharing) -> None:
     """Raise StageFailed where training runs otherwise than it was asked to.
 
     Libraries fall back without a word: accelerate to one process, FSDP on a CPU to plain DDP.

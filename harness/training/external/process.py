@@ -22,7 +22,7 @@ _LOGGED = re.compile(r"\{'(?:loss|train_loss|eval_loss)'.*?\}")
 _ERROR = re.compile(r"^[\s│|]*((?:\w+\.)*\w*(?:Error|Exception|Interrupt)\b:?.*?)[\s│|]*$")
 
 
-def run(
+def run_process(
     command: Sequence[str],
     *,
     shown: str,

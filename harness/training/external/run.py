@@ -22,17 +22,17 @@ from torch.nn.functional import cross_entropy
 from harness.environments import TUNERS, Tuner, clean_environment, tuner_executable
 from harness.errors import StageFailed
 from harness.inference.models.adapters import attach, is_adapter
-from harness.inference.models.hardware import describe, no_bars
+from harness.inference.models.hardware import describe_hardware, no_bars
 from harness.inference.models.loading import load_model, load_tokenizer, model_of, weights_folder
 from harness.recipes import SFT, QLoRA
 from harness.recipes.sft import Backend
 from harness.training.callbacks import log_points
 from harness.training.config import Precision, choose_precision
 from harness.training.external import run_axolotl, run_llamafactory, run_unsloth
-from harness.training.external.process import run
-from harness.training.external.tuner_files import Order, Prepared, write_model
+from harness.training.external.process import run_process
+from harness.training.external.tuner_files import Prepared, TunerJob, write_model
 from harness.training.network import adapter_key, write_facts
-from harness.training.rows import Row, check_parity, draw, fitting, make_rows, with_earlier_turns
+from harness.training.rows import TokenizedRow, check_parity, draw_rows, make_rows, rows_that_fit, with_earlier_turns
 from harness.training.session import steps_of
 from harness.training.verify_saved import change_check, in_memory
 from harness.types.jobs import TuneJob, TuneResult
@@ -45,7 +45,13 @@ _SAME_LOSS = 0.1
 
 
 def look(
-    model: Model, folder: Path, rows: Sequence[Row], dev: Sequence[Row], state: Mapping[str, Any], *, shown: str
+    model: Model,
+    folder: Path,
+    rows: Sequence[TokenizedRow],
+    dev: Sequence[TokenizedRow],
+    state: Mapping[str, Any],
+    *,
+    shown: str,
 ) -> tuple[Check, ...]:
     """Return what the weights in `folder` do when we compute with them: they change the model, and have the loss told.
 
@@ -73,7 +79,7 @@ def loss_check(told: float, found: float, *, shown: str) -> Check:
 
 
 @torch.inference_mode()
-def _dev_loss(network: Any, rows: Sequence[Row]) -> float:
+def _dev_loss(network: Any, rows: Sequence[TokenizedRow]) -> float:
     """Return the mean loss of an answer token."""
     total, tokens = 0.0, 0
     for row in rows:
@@ -158,8 +164,10 @@ def _take(output: Path, folder: Path, patterns: tuple[str, ...], shown: str) -> 
         )
 
 
-_PREPARE: Mapping[Backend, Callable[[Order, Sequence[Row], Sequence[Row]], Prepared]] = MappingProxyType(
-    {"llamafactory": run_llamafactory.prepare, "axolotl": run_axolotl.prepare, "unsloth": run_unsloth.prepare}
+_PREPARE: Mapping[Backend, Callable[[TunerJob, Sequence[TokenizedRow], Sequence[TokenizedRow]], Prepared]] = (
+    MappingProxyType(
+        {"llamafactory": run_llamafactory.prepare, "axolotl": run_axolotl.prepare, "unsloth": run_unsloth.prepare}
+    )
 )
 
 
@@ -167,8 +175,8 @@ _PREPARE: Mapping[Backend, Callable[[Order, Sequence[Row], Sequence[Row]], Prepa
 class Data:
     """What is trained and evaluated on, measured and rendered by us; checks say what was left out."""
 
-    rows: list[Row]
-    dev: list[Row]
+    rows: list[TokenizedRow]
+    dev: list[TokenizedRow]
     checks: tuple[Check, ...]
 
 
@@ -196,7 +204,7 @@ def fit_outside(job: TuneJob, *, progress: Progress) -> TuneResult:
     examples = [row.example for row in data.rows]
     parity = check_parity(prepared.read(), examples, tokenizer, turns=recipe.learn == "assistant")
     with progress.meter(f"train {recipe.name} with {tuner.shown}", total=order.steps, unit="steps") as meter:
-        run(
+        run_process(
             [str(command), *prepared.arguments],
             shown=tuner.shown,
             log=order.folder / "train.log",
@@ -216,7 +224,7 @@ def fit_outside(job: TuneJob, *, progress: Progress) -> TuneResult:
         *look(model, job.folder / "adapter", data.rows, data.dev, state, shown=tuner.shown),
     )
     _clear(order, prepared)
-    return _result(job, order, data, state, checks, describe(precision.device, precision.weights))
+    return _result(job, order, data, state, checks, describe_hardware(precision.device, precision.weights))
 
 
 def _check_possible(job: TuneJob, tuner: Tuner, *, on_cpu: bool) -> None:
@@ -233,8 +241,8 @@ def _check_possible(job: TuneJob, tuner: Tuner, *, on_cpu: bool) -> None:
 
 
 def _data(job: TuneJob, recipe: SFT, tokenizer: Any) -> Data:
-    rows, fits = fitting(
-        make_rows(tokenizer, draw(job.train, recipe.limit, seed=job.seed)), longest=recipe.max_length, kind="train"
+    rows, fits = rows_that_fit(
+        make_rows(tokenizer, draw_rows(job.train, recipe.limit, seed=job.seed)), longest=recipe.max_length, kind="train"
     )
     checks: tuple[Check, ...] = (fits,)
     if recipe.learn == "assistant":
@@ -243,15 +251,17 @@ def _data(job: TuneJob, recipe: SFT, tokenizer: Any) -> Data:
     if not job.dev:
         detail = "there are no dev examples: no early stopping, and the last weights are kept, not the best"
         return Data(rows, [], (*checks, Check(name="dev rows that fit", status="warning", detail=detail)))
-    dev, dev_fits = fitting(
-        make_rows(tokenizer, draw(job.dev, recipe.evaluate_on, seed=job.seed)), longest=recipe.max_length, kind="dev"
+    dev, dev_fits = rows_that_fit(
+        make_rows(tokenizer, draw_rows(job.dev, recipe.evaluate_on, seed=job.seed)),
+        longest=recipe.max_length,
+        kind="dev",
     )
     return Data(rows, dev, (*checks, dev_fits))
 
 
-def _order(job: TuneJob, recipe: SFT, tuner: Tuner, data: Data, precision: Precision) -> Order:
+def _order(job: TuneJob, recipe: SFT, tuner: Tuner, data: Data, precision: Precision) -> TunerJob:
     steps = steps_of(recipe, len(data.rows))
-    return Order(
+    return TunerJob(
         recipe=recipe,
         folder=_fresh(job.folder / tuner.name),
         model=job.folder / tuner.name / "model",
@@ -271,7 +281,7 @@ def _fresh(folder: Path) -> Path:
     return folder
 
 
-def _variables(order: Order) -> dict[str, str]:
+def _variables(order: TunerJob) -> dict[str, str]:
     """Return what keeps the tuner to itself: nothing sent, nothing fetched, its caches among its files."""
     offline = dict.fromkeys(("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE"), "1")
     silent = dict.fromkeys(("HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK", "AXOLOTL_DO_NOT_TRACK"), "1")
@@ -306,7 +316,7 @@ def _said_checks(tuner: Tuner, prepared: Prepared) -> tuple[Check, ...]:
     return (Check(name="recipe as declared", status="warning", detail=detail, items=prepared.unmapped),)
 
 
-def _clear(order: Order, prepared: Prepared) -> None:
+def _clear(order: TunerJob, prepared: Prepared) -> None:
     """Delete all of the tuner's files but its settings and its log."""
     kept = {prepared.settings, order.folder / "train.log"}
     for path in order.folder.iterdir():
@@ -320,7 +330,7 @@ def _clear(order: Order, prepared: Prepared) -> None:
 
 def _result(
     job: TuneJob,
-    order: Order,
+    order: TunerJob,
     data: Data,
     state: Mapping[str, Any],
     checks: tuple[Check, ...],

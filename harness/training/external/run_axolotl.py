@@ -6,8 +6,8 @@ from pathlib import Path
 import yaml
 
 from harness.recipes.yaml.axolotl import to_config
-from harness.training.external.tuner_files import Config, Order, Prepared, read_rows, write_rows
-from harness.training.rows import Row
+from harness.training.external.tuner_files import Config, Prepared, TunerJob, read_tuner_rows, write_rows
+from harness.training.rows import TokenizedRow
 
 _EVALUATION = ("eval_steps", "load_best_model_at_end", "early_stopping_patience")
 # Rows are chosen, rendered and measured before the tuner sees them.
@@ -16,7 +16,7 @@ _DONE_HERE = ("max_length", "prompt", "evaluate_on", "limit", "learn")
 _KERNELS = ("lora_mlp_kernel", "lora_qkv_kernel", "lora_o_kernel", "lora_embedding_kernel")
 
 
-def prepare(order: Order, rows: Sequence[Row], dev: Sequence[Row]) -> Prepared:
+def prepare(order: TunerJob, rows: Sequence[TokenizedRow], dev: Sequence[TokenizedRow]) -> Prepared:
     """Write settings and rows. The rows are token ids already: no template of Axolotl's touches them."""
     exported = to_config(order.recipe)
     write_rows(order.train, rows)
@@ -34,11 +34,11 @@ def prepare(order: Order, rows: Sequence[Row], dev: Sequence[Row]) -> Prepared:
         arguments=("train", str(settings), "--launcher", "python"),
         settings=settings,
         unmapped=tuple(unmapped),
-        read=lambda: read_rows(order.train),
+        read=lambda: read_tuner_rows(order.train),
     )
 
 
-def _of_this_run(order: Order) -> Config:
+def _of_this_run(order: TunerJob) -> Config:
     """Return where things are and how this machine computes."""
     config: Config = {
         "base_model": str(order.model),

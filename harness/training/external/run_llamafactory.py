@@ -6,11 +6,11 @@ import yaml
 from datasets import Dataset, DatasetDict, load_from_disk
 
 from harness.recipes.yaml.llamafactory import to_config
-from harness.training.external.tuner_files import Config, Order, Prepared
-from harness.training.rows import Collated, Row
+from harness.training.external.tuner_files import Config, Prepared, TunerJob
+from harness.training.rows import Collated, TokenizedRow
 
 
-def prepare(order: Order, rows: Sequence[Row], dev: Sequence[Row]) -> Prepared:
+def prepare(order: TunerJob, rows: Sequence[TokenizedRow], dev: Sequence[TokenizedRow]) -> Prepared:
     """Write settings and rows. The rows are token ids already: no template of LLaMA-Factory's touches them."""
     exported = to_config(order.recipe)
     ready = order.folder / "tokenized"
@@ -41,11 +41,11 @@ _EVALUATION = ("eval_strategy", "eval_steps", "load_best_model_at_end", "early_s
 _DONE_HERE = ("max_length", "prompt", "evaluate_on", "limit", "learn")
 
 
-def _features(row: Row) -> dict[str, list[int]]:
+def _features(row: TokenizedRow) -> dict[str, list[int]]:
     return {**row.features(), "attention_mask": [1] * row.tokens}
 
 
-def _of_this_run(order: Order) -> Config:
+def _of_this_run(order: TunerJob) -> Config:
     """Return where things are and how this machine computes. The data names are asked for, and not read."""
     config: Config = {
         "model_name_or_path": str(order.model),

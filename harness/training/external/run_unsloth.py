@@ -7,8 +7,8 @@ from pathlib import Path
 
 from harness.recipes import SFT, Full, LoRA, QLoRA
 from harness.recipes.yaml.mapping import whole_alpha
-from harness.training.external.tuner_files import Config, Order, Prepared, read_rows, write_rows
-from harness.training.rows import Row
+from harness.training.external.tuner_files import Config, Prepared, TunerJob, read_tuner_rows, write_rows
+from harness.training.rows import TokenizedRow
 
 _SCRIPT = Path(__file__).with_name("unsloth_train.py.txt")
 # Unsloth knows no all-linear: these are the linear layers of Llama-like models.
@@ -16,7 +16,7 @@ _ALL = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_pr
 _SCHEDULES = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
 
 
-def prepare(order: Order, rows: Sequence[Row], dev: Sequence[Row]) -> Prepared:
+def prepare(order: TunerJob, rows: Sequence[TokenizedRow], dev: Sequence[TokenizedRow]) -> Prepared:
     """Write script, settings and rows. The rows are token ids already."""
     write_rows(order.train, rows)
     if order.evaluates:
@@ -29,11 +29,11 @@ def prepare(order: Order, rows: Sequence[Row], dev: Sequence[Row]) -> Prepared:
         arguments=(str(script), str(settings)),
         settings=settings,
         unmapped=(),
-        read=lambda: read_rows(order.train),
+        read=lambda: read_tuner_rows(order.train),
     )
 
 
-def _settings(order: Order) -> Config:
+def _settings(order: TunerJob) -> Config:
     recipe = order.recipe
     return {
         "model": {
@@ -67,7 +67,7 @@ def _adapter(recipe: SFT, seed: int) -> Config | None:
     }
 
 
-def _training(order: Order) -> Config:
+def _training(order: TunerJob) -> Config:
     recipe = order.recipe
     micro = recipe.micro_batch_size or recipe.batch_size
     return {

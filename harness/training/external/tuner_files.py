@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from harness.recipes import SFT
-from harness.training.rows import Collated, Row
+from harness.training.rows import Collated, TokenizedRow
 
 Config = dict[str, object]
 _COPIED = ("*.jinja", "*.json", "*.model", "*.txt")
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class TunerJob:
     """One training by another tuner. folder: all of its files. model: a folder of weights, config and tokenizer.
 
     steps: updates of the whole run. every: of them, between evaluations. longest: tokens of the longest row.
@@ -77,7 +77,7 @@ def write_model(source: Path, folder: Path) -> None:
     _rewrite(folder / "tokenizer_config.json", _older_tokenizer)
 
 
-def write_rows(path: Path, rows: Sequence[Row]) -> None:
+def write_rows(path: Path, rows: Sequence[TokenizedRow]) -> None:
     """Write rows as JSON lines of token ids: what the tuner trains on is what is served, token by token."""
     with path.open("w", encoding="utf-8") as stream:
         for row in rows:
@@ -85,7 +85,7 @@ def write_rows(path: Path, rows: Sequence[Row]) -> None:
             stream.write(json.dumps({**features, "attention_mask": [1] * row.tokens}) + "\n")
 
 
-def read_rows(path: Path) -> list[Collated]:
+def read_tuner_rows(path: Path) -> list[Collated]:
     """Return the rows of a file that `write_rows` wrote."""
     with path.open(encoding="utf-8") as stream:
         return [Collated(tuple(row["input_ids"]), tuple(row["labels"])) for row in map(json.loads, stream)]

@@ -22,13 +22,13 @@ from harness.training.network import attend_fast
 from harness.training.preferences.pairs import (
     LOGGED,
     NoReference,
-    Preferences,
+    PreferenceRows,
     pair_collator,
     pair_parity,
     pairs_ready,
-    scored,
+    scored_pairs,
 )
-from harness.training.session import Begun, Course, carry_out, steps_of
+from harness.training.session import TrainingContext, TrainingSession, carry_out, steps_of
 from harness.training.trl_base import ReferencedRows, Unpublished
 from harness.types.jobs import TuneJob, TuneResult
 from harness.types.protocols import Progress
@@ -57,7 +57,7 @@ def answer_means(model: Any, batch: Any, precision: Precision) -> tuple[torch.Te
     their tokens; and the mean loss of the chosen answers' tokens. TRL's own count the prompt's tokens in the last.
     """
     with precision.computing():
-        found = scored(model, batch)
+        found = scored_pairs(model, batch)
     pairs = len(found.sums) // 2
     means, chosen = found.sums / found.tokens, found.owner < pairs
     return (
@@ -79,7 +79,7 @@ def fit(job: TuneJob, *, progress: Progress) -> TuneResult:
     return carry_out(job, DPO, _prepare, progress=progress)
 
 
-def _prepare(begun: Begun) -> Course:
+def _prepare(begun: TrainingContext) -> TrainingSession:
     free = begun.recipe.loss == "simpo"
     pairs = pairs_ready(begun, reference=not free)
     attend_fast(begun.network, begun.precision, longest=pairs.longest)
@@ -87,9 +87,9 @@ def _prepare(begun: Begun) -> Course:
     return pair_course(begun, pairs, trainer)
 
 
-def pair_course(begun: Begun, pairs: Preferences, trainer: Any) -> Course:
+def pair_course(begun: TrainingContext, pairs: PreferenceRows, trainer: Any) -> TrainingSession:
     """Return the course of a trainer of pairs."""
-    return Course(
+    return TrainingSession(
         trainer=trainer,
         rows=[pair.chosen for pair in pairs.train],
         steps=steps_of(begun.recipe, len(pairs.train)),
@@ -101,7 +101,7 @@ def pair_course(begun: Begun, pairs: Preferences, trainer: Any) -> Course:
     )
 
 
-def pair_settings(begun: Begun, rows: int) -> dict[str, Any]:
+def pair_settings(begun: TrainingContext, rows: int) -> dict[str, Any]:
     """Return the settings that all trainers on ready rows share; nothing is cut, rows too long were left out."""
     recipe = begun.recipe
     steps = steps_of(recipe, rows)
@@ -118,7 +118,7 @@ def pair_settings(begun: Begun, rows: int) -> dict[str, Any]:
     }
 
 
-def pair_data(begun: Begun, pairs: Preferences) -> dict[str, Any]:
+def pair_data(begun: TrainingContext, pairs: PreferenceRows) -> dict[str, Any]:
     """Return model, rows and collator as TRL's trainers of pairs take them."""
     return {
         "model": begun.network,
@@ -129,7 +129,7 @@ def pair_data(begun: Begun, pairs: Preferences) -> dict[str, Any]:
     }
 
 
-def _dpo_trainer(begun: Begun, pairs: Preferences) -> "PairTrainer":
+def _dpo_trainer(begun: TrainingContext, pairs: PreferenceRows) -> "PairTrainer":
     recipe: DPO = begun.recipe
     mixed = recipe.sft_weight > 0
     return PairTrainer(
@@ -148,7 +148,7 @@ def _dpo_trainer(begun: Begun, pairs: Preferences) -> "PairTrainer":
     )
 
 
-def _simpo_trainer(begun: Begun, pairs: Preferences) -> "UnreferencedTrainer":
+def _simpo_trainer(begun: TrainingContext, pairs: PreferenceRows) -> "UnreferencedTrainer":
     recipe: DPO = begun.recipe
     with no_map_bars():
         return UnreferencedTrainer(
@@ -194,7 +194,7 @@ def fit_orpo(job: TuneJob, *, progress: Progress) -> TuneResult:
     return carry_out(job, ORPO, _prepare_orpo, progress=progress)
 
 
-def _prepare_orpo(begun: Begun) -> Course:
+def _prepare_orpo(begun: TrainingContext) -> TrainingSession:
     pairs = pairs_ready(begun, reference=False)
     attend_fast(begun.network, begun.precision, longest=pairs.longest)
     with no_map_bars():

@@ -20,14 +20,14 @@ from harness.training.preferences.pairs import (
     VoteRow,
     collated,
     fitting_preferences,
-    labels_of,
     no_dev,
     pair_collator,
+    pair_labels,
     reference_sums,
     vote_rows,
 )
-from harness.training.rows import check_parity, draw
-from harness.training.session import Begun, Course, carry_out, steps_of
+from harness.training.rows import check_parity, draw_rows
+from harness.training.session import TrainingContext, TrainingSession, carry_out, steps_of
 from harness.training.trl_base import ReferencedRows
 from harness.types.jobs import TuneJob, TuneResult
 from harness.types.protocols import Progress
@@ -55,14 +55,14 @@ def fit(job: TuneJob, *, progress: Progress) -> TuneResult:
     return carry_out(job, KTO, _prepare, progress=progress)
 
 
-def _prepare(begun: Begun) -> Course:
+def _prepare(begun: TrainingContext) -> TrainingSession:
     job, recipe, tokenizer = begun.job, begun.recipe, begun.tokenizer
     if not job.votes:
         raise StageFailed(
             f"{recipe.name}: there is no vote to learn from; name a file with votes=, of rows with prompt, completion "
             "and label, or give the task's samples a `rejected` answer"
         )
-    drawn = draw(job.votes, recipe.limit, seed=job.seed)
+    drawn = draw_rows(job.votes, recipe.limit, seed=job.seed)
     rows, fits = fitting_preferences(vote_rows(tokenizer, drawn), longest=begun.longest, kind="train votes")
     dev, dev_fits = _dev_votes(begun)
     # The trainer takes them in order: the answers beside them are fixed.
@@ -86,7 +86,7 @@ def _prepare(begun: Begun) -> Course:
         processing_class=tokenizer,
     )
     checks = (balance(recipe, rows), fits, dev_fits, vote_parity(rows, tokenizer, load_tokenizer(begun.ground.model)))
-    return Course(
+    return TrainingSession(
         trainer=trainer,
         rows=[row.row for row in rows],
         steps=steps_of(recipe, len(rows)),
@@ -123,19 +123,19 @@ def vote_parity(rows: Sequence[VoteRow], tokenizer: Any, serving: Any) -> Check:
     found = []
     for row in rows:
         batch = collator([_ids(row)])
-        found.append(collated(batch["input_ids"][0], labels_of(batch)[0], batch["attention_mask"][0]))
+        found.append(collated(batch["input_ids"][0], pair_labels(batch)[0], batch["attention_mask"][0]))
     return check_parity(found, [row.row.example for row in rows], serving)
 
 
-def _dev_votes(begun: Begun) -> tuple[list[VoteRow], Check]:
+def _dev_votes(begun: TrainingContext) -> tuple[list[VoteRow], Check]:
     job, recipe = begun.job, begun.recipe
     if not job.dev_votes:
         return [], no_dev("votes")
-    drawn = draw(job.dev_votes, recipe.evaluate_on, seed=job.seed)
+    drawn = draw_rows(job.dev_votes, recipe.evaluate_on, seed=job.seed)
     return fitting_preferences(vote_rows(begun.tokenizer, drawn), longest=begun.longest, kind="dev votes")
 
 
-def _features(begun: Begun, rows: Sequence[VoteRow]) -> list[dict[str, Any]]:
+def _features(begun: TrainingContext, rows: Sequence[VoteRow]) -> list[dict[str, Any]]:
     """Return the rows with the answers beside them, and the reference's log-probability of both."""
     beside = _beside(rows, size=begun.recipe.micro_batch_size or begun.recipe.batch_size, longest=begun.longest)
     pairs = [

@@ -14,8 +14,8 @@ from harness.inference.models.adapters import is_adapted, switched_off
 from harness.inference.models.loading import load_tokenizer
 from harness.training.adapter_setup import moved_its_base
 from harness.training.packing import padded
-from harness.training.rows import IGNORED, Collated, Row, check_parity, draw, make_rows
-from harness.training.session import Begun
+from harness.training.rows import IGNORED, Collated, TokenizedRow, check_parity, draw_rows, make_rows
+from harness.training.session import TrainingContext
 from harness.types.samples import Check, Example, Messages, Pair, Vote
 
 # What a trainer of pairs logs besides the loss, TRL's key -> name in the training log.
@@ -34,8 +34,8 @@ class PairRow:
     """Two rows with one prompt. reference: summed log-probability of the chosen and of the rejected answer, in nats,
     under the model that training starts from; None where the method asks for none."""
 
-    chosen: Row
-    rejected: Row
+    chosen: TokenizedRow
+    rejected: TokenizedRow
     reference: tuple[float, float] | None = None
 
     @property
@@ -43,7 +43,7 @@ class PairRow:
         return self.chosen.example.id
 
     @property
-    def rows(self) -> tuple[Row, ...]:
+    def rows(self) -> tuple[TokenizedRow, ...]:
         return self.chosen, self.rejected
 
     def features(self) -> dict[str, Any]:
@@ -62,7 +62,7 @@ class PairRow:
 class VoteRow:
     """One row, and whether its answer was found good."""
 
-    row: Row
+    row: TokenizedRow
     good: bool
 
     @property
@@ -70,12 +70,12 @@ class VoteRow:
         return self.row.example.id
 
     @property
-    def rows(self) -> tuple[Row, ...]:
+    def rows(self) -> tuple[TokenizedRow, ...]:
         return (self.row,)
 
 
 @dataclass(frozen=True, slots=True)
-class Preferences:
+class PreferenceRows:
     """Rows of training and of evaluation, and the checks on how they were made."""
 
     train: list[PairRow]
@@ -87,7 +87,7 @@ class Preferences:
         return max(row.tokens for pair in self.train for row in pair.rows)
 
 
-def pairs_ready(begun: Begun, *, reference: bool) -> Preferences:
+def pairs_ready(begun: TrainingContext, *, reference: bool) -> PreferenceRows:
     """Return the rows of the job's pairs. reference: with the log-probabilities of the model training starts from.
 
     Raises StageFailed where the job has no pair that can be learned from.
@@ -98,14 +98,14 @@ def pairs_ready(begun: Begun, *, reference: bool) -> Preferences:
             f"{recipe.name}: there is no pair to learn from; name a file of preference rows with pairs=, or give the "
             "task's samples a `rejected` answer"
         )
-    told, told_check = _told_apart(draw(job.pairs, recipe.limit, seed=job.seed))
+    told, told_check = _told_apart(draw_rows(job.pairs, recipe.limit, seed=job.seed))
     train, train_check = fitting_preferences(
         pair_rows(begun.tokenizer, told), longest=begun.longest, kind="train pairs"
     )
     dev, dev_check = _dev_pairs(begun)
     if reference:
         train, dev = with_reference(begun, train), with_reference(begun, dev)
-    return Preferences(train, dev, (told_check, train_check, dev_check))
+    return PreferenceRows(train, dev, (told_check, train_check, dev_check))
 
 
 def pair_rows(tokenizer: Any, pairs: Sequence[Pair]) -> list[PairRow]:
@@ -142,14 +142,15 @@ def fitting_preferences(rows: Sequence[_Kind], *, longest: int | None, kind: str
     return kept, Check(name=f"{kind} that fit", status="warning", detail=detail, items=tuple(left[:_SHOWN]))
 
 
-def pair_parity(begun: Begun, rows: Sequence[PairRow]) -> Check:
+def pair_parity(begun: TrainingContext, rows: Sequence[PairRow]) -> Check:
     """Return the check "prompt parity" of both answers of each pair, as TRL's collator yields them."""
     collator, serving = pair_collator(begun.tokenizer), load_tokenizer(begun.ground.model)
     found: list[Collated] = []
     for row in rows:
         batch = collator([row.features()])
         found += [
-            collated(*seen) for seen in zip(batch["input_ids"], labels_of(batch), batch["attention_mask"], strict=True)
+            collated(*seen)
+            for seen in zip(batch["input_ids"], pair_labels(batch), batch["attention_mask"], strict=True)
         ]
     return check_parity(found, [part.example for row in rows for part in row.rows], serving)
 
@@ -166,13 +167,13 @@ def pair_collator(tokenizer: Any) -> DataCollatorForPreference:
     return DataCollatorForPreference(pad_token_id=tokenizer.pad_token_id, max_length=None)
 
 
-def labels_of(batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+def pair_labels(batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
     """Return the answers' tokens, IGNORED elsewhere, (rows, time)."""
     return batch["input_ids"].masked_fill(batch["completion_mask"] == 0, IGNORED)
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
+class ScoredPairs:
     """What a network says of a batch's answers. sums: log-probability of each row's answer, (rows,). tokens: how many
     it has, (rows,). each, owner: of each answer token its log-probability and its row. logits: (answer tokens,
     vocabulary)."""
@@ -184,15 +185,15 @@ class Scored:
     logits: torch.Tensor
 
 
-def scored(network: Any, batch: Mapping[str, torch.Tensor]) -> Scored:
+def scored_pairs(network: Any, batch: Mapping[str, torch.Tensor]) -> ScoredPairs:
     """Return the log-probabilities of the answers of a batch that TRL's collators made."""
-    labels = labels_of(batch)
+    labels = pair_labels(batch)
     laid = padded({"input_ids": batch["input_ids"], "labels": labels, "attention_mask": batch["attention_mask"]})
     logits = laid.logits(network).float()
     each = -cross_entropy(logits, laid.targets, reduction="none")
     owner = (labels[:, 1:] != IGNORED).nonzero()[:, 0]
     empty = torch.zeros(len(labels), device=each.device)
-    return Scored(
+    return ScoredPairs(
         sums=empty.index_add(0, owner, each),
         tokens=empty.index_add(0, owner, torch.ones_like(each)),
         each=each,
@@ -201,7 +202,7 @@ def scored(network: Any, batch: Mapping[str, torch.Tensor]) -> Scored:
     )
 
 
-def with_reference(begun: Begun, rows: Sequence[PairRow]) -> list[PairRow]:
+def with_reference(begun: TrainingContext, rows: Sequence[PairRow]) -> list[PairRow]:
     """Return the rows with their log-probabilities under the model that training starts from."""
     collator = pair_collator(begun.tokenizer)
     both = reference_sums(begun, [[row.features()] for row in rows], collator, rows_each=2)
@@ -209,7 +210,7 @@ def with_reference(begun: Begun, rows: Sequence[PairRow]) -> list[PairRow]:
 
 
 def reference_sums(
-    begun: Begun, features: Sequence[list[dict[str, Any]]], collate: Callable[[Any], Any], *, rows_each: int
+    begun: TrainingContext, features: Sequence[list[dict[str, Any]]], collate: Callable[[Any], Any], *, rows_each: int
 ) -> list[list[float]]:
     """Return, for each group of features, the summed log-probability of its `rows_each` answers under the reference.
 
@@ -225,7 +226,7 @@ def reference_sums(
     with torch.no_grad(), switched_off(network) if fresh else nullcontext(), begun.precision.computing():
         for group in features:
             batch = {name: value.to(begun.precision.device) for name, value in collate(group).items()}
-            sums = scored(network, batch).sums
+            sums = scored_pairs(network, batch).sums
             assert len(sums) == rows_each * len(group)
             found.append([float(value) for value in sums])
     network.train(training)
@@ -248,11 +249,11 @@ class NoReference(torch.nn.Module):
         raise AssertionError("the reference's log-probabilities are part of the rows")
 
 
-def _dev_pairs(begun: Begun) -> tuple[list[PairRow], Check]:
+def _dev_pairs(begun: TrainingContext) -> tuple[list[PairRow], Check]:
     job, recipe = begun.job, begun.recipe
     if not job.dev_pairs:
         return [], no_dev("pairs")
-    drawn = draw(job.dev_pairs, recipe.evaluate_on, seed=job.seed)
+    drawn = draw_rows(job.dev_pairs, recipe.evaluate_on, seed=job.seed)
     return fitting_preferences(pair_rows(begun.tokenizer, drawn), longest=begun.longest, kind="dev pairs")
 
 

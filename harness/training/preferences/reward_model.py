@@ -16,7 +16,7 @@ from harness.training.preferences.dpo import pair_settings
 from harness.training.preferences.pairs import PairRow, pair_rows, pairs_ready
 from harness.training.reward_head import scores_in_memory
 from harness.training.rows import IGNORED, Collated, check_parity
-from harness.training.session import Begun, Course, carry_out, steps_of
+from harness.training.session import TrainingContext, TrainingSession, carry_out, steps_of
 from harness.training.trl_base import Formatted
 from harness.types.jobs import TuneJob, TuneResult
 from harness.types.protocols import Progress
@@ -62,7 +62,7 @@ def held_out_check(network: Any, tokenizer: Any, pairs: Sequence[Pair], *, at_le
     return Check(name=_HELD_OUT, status="invalid", detail=detail)
 
 
-def _prepare(begun: Begun) -> Course:
+def _prepare(begun: TrainingContext) -> TrainingSession:
     job, recipe, tokenizer = begun.job, begun.recipe, begun.tokenizer
     pairs = pairs_ready(begun, reference=False)
     attend_fast(begun.network, begun.precision, longest=pairs.longest)
@@ -87,7 +87,7 @@ def _prepare(begun: Begun) -> Course:
             held_out_check(saved, served, job.dev_pairs, at_least=recipe.at_least),
         )
 
-    return Course(
+    return TrainingSession(
         trainer=trainer,
         rows=rows,
         steps=steps_of(recipe, len(rows)),

@@ -5,7 +5,7 @@ from typing import Any
 
 from harness.inference.models.rendering import prompt_ids
 from harness.training.callbacks import History
-from harness.training.rows import Row, prompt_fault
+from harness.training.rows import TokenizedRow, prompt_fault
 from harness.types.samples import Check
 
 CLIPPED, SAME, REWARD = "completions/clipped_ratio", "frac_reward_zero_std", "reward"
@@ -19,7 +19,7 @@ _REMEDY = (
 )
 
 
-def prompts_check(fed: Sequence[Sequence[int]], rows: Sequence[Row], serving: Any) -> Check:
+def prompts_check(fed: Sequence[Sequence[int]], rows: Sequence[TokenizedRow], serving: Any) -> Check:
     """Return the check "prompt parity": what the trainer generates from equals the served prompt, token by token.
 
     fed: the tokens that the trainer makes of each row's prompt. serving: the tokenizer that serves.

@@ -10,7 +10,7 @@ from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 from harness.errors import StageFailed
 from harness.recipes import GRPO, RLOO
 from harness.training.rl.policy import PolicyTrainer, keep_reference, policy, policy_course, policy_settings
-from harness.training.session import Begun, Course, carry_out
+from harness.training.session import TrainingContext, TrainingSession, carry_out
 from harness.types.jobs import TuneJob, TuneResult
 from harness.types.protocols import Progress
 
@@ -25,7 +25,7 @@ def fit(job: TuneJob, *, progress: Progress) -> TuneResult:
     return carry_out(job, GRPO, partial(_prepare, progress=progress), progress=progress)
 
 
-def _prepare(begun: Begun, *, progress: Progress) -> Course:
+def _prepare(begun: TrainingContext, *, progress: Progress) -> TrainingSession:
     recipe: GRPO = begun.recipe
     made, checks = policy(begun, progress)
     config = GRPOConfig(
@@ -62,7 +62,7 @@ def fit_rloo(job: TuneJob, *, progress: Progress) -> TuneResult:
     return carry_out(job, RLOO, partial(_prepare_rloo, progress=progress), progress=progress)
 
 
-def _prepare_rloo(begun: Begun, *, progress: Progress) -> Course:
+def _prepare_rloo(begun: TrainingContext, *, progress: Progress) -> TrainingSession:
     recipe: RLOO = begun.recipe
     made, checks = policy(begun, progress)
     config = RLOOConfig(

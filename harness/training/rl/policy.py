@@ -25,14 +25,14 @@ from harness.inference.models.loading import load_model, load_tokenizer
 from harness.recipes import QLoRA, Reinforced
 from harness.recipes.adapters import Adapter
 from harness.training.adapter_setup import moved_its_base
-from harness.training.callbacks import Goal
+from harness.training.callbacks import CheckpointGoal
 from harness.training.config import Precision, shared_settings
-from harness.training.network import Ground, attend_fast
+from harness.training.network import StartingPoint, attend_fast
 from harness.training.rl.checks import ends_check, flat_now, flat_reward, prompts_check, varies_check
 from harness.training.rl.rewards import Grading, grading
 from harness.training.rl.rollouts import Drawing, draw_completions, drawing, think, with_room
-from harness.training.rows import Row, draw, make_rows
-from harness.training.session import Begun, Course
+from harness.training.rows import TokenizedRow, draw_rows, make_rows
+from harness.training.session import TrainingContext, TrainingSession
 from harness.training.trl_base import Unpublished
 from harness.types.protocols import Progress
 from harness.types.samples import Check
@@ -41,7 +41,7 @@ from harness.types.samples import Check
 class Reference:
     """A new adapter's reference is its base, with the adapter switched off; any other is a second, frozen model."""
 
-    def __init__(self, network: Any, ground: Ground, adapter: Adapter, precision: Precision) -> None:
+    def __init__(self, network: Any, ground: StartingPoint, adapter: Adapter, precision: Precision) -> None:
         self._network = network
         self.shared = is_adapted(network) and ground.adapter is None and not moved_its_base(network)
         if self.shared:
@@ -64,7 +64,7 @@ class Reference:
         self._network.train(training)
 
 
-GOAL = Goal(key="eval_reward", higher=True)
+GOAL = CheckpointGoal(key="eval_reward", higher=True)
 _LOGGED = {
     "reward": "reward",
     "reward_std": "reward_deviation",
@@ -86,8 +86,8 @@ _LOGGED = {
 class Policy:
     """What a policy learns from. rows, dev: prompts of TRAIN and DEV. how: completions are drawn to them."""
 
-    rows: list[Row]
-    dev: list[Row]
+    rows: list[TokenizedRow]
+    dev: list[TokenizedRow]
     how: Drawing
     grading: Grading
     progress: Progress
@@ -119,7 +119,7 @@ class Policy:
         return {**_LOGGED, **graders, **on_dev}
 
 
-def policy(begun: Begun, progress: Progress) -> tuple[Policy, tuple[Check, ...]]:
+def policy(begun: TrainingContext, progress: Progress) -> tuple[Policy, tuple[Check, ...]]:
     """Return what the policy of `begun` learns from, and the checks on its prompts.
 
     Raises StageFailed where no prompt fits.
@@ -127,7 +127,7 @@ def policy(begun: Begun, progress: Progress) -> tuple[Policy, tuple[Check, ...]]
     job, recipe = begun.job, begun.recipe
     how = drawing(recipe, job.task, begun.tokenizer, begun.network, begun.precision)
     rows, check = with_room(
-        make_rows(begun.tokenizer, draw(job.train, recipe.limit, seed=job.seed)),
+        make_rows(begun.tokenizer, draw_rows(job.train, recipe.limit, seed=job.seed)),
         most=how.most,
         longest=begun.longest,
         kind="train",
@@ -152,7 +152,7 @@ def rollout_steps(recipe: Reinforced, prompts: int) -> int:
     return max(1, math.ceil(recipe.epochs * prompts / recipe.batch_size))
 
 
-def policy_settings(begun: Begun, made: Policy, *, generations: int) -> dict[str, Any]:
+def policy_settings(begun: TrainingContext, made: Policy, *, generations: int) -> dict[str, Any]:
     """Return the arguments that TRL's configs of policies share. The whole run is one epoch, in our order."""
     recipe = begun.recipe
     steps = rollout_steps(recipe, len(made.rows))
@@ -181,7 +181,7 @@ def policy_settings(begun: Begun, made: Policy, *, generations: int) -> dict[str
 
 
 def policy_course(
-    begun: Begun,
+    begun: TrainingContext,
     made: Policy,
     trainer: Any,
     checks: tuple[Check, ...],
@@ -189,7 +189,7 @@ def policy_course(
     answers: int,
     steps: int,
     fed: Sequence[Sequence[int]],
-) -> Course:
+) -> TrainingSession:
     """Return the course of `trainer`. answers: completions a batch. fed: the tokens it makes of each row's prompt."""
     tokenizer = begun.tokenizer
     end = str(tokenizer.convert_ids_to_tokens(made.how.ends[0]))
@@ -200,7 +200,7 @@ def policy_course(
         ends = ends_check(history, answers=answers, most=made.how.most, end=end)
         return ends, varies_check(history), *made.grading.checks()
 
-    return Course(
+    return TrainingSession(
         trainer=trainer,
         rows=made.rows,
         steps=steps,
@@ -219,7 +219,7 @@ def policy_course(
     )
 
 
-def keep_reference(trainer: Any, begun: Begun, beta: float) -> None:
+def keep_reference(trainer: Any, begun: TrainingContext, beta: float) -> None:
     """Let `trainer` measure the divergence from what training starts from.
 
     TRL would put a second adapter beside the trained one, which not every method allows and which would be saved with
@@ -247,12 +247,12 @@ def count_epochs(trainer: Any, policy: Policy) -> None:
     trainer.state.log_history[-1]["epoch"] *= policy.epochs
 
 
-def _dev(begun: Begun, how: Drawing) -> tuple[list[Row], Check]:
+def _dev(begun: TrainingContext, how: Drawing) -> tuple[list[TokenizedRow], Check]:
     job = begun.job
     if not job.dev:
         detail = "there are no dev prompts: no early stopping, and the last weights are kept, not the best"
         return [], Check(name="dev prompts that fit", status="warning", detail=detail)
-    drawn = draw(job.dev, begun.recipe.evaluate_on, seed=job.seed)
+    drawn = draw_rows(job.dev, begun.recipe.evaluate_on, seed=job.seed)
     return with_room(make_rows(begun.tokenizer, drawn), most=how.most, longest=begun.longest, kind="dev")
 
 
@@ -294,7 +294,7 @@ class PolicyTrainer(Unpublished, Trainer):  # type: ignore[misc]
 
     twofold: ClassVar[bool]
 
-    def __init__(self, *, policy: Policy, begun: Begun, **arguments: Any) -> None:
+    def __init__(self, *, policy: Policy, begun: TrainingContext, **arguments: Any) -> None:
         self._policy, self._begun = policy, begun
         super().__init__(
             model=begun.network,

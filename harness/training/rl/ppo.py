@@ -37,15 +37,15 @@ from harness.training.rl.ppo_math import (
     ValueHead,
     explained_variance,
     gae,
-    lay_out,
+    lay_out_batch,
     policy_loss,
     token_rewards,
     value_loss,
     whiten,
 )
-from harness.training.rl.rewards import Completed, Marks
-from harness.training.rl.rollouts import Thought, draw_completions, think
-from harness.training.session import Begun, Course, carry_out
+from harness.training.rl.rewards import Completed, Grades
+from harness.training.rl.rollouts import ThoughtTokens, draw_completions, think
+from harness.training.session import TrainingContext, TrainingSession, carry_out
 from harness.training.trl_base import Unpublished
 from harness.types.jobs import TuneJob, TuneResult
 from harness.types.protocols import Progress
@@ -61,7 +61,7 @@ class PPOTrainer(Unpublished, Trainer):  # type: ignore[misc]
     Dropout is off throughout: a ratio compares two policies, not two draws of one.
     """
 
-    def __init__(self, *, policy: Policy, begun: Begun, args: TrainingArguments) -> None:
+    def __init__(self, *, policy: Policy, begun: TrainingContext, args: TrainingArguments) -> None:
         self._policy, self._begun = policy, begun
         self._recipe: PPO = begun.recipe
         self._reference = Reference(begun.network, begun.ground, begun.recipe.adapter, begun.precision)
@@ -157,7 +157,7 @@ class PPOTrainer(Unpublished, Trainer):  # type: ignore[misc]
         self._noted["clip_fraction"], self._noted["value_loss"] = clipped, missed
         return total
 
-    def _think(self, network: Any, answers: Answers) -> Thought:
+    def _think(self, network: Any, answers: Answers) -> ThoughtTokens:
         return think(
             network,
             answers.ids,
@@ -174,7 +174,7 @@ class PPOTrainer(Unpublished, Trainer):  # type: ignore[misc]
         how = self._policy.how
         found = [how.read(ids) for ids in draw_completions(self.model, prompts, how)]
         marks = self._policy.grading.grade([row.example for row in rows], found)
-        answers = lay_out(prompts, found, pad=how.pad, device=self._begun.precision.device)
+        answers = lay_out_batch(prompts, found, pad=how.pad, device=self._begun.precision.device)
         self.state.num_input_tokens_seen += int(answers.mask.sum())
         with torch.no_grad(), self._begun.precision.computing():
             now = self._in_parts(self.model, answers)
@@ -204,7 +204,7 @@ class PPOTrainer(Unpublished, Trainer):  # type: ignore[misc]
             returns=returns,
         )
 
-    def _in_parts(self, network: Any, answers: Answers) -> Thought:
+    def _in_parts(self, network: Any, answers: Answers) -> ThoughtTokens:
         training = network.training
         network.eval()
         size = self._recipe.micro_batch_size or len(answers.ids)
@@ -215,7 +215,7 @@ class PPOTrainer(Unpublished, Trainer):  # type: ignore[misc]
             )
         ]
         network.train(training)
-        return Thought(
+        return ThoughtTokens(
             logprobs=torch.cat([part.logprobs for part in parts]),
             entropy=torch.cat([part.entropy for part in parts]),
             states=torch.cat([part.states for part in parts if part.states is not None]),
@@ -233,7 +233,7 @@ class PPOTrainer(Unpublished, Trainer):  # type: ignore[misc]
         )
 
     def _describe(
-        self, marks: Marks, found: list[Completed], apart: torch.Tensor, entropy: torch.Tensor, answers: Answers
+        self, marks: Grades, found: list[Completed], apart: torch.Tensor, entropy: torch.Tensor, answers: Answers
     ) -> None:
         tokens = answers.drawn.sum()
         rewards = torch.tensor(marks.total, dtype=torch.float64)
@@ -264,7 +264,7 @@ def fit(job: TuneJob, *, progress: Progress) -> TuneResult:
     return carry_out(job, PPO, partial(_prepare, progress=progress), progress=progress)
 
 
-def _prepare(begun: Begun, *, progress: Progress) -> Course:
+def _prepare(begun: TrainingContext, *, progress: Progress) -> TrainingSession:
     recipe: PPO = begun.recipe
     if has_virtual_tokens(begun.network):
         raise StageFailed(

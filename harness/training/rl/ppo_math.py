@@ -114,7 +114,7 @@ class Rollout:
         return [self.take(rows) for rows in torch.split(torch.arange(len(self), device=self.ids.device), size)]
 
 
-def lay_out(
+def lay_out_batch(
     prompts: Sequence[Sequence[int]], completions: Sequence[Completed], *, pad: int, device: torch.device
 ) -> Answers:
     """Return prompts, padded on the left, and their answers, padded on the right."""

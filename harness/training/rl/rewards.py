@@ -104,7 +104,7 @@ class Completed:
 
 
 @dataclass(frozen=True)
-class Marks:
+class Grades:
     """What completions are worth, in order. total: the reward of each. each: grader's name -> its scores."""
 
     total: tuple[float, ...]
@@ -120,7 +120,7 @@ class Grading(Protocol):
 
     @property
     def names(self) -> tuple[str, ...]: ...
-    def grade(self, examples: Sequence[Example], completions: Sequence[Completed]) -> Marks: ...
+    def grade(self, examples: Sequence[Example], completions: Sequence[Completed]) -> Grades: ...
     def checks(self) -> tuple[Check, ...]:
         """Return what is to be said of the graders when training has ended."""
         ...
@@ -149,7 +149,7 @@ class Graders:
     def names(self) -> tuple[str, ...]:
         return tuple(self._tallies)
 
-    def grade(self, examples: Sequence[Example], completions: Sequence[Completed]) -> Marks:
+    def grade(self, examples: Sequence[Example], completions: Sequence[Completed]) -> Grades:
         """Return the rewards.
 
         Raises StageFailed where a grader fails on more than half of what it was given.
@@ -162,7 +162,7 @@ class Graders:
             scores = self._scores(weighted, samples, answers)
             each[weighted.grader.name] = tuple(scores)
             total += weighted.sign * np.array(scores)
-        return Marks(total=tuple(total.tolist()), each=each)
+        return Grades(total=tuple(total.tolist()), each=each)
 
     def checks(self) -> tuple[Check, ...]:
         return tuple(_check(name, tally, self._recipe.failure) for name, tally in self._tallies.items())
@@ -313,7 +313,7 @@ class RewardModelGrading:
     def names(self) -> tuple[str, ...]:
         return (_NAME,)
 
-    def grade(self, examples: Sequence[Example], completions: Sequence[Completed]) -> Marks:
+    def grade(self, examples: Sequence[Example], completions: Sequence[Completed]) -> Grades:
         """Return the rewards. Raises StageFailed where one is not finite."""
         read = [
             [
@@ -329,7 +329,7 @@ class RewardModelGrading:
                 "weights are broken; train it again with a lower learning_rate"
             )
         self._given += found
-        return Marks(total=found, each={_NAME: found})
+        return Grades(total=found, each={_NAME: found})
 
     def checks(self) -> tuple[Check, ...]:
         """Return the range of the rewards given: a policy may find answers that the model was never taught."""

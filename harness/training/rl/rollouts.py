@@ -11,7 +11,7 @@ from harness.inference.models.rendering import end_id
 from harness.recipes import Reinforced
 from harness.training.config import Precision
 from harness.training.rl.rewards import Completed
-from harness.training.rows import Row
+from harness.training.rows import TokenizedRow
 from harness.types.protocols import Task
 from harness.types.samples import Check
 
@@ -90,7 +90,7 @@ def draw_completions(
 
 
 @dataclass(frozen=True)
-class Thought:
+class ThoughtTokens:
     """What a network thinks of answers, token by token, (rows, answer). states: (rows, answer, width), if asked for.
 
     states are the last ones before each token, from which it was predicted.
@@ -103,7 +103,7 @@ class Thought:
 
 def think(
     network: Any, ids: torch.Tensor, mask: torch.Tensor, *, answer: int, temperature: float, states: bool = False
-) -> Thought:
+) -> ThoughtTokens:
     """Return what `network` thinks of the last `answer` tokens of each row, at the temperature they were drawn with.
 
     ids, mask: (rows, time), padded on the left before the prompts and on the right after the answers. Positions are
@@ -120,7 +120,7 @@ def think(
     chances = (output.logits[:, -answer - 1 : -1].float() / temperature).log_softmax(dim=-1)
     with torch.no_grad():
         entropy = -(chances.exp() * chances).sum(dim=-1)
-    return Thought(
+    return ThoughtTokens(
         logprobs=chances.gather(-1, ids[:, -answer:, None]).squeeze(-1),
         entropy=entropy,
         states=output.hidden_states[-1][:, -answer - 1 : -1].float() if states else None,
@@ -138,7 +138,9 @@ def side_by_side(rows: Sequence[Sequence[int]], pad: int, *, left: bool) -> tupl
     return torch.tensor(ids), torch.tensor(mask)
 
 
-def with_room(rows: Sequence[Row], *, most: int, longest: int | None, kind: str) -> tuple[list[Row], Check]:
+def with_room(
+    rows: Sequence[TokenizedRow], *, most: int, longest: int | None, kind: str
+) -> tuple[list[TokenizedRow], Check]:
     """Return the rows whose prompt leaves room for `most` new tokens, and the check that counts the others."""
     name = f"{kind} prompts that fit"
     kept = [row for row in rows if longest is None or len(row.prompt) + most <= longest]

@@ -6,7 +6,7 @@ import pytest
 
 from harness import SFT, Accuracy, Experiment, FewShot, Gain, Guard, LmEvalTask, LoRA, Model, Perplexity, ZeroShot
 from harness.report.write import write_reports
-from harness.runner.run import run
+from harness.runner.run import run_plan
 from harness.store.store import Store
 
 
@@ -29,7 +29,7 @@ def experiment(folder: Path, tiny_model: Path) -> Experiment:
 @pytest.fixture(scope="module")
 def store(experiment: Experiment, tmp_path_factory: pytest.TempPathFactory) -> Store:
     store = Store(tmp_path_factory.mktemp("reports") / "results.duckdb")
-    run(experiment, name="lamps", store=store)
+    run_plan(experiment, name="lamps", store=store)
     return store
 
 
@@ -65,6 +65,6 @@ def test_the_page_is_drawn(store: Store, tmp_path: Path) -> None:
 def test_a_second_run_asks_nothing(experiment: Experiment, store: Store) -> None:
     before = store.query("SELECT key, started_at FROM stages ORDER BY key")[1]
 
-    run(experiment, name="lamps", store=store)
+    run_plan(experiment, name="lamps", store=store)
 
     assert store.query("SELECT key, started_at FROM stages ORDER BY key")[1] == before

@@ -47,7 +47,7 @@ def decoder(name: str) -> Any:
 
 
 def moved(network: Any, adapter: Adapter) -> Any:
-    own.put_on(network, adapter)
+    own.add_custom_modules(network, adapter)
     torch.manual_seed(1)
     with torch.no_grad():
         for weight in own.on(network).parameters():

@@ -88,7 +88,7 @@ def test_pfeiffer_adds_an_update_of_the_feed_forward_output(make, move, ids: tor
     model = move(make("llama"), Bottleneck(reduction=4))
     parts = own.on(model).parts
     logits = model(ids).logits
-    own.detach(model)
+    own.detach_custom(model)
 
     expected = written_out(model, ids, fed=lambda n, _, h: h + network(parts[n], h, torch.relu))
     torch.testing.assert_close(logits, expected, atol=1e-4, rtol=1e-4)
@@ -101,7 +101,7 @@ def test_houlsby_adds_one_after_attention_too(make, move, ids: torch.Tensor) -> 
     model = move(make("llama"), Bottleneck(reduction=4, kind="houlsby", activation="gelu"))
     parts = own.on(model).parts
     logits = model(ids).logits
-    own.detach(model)
+    own.detach_custom(model)
 
     expected = written_out(
         model,
@@ -117,7 +117,7 @@ def test_mam_has_a_prefix_and_four_times_an_update_of_the_feed_forward_input(mak
     model = move(make("llama"), MAM(prefix_tokens=3, bottleneck=8))
     parts = own.on(model).parts  # a prefix and a network in each layer
     logits = model(ids).logits
-    own.detach(model)
+    own.detach_custom(model)
 
     expected = written_out(
         model,
@@ -133,7 +133,7 @@ def test_unipelt_gates_each_of_its_parts_by_the_token(make, move, ids: torch.Ten
     model = move(make("llama"), UniPELT(rank=4, alpha=2, prefix_tokens=3, reduction=8))
     parts = own.on(model).parts  # queries, values, prefix and network in each layer
     logits = model(ids).logits
-    own.detach(model)
+    own.detach_custom(model)
 
     def low_rank(place: int) -> Update:
         def update(layer: int, x: torch.Tensor, h: torch.Tensor) -> torch.Tensor:
@@ -174,7 +174,7 @@ def test_bitfit_computes_with_its_copies(make, move, ids: torch.Tensor, adapters
     model = move(make("qwen2"), adapters["bitfit"])
     logits = model(ids).logits
     copies = {f"{part.place}.{name}": weight for part in own.on(model).parts for name, weight in part.copies.items()}
-    own.detach(model)
+    own.detach_custom(model)
     whole = model.state_dict()
     assert {name.rpartition(".")[2] for name in copies} == {"weight", "bias"}
     model.load_state_dict({**whole, **copies})
@@ -187,7 +187,7 @@ def test_networks_start_from_the_base_exactly(make, ids: torch.Tensor, name: str
     for kind in ("pfeiffer", "houlsby", "bitfit"):
         model = make(name)
         before = model(ids).logits
-        own.put_on(model, adapters[kind])
+        own.add_custom_modules(model, adapters[kind])
         assert torch.equal(model(ids).logits, before), kind
 
 
@@ -196,9 +196,9 @@ def test_networks_start_from_the_base_exactly(make, ids: torch.Tensor, name: str
 def test_a_prefix_starts_as_keys_and_values_of_nearly_zero(make, ids: torch.Tensor, kind: str, adapters) -> None:
     """All but the prefix start from the base exactly; keys of 0 still take their share of the softmax."""
     model = make("llama")
-    own.put_on(model, adapters[kind])
+    own.add_custom_modules(model, adapters[kind])
     started = model(ids).logits
-    own.detach(model)
+    own.detach_custom(model)
 
     def nothing(_: int, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         return torch.zeros(2, 3, 8), torch.zeros(2, 3, 8), torch.ones(len(x), 1)

@@ -64,11 +64,12 @@ def test_another_attention_is_an_error_and_no_lost_prefix(make, move, adapters, 
 
 def test_networks_with_a_prefix_say_that_attention_is_changed(make, adapters) -> None:
     changed = {
-        kind: attached.changes_attention(own.put_on(make("llama"), declared)) for kind, declared in adapters.items()
+        kind: attached.changes_attention(own.add_custom_modules(make("llama"), declared))
+        for kind, declared in adapters.items()
     }
     assert changed == {"pfeiffer": False, "houlsby": False, "mam": True, "unipelt": True, "bitfit": False}
     assert not attached.changes_attention(make("llama"))
-    assert not attached.is_prompt_learning(own.put_on(make("llama"), adapters["mam"]))
+    assert not attached.is_prompt_learning(own.add_custom_modules(make("llama"), adapters["mam"]))
 
 
 def test_attention_with_a_soft_cap_is_refused() -> None:
@@ -80,9 +81,9 @@ def test_attention_with_a_soft_cap_is_refused() -> None:
     )  # fmt: skip
     model = Gemma2ForCausalLM(small).eval()
     with pytest.raises(StageFailed, match=r"Gemma2Attention attends with softcap, .* use Bottleneck\(\) or LoRA\(\)"):
-        own.put_on(model, MAM())
+        own.add_custom_modules(model, MAM())
     assert not attached.is_adapted(model)
-    assert own.put_on(model, adapter_without_prefix()) is model
+    assert own.add_custom_modules(model, adapter_without_prefix()) is model
 
 
 def adapter_without_prefix() -> object:
@@ -98,5 +99,5 @@ def test_fused_projections_of_an_unknown_order_are_refused() -> None:
         GPTNeoXConfig(vocab_size=90, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4)
     )
     with pytest.raises(StageFailed, match=r"in GPTNeoXAttention \(query_key_value, dense\) the projections"):
-        own.put_on(model, UniPELT())
-    assert own.put_on(model, MAM()) is model
+        own.add_custom_modules(model, UniPELT())
+    assert own.add_custom_modules(model, MAM()) is model

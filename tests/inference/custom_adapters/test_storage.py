@@ -39,7 +39,10 @@ SIZES = {
 def test_parameters_are_those_of_the_closed_forms(make, adapters, kind: str) -> None:
     model = make("llama")
     whole = sum(weight.numel() for weight in model.parameters())
-    assert attached.count_parameters(own.put_on(model, adapters[kind])) == (SIZES[kind], whole + SIZES[kind])
+    assert attached.count_parameters(own.add_custom_modules(model, adapters[kind])) == (
+        SIZES[kind],
+        whole + SIZES[kind],
+    )
 
 
 def test_published_counts_are_met_on_a_model_without_weights() -> None:
@@ -59,9 +62,9 @@ def test_published_counts_are_met_on_a_model_without_weights() -> None:
             )
         )
     assert sum(weight.numel() for weight in model.parameters()) == 3_212_749_824
-    assert attached.count_parameters(own.put_on(model, BitFit()))[0] == 175_104  # as LN tuning
-    own.detach(model)
-    own.put_on(model, MAM(prefix_tokens=200, bottleneck=1))
+    assert attached.count_parameters(own.add_custom_modules(model, BitFit()))[0] == 175_104  # as LN tuning
+    own.detach_custom(model)
+    own.add_custom_modules(model, MAM(prefix_tokens=200, bottleneck=1))
     prefixes = [part for part in own.on(model).parts if hasattr(part, "keys")]
     assert sum(part.keys.numel() + part.values.numel() for part in prefixes) == 11_468_800  # as prefix tuning of 200
 
@@ -89,7 +92,7 @@ def test_switched_off_and_taken_off_leave_the_base_to_the_bit(
 
 
 def test_only_the_adapter_is_trained(make, adapter: Adapter, ids: torch.Tensor) -> None:
-    model = own.put_on(make("llama"), adapter)
+    model = own.add_custom_modules(make("llama"), adapter)
     model(ids, labels=ids).loss.backward()
 
     with_gradient = {name for name, weight in model.named_parameters() if weight.grad is not None}
@@ -106,7 +109,7 @@ def test_a_copied_network_has_an_adapter_of_its_own(make, move, adapter: Adapter
         weight += 1
     assert torch.equal(model(ids).logits, before)
     assert not torch.allclose(other(ids).logits, before)
-    own.detach(other)
+    own.detach_custom(other)
     assert torch.equal(model(ids).logits, before)
 
 
@@ -158,7 +161,7 @@ def test_saved_adapters_answer_the_same_in_a_fresh_process(
 
 
 def test_the_file_beside_the_weights_declares_the_adapter(make, tmp_path: Path) -> None:
-    attached.save_adapter(own.put_on(make("gpt2"), Bottleneck(kind="houlsby")), tmp_path, base="the-base")
+    attached.save_adapter(own.add_custom_modules(make("gpt2"), Bottleneck(kind="houlsby")), tmp_path, base="the-base")
     assert json.loads((tmp_path / "harness_adapter.json").read_text()) == {
         "format": 1,
         "kind": "Bottleneck",
@@ -208,7 +211,7 @@ def test_bitfit_merges_into_a_plain_model(make, move, ids: torch.Tensor, tmp_pat
 def test_what_cannot_be_merged_says_why(make, adapters, kind: str, reason: str) -> None:
     assert not adapters[kind].merges
     with pytest.raises(StageFailed, match=reason):
-        attached.merge(own.put_on(make("llama"), adapters[kind]))
+        attached.merge(own.add_custom_modules(make("llama"), adapters[kind]))
 
 
 def test_a_checkpoint_holds_the_adapter_alone_and_gives_it_back(make, move, adapter: Adapter, tmp_path: Path) -> None:
@@ -241,7 +244,7 @@ def test_a_checkpoint_holds_the_adapter_alone_and_gives_it_back(make, move, adap
 def test_a_file_that_does_not_fit_is_refused_and_the_base_stays(
     make, ids: torch.Tensor, tmp_path: Path, change: Any, fact: str
 ) -> None:
-    attached.save_adapter(own.put_on(make("llama"), Bottleneck()), tmp_path, base="the-base")
+    attached.save_adapter(own.add_custom_modules(make("llama"), Bottleneck()), tmp_path, base="the-base")
     config = json.loads((tmp_path / "harness_adapter.json").read_text())
     change(config)
     (tmp_path / "harness_adapter.json").write_text(json.dumps(config))
@@ -255,14 +258,14 @@ def test_a_file_that_does_not_fit_is_refused_and_the_base_stays(
 
 
 def test_torn_weights_are_refused(make, tmp_path: Path) -> None:
-    attached.save_adapter(own.put_on(make("llama"), Bottleneck()), tmp_path, base="the-base")
+    attached.save_adapter(own.add_custom_modules(make("llama"), Bottleneck()), tmp_path, base="the-base")
     (tmp_path / "adapter_model.safetensors").write_bytes(b"torn")
     with pytest.raises(StageFailed, match=r"adapter_model\.safetensors cannot be read"):
         attached.attach(make("llama"), tmp_path)
 
 
 def test_bitfit_says_what_it_found(make) -> None:
-    remarks = {name: attached.remarks(own.put_on(make(name), BitFit())) for name in ("llama", "qwen2")}
+    remarks = {name: attached.remarks(own.add_custom_modules(make(name), BitFit())) for name in ("llama", "qwen2")}
     ((llama,), (qwen2,)) = remarks.values()
     assert (llama.status, llama.detail) == (
         "warning",
@@ -274,8 +277,10 @@ def test_bitfit_says_what_it_found(make) -> None:
 
 def test_biases_alone_are_refused_where_there_is_none(make) -> None:
     with pytest.raises(StageFailed, match=r"LlamaForCausalLM has no bias at all, .* use BitFit\(\) .* LoRA\(\), IA3"):
-        own.put_on(make("llama"), BitFit(norms=False))
-    assert attached.count_parameters(own.put_on(make("qwen2"), BitFit(norms=False)))[0] == LAYERS * (32 + 16 + 16)
+        own.add_custom_modules(make("llama"), BitFit(norms=False))
+    assert attached.count_parameters(own.add_custom_modules(make("qwen2"), BitFit(norms=False)))[0] == LAYERS * (
+        32 + 16 + 16
+    )
 
 
 def test_after_an_error_inside_a_module_the_base_has_its_own_weights(make, move) -> None:

@@ -9,7 +9,7 @@ import torch
 
 from harness.errors import InvalidExperiment, StageFailed
 from harness.inference.local.engine import open_engine
-from harness.inference.models.hardware import choose_device, choose_dtype, describe
+from harness.inference.models.hardware import choose_device, choose_dtype, describe_hardware
 from harness.inference.models.loading import load_model, load_tokenizer
 from harness.runner.progress import SilentProgress
 from harness.types.models import Model
@@ -47,7 +47,7 @@ def test_four_bit_weights_compute_close_to_full_ones(tiny_model: Path) -> None:
 
 
 def test_the_environment_names_what_computed() -> None:
-    found = describe(torch.device("cpu"), torch.bfloat16)
+    found = describe_hardware(torch.device("cpu"), torch.bfloat16)
     assert {"device": "cpu", "dtype": "bfloat16", "torch": torch.__version__}.items() <= found.items()
     assert found["threads"] == torch.get_num_threads()
 

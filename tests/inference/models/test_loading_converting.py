@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from harness.errors import InvalidExperiment, StageFailed
 from harness.inference.models import loading
 from harness.inference.models.loading import converted_folder, load_model, load_tokenizer
-from harness.types.gguf_header import check_whole
+from harness.types.gguf_header import check_gguf_whole
 from harness.types.model_files import content_key, locate
 from harness.types.models import Model
 
@@ -115,7 +115,7 @@ def test_a_file_that_is_no_gguf_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("lost", [1, 1000, 90_000])
 def test_a_file_that_is_cut_short_is_named(tiny_gguf: Path, tmp_path: Path, lost: int) -> None:
     whole = tiny_gguf.read_bytes()
-    check_whole(tiny_gguf)
+    check_gguf_whole(tiny_gguf)
     (tmp_path / "torn.gguf").write_bytes(whole[:-lost])
     with pytest.raises(InvalidExperiment, match=r"torn\.gguf(:| is cut short: ).*download it again"):
         load_tokenizer(Model(str(tmp_path / "torn.gguf")))

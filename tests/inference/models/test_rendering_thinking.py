@@ -7,33 +7,33 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
-from harness.inference.local.sequence import Speaker
-from harness.inference.models.rendering import MARKERS, Thought, marker_tokens, thought_apart
+from harness.inference.local.sequence import DecodingModel
+from harness.inference.models.rendering import MARKERS, SplitReply, marker_tokens, thought_apart
 
 
 @pytest.mark.parametrize(("opening", "closing"), MARKERS)
 def test_every_pair_of_markers_is_known(opening: str, closing: str) -> None:
-    assert thought_apart(f"{opening}\nHm\n{closing}\n\nred\n", prompt="?") == Thought("Hm", "red\n")
-    assert thought_apart(f"Hm\n{closing}red", prompt=f"?{opening}\n") == Thought("Hm", "red")
-    assert thought_apart(f"{opening}Hm, it", prompt="?") == Thought("Hm, it", "")
-    assert thought_apart("Hm, it", prompt=f"?{opening}\n") == Thought("Hm, it", "")
+    assert thought_apart(f"{opening}\nHm\n{closing}\n\nred\n", prompt="?") == SplitReply("Hm", "red\n")
+    assert thought_apart(f"Hm\n{closing}red", prompt=f"?{opening}\n") == SplitReply("Hm", "red")
+    assert thought_apart(f"{opening}Hm, it", prompt="?") == SplitReply("Hm, it", "")
+    assert thought_apart("Hm, it", prompt=f"?{opening}\n") == SplitReply("Hm, it", "")
 
 
 @pytest.mark.parametrize(
     ("said", "prompt", "expected"),
     [
-        ("red", "?", Thought("", "red")),
-        ("The tag <think> opens, </think> closes.", "?", Thought("", "The tag <think> opens, </think> closes.")),
-        ("The tag <think> opens, </think> closes.", None, Thought("", "The tag <think> opens, </think> closes.")),
-        ("<think></think>red", "?", Thought("", "red")),
-        ("</think>red", "?", Thought("", "red")),
-        ("<think>a</think> <think>b</think> red", "?", Thought("a\n\nb", "red")),
-        ("<think>a</think><think>", "?", Thought("a", "")),
-        ("red", "?<think>\n\n</think>\n\n", Thought("", "red")),
-        ("", "?<think>", Thought("", "")),
+        ("red", "?", SplitReply("", "red")),
+        ("The tag <think> opens, </think> closes.", "?", SplitReply("", "The tag <think> opens, </think> closes.")),
+        ("The tag <think> opens, </think> closes.", None, SplitReply("", "The tag <think> opens, </think> closes.")),
+        ("<think></think>red", "?", SplitReply("", "red")),
+        ("</think>red", "?", SplitReply("", "red")),
+        ("<think>a</think> <think>b</think> red", "?", SplitReply("a\n\nb", "red")),
+        ("<think>a</think><think>", "?", SplitReply("a", "")),
+        ("red", "?<think>\n\n</think>\n\n", SplitReply("", "red")),
+        ("", "?<think>", SplitReply("", "")),
     ],
 )
-def test_thoughts_are_those_an_answer_begins_with(said: str, prompt: str | None, expected: Thought) -> None:
+def test_thoughts_are_those_an_answer_begins_with(said: str, prompt: str | None, expected: SplitReply) -> None:
     assert thought_apart(said, prompt=prompt) == expected
 
 
@@ -47,7 +47,7 @@ def test_markers_that_are_special_tokens_are_seen(tiny_model: Path) -> None:
     tokenizer.add_special_tokens({"additional_special_tokens": ["[THINK]", "[/THINK]", "<pad>"]})
     markers = marker_tokens(tokenizer)
     tokens = tokenizer("[THINK]What light[/THINK]Turn<pad> on", add_special_tokens=False)["input_ids"]
-    speaker = Speaker(None, tokenizer, frozenset(), None, markers=markers)  # type: ignore[arg-type]
+    speaker = DecodingModel(None, tokenizer, frozenset(), None, markers=markers)  # type: ignore[arg-type]
 
     assert tokenizer.convert_ids_to_tokens(sorted(markers)) == ["[THINK]", "[/THINK]"]
     assert speaker.text(tokens) == "[THINK]What light[/THINK]Turn on"

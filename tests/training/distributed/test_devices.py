@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from harness.errors import InvalidExperiment, MissingPackage, StageFailed
 from harness.recipes import SFT, Full, LoRA, QLoRA
 from harness.recipes.sft import Sharing
-from harness.training.distributed.sharding import Seen, check_seen, share
+from harness.training.distributed.sharding import Seen, check_sharding, share
 from harness.training.rows import IGNORED
 from harness.training.sft import fit
 from harness.types.jobs import TuneJob, TuneResult
@@ -133,17 +133,17 @@ def test_a_fault_in_a_process_is_told_in_its_own_words(job: Jobs, heard) -> None
 
 
 def test_fallbacks_of_libraries_are_refused() -> None:
-    check_seen(Seen(2, "FSDPModule", "gloo"), devices=2, strategy="fsdp2")
+    check_sharding(Seen(2, "FSDPModule", "gloo"), devices=2, strategy="fsdp2")
     with pytest.raises(StageFailed) as raised:
-        check_seen(Seen(2, "DistributedDataParallel", "gloo"), devices=2, strategy="fsdp2")
+        check_sharding(Seen(2, "DistributedDataParallel", "gloo"), devices=2, strategy="fsdp2")
     assert str(raised.value) == (
         "devices=2, strategy='fsdp2' asks for FSDPModule among 2 processes, and training runs as "
         "DistributedDataParallel among 2; give another strategy, or leave devices out"
     )
     with pytest.raises(StageFailed, match="training runs as DistributedDataParallel among 1"):
-        check_seen(Seen(1, "DistributedDataParallel", "gloo"), devices=2, strategy="ddp")
+        check_sharding(Seen(1, "DistributedDataParallel", "gloo"), devices=2, strategy="ddp")
     with pytest.raises(StageFailed, match="asks for DeepSpeedEngine, stage 3 among 2"):
-        check_seen(Seen(2, "DeepSpeedEngine, stage 2", "gloo"), devices=2, strategy="zero3")
+        check_sharding(Seen(2, "DeepSpeedEngine, stage 2", "gloo"), devices=2, strategy="zero3")
 
 
 def test_processes_share_the_rows_of_a_batch() -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from harness.recipes import SFT, Full, QLoRA
 from harness.training.external.run_unsloth import prepare
-from harness.training.external.tuner_files import Order
-from harness.training.rows import Row
+from harness.training.external.tuner_files import TunerJob
+from harness.training.rows import TokenizedRow
 from harness.types.samples import Example, Message
 
 _STAND_IN = """
@@ -35,14 +35,14 @@ class SFTTrainer:
 """
 
 
-def rows(count: int) -> list[Row]:
+def rows(count: int) -> list[TokenizedRow]:
     example = Example(id="a", prompt=(Message("user", "?"),), answer="!")
-    return [Row(example=example, prompt=(1, 2), answer=(3, 4)) for _ in range(count)]
+    return [TokenizedRow(example=example, prompt=(1, 2), answer=(3, 4)) for _ in range(count)]
 
 
-def order(folder: Path, recipe: SFT) -> Order:
+def order(folder: Path, recipe: SFT) -> TunerJob:
     model = folder / "model"
-    return Order(
+    return TunerJob(
         recipe=recipe, folder=folder, model=model, seed=7, steps=100, every=10, longest=4, evaluates=True, half=True,
         cpu=False,
     )  # fmt: skip

@@ -29,7 +29,7 @@ import duckdb
 import harness
 from benchmarks.situations import SCRIPTED
 from benchmarks.situations.situation import Situation
-from harness.verify import verify_page
+from harness.verification.page import verify_page
 
 _LEFT_OUT = {"twenty null candidates"}  # takes as long as all others together
 _LISTS = ("index.html", "verdicts.json", "summary.md")

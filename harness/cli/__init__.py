@@ -1,1 +1,1 @@
-"""Commands of `harness` that are more than a few lines, one file each: `add(commands)` declares one."""
+"""The command `harness`: each `add_...` function declares one command, its help and an example."""

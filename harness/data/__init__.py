@@ -1,0 +1,1 @@
+"""From files and hub data sets to samples: reading, columns and conversations, splits, checks, leakage."""

@@ -1,0 +1,1 @@
+"""What an experiment file declares: the experiment, its criteria, and the decision that they give."""

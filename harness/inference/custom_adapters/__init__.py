@@ -1,1 +1,1 @@
-"""Adapters whose modules are the harness's own, hung into a transformers decoder that stays as it is."""
+"""Adapters that PEFT does not carry: modules of our own, in forward hooks of a decoder that stays as it is."""

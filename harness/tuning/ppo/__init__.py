@@ -1,1 +1,0 @@
-"""Proximal policy optimisation: estimates, losses, the value head, and the loop over them."""

@@ -17,7 +17,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, redirect_stderr, redirect_stdout
+from contextlib import chdir, closing, contextmanager, redirect_stderr, redirect_stdout
 from datetime import datetime, timedelta
 from itertools import takewhile, zip_longest
 from pathlib import Path
@@ -35,6 +35,8 @@ _LEFT_OUT = {"twenty null candidates"}  # takes as long as all others together
 _LISTS = ("index.html", "verdicts.json", "summary.md")
 # JSON fields whose words the machine decides, wherever they stand.
 _OF_THE_MACHINE = {"platform", "python", "versions", "harness"}
+_METER = re.compile(r"(it/s|s/it)\]")  # a library's progress bar
+_HERE = Path(__file__).parents[1]
 _PORT = 47_301  # an endpoint's address is part of the keys of its stages
 
 
@@ -46,7 +48,7 @@ def main() -> int:
     with _own_clock(), _own_port(), tempfile.TemporaryDirectory() as cache:
         os.environ["HARNESS_CACHE"] = cache
         for situation in (one for one in SCRIPTED if one.name in wanted):
-            _write(situation, options.out / re.sub(r"\W+", "-", situation.name))
+            _write(situation, options.out.resolve() / re.sub(r"\W+", "-", situation.name))
     sys.stdout.write(f"wrote {options.out} in {time.monotonic() - began:.0f} s\n")
     if options.against is None:
         return 0
@@ -57,10 +59,9 @@ def main() -> int:
 
 @contextmanager
 def _own_clock() -> Iterator[None]:
-    """Let the package measure with a clock of each thread's own that goes on by 1/1024 s when it is looked at, a number
-    whose sums are exact.
+    """Let the package measure with a clock of each thread's own that goes on whenever it is looked at.
 
-    Everyone else keeps the true one: a library that waits for a moment must see it come.
+    By 1/1024 s, whose sums are exact. Everyone else keeps the true clock: a library that waits must see time pass.
     """
     here, kept = threading.local(), (time.monotonic, time.perf_counter)
 
@@ -107,11 +108,14 @@ def _write(situation: Situation, out: Path) -> None:
     """Play one situation and write what it left into `out`, which is emptied first."""
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
-    with tempfile.TemporaryDirectory() as made:
-        folder, said = Path(made).resolve(), io.StringIO()
+    # Played from inside: the path of a file of votes is part of the rule's key, and must be the same in each run.
+    with tempfile.TemporaryDirectory() as made, chdir(made):
+        folder, said = Path("played"), io.StringIO()
+        folder.mkdir()
         with redirect_stdout(said), redirect_stderr(said):
             got = situation.play(folder)
-        (out / "result.txt").write_text(_plain(f"{got.verdict}\n{got.reason}\n\n{said.getvalue()}", folder), "utf-8")
+        told = "".join(line for line in said.getvalue().splitlines(True) if not _METER.search(line))
+        (out / "result.txt").write_text(_plain(f"{got.verdict}\n{got.reason}\n\n{told}", folder), "utf-8")
         store = folder / "results.duckdb"
         if store.exists():
             _freeze(store, folder)
@@ -132,7 +136,7 @@ def _verified(pages: list[Path]) -> str:
 
 
 def _plain(text: str, folder: Path) -> str:
-    for path, word in ((folder, "FOLDER"), (Path.cwd(), "HERE"), (sys.prefix, "PYTHON")):
+    for path, word in ((folder.resolve(), "FOLDER"), (_HERE, "HERE"), (sys.prefix, "PYTHON")):
         text = text.replace(str(path), word)
     return text
 
@@ -157,6 +161,8 @@ def _freeze(store: Path, folder: Path) -> None:
             for name, kind in names.items():
                 if kind == "TIMESTAMP":
                     _replace(connection, table, name, _an_hour_apart)
+                elif kind == "VARCHAR":
+                    _replace(connection, table, name, lambda texts: list(map(plain, texts)))
                 elif kind == "JSON":
                     _replace(connection, table, name, lambda texts: list(map(as_json, texts)))
 

@@ -18,6 +18,7 @@ MOVED: Mapping[str, str] = MappingProxyType(
         "harness.engine.endpoint:open_engine": "harness.inference.openai.endpoint:open_engine",
         "harness.engine.hf_metric:score_all": "harness.inference.hf_metric:score_all",
         "harness.engine.lm_eval_asking:ask": "harness.inference.lm_eval_requests:ask",
+        "harness.engine.lm_eval_model:HarnessLM": "harness.inference.lm_eval_model:HarnessLM",
         "harness.engine.local:open_engine": "harness.inference.local.engine:open_engine",
         "harness.engine.scripted:fit": "harness.inference.scripted:fit",
         "harness.engine.scripted:open_engine": "harness.inference.scripted:open_engine",

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from harness.errors import InvalidExperiment, NotFingerprintable
 from harness.fingerprint import fingerprint
+from harness.types.dotted_paths import MOVED
 from harness.types.redact import shown_address
 
 # Short names of the engines that bring `Model`s to answer; any other dotted path may stand in their place.
@@ -64,7 +65,7 @@ class Model(_LocalOptions):
     source: str
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "engine", ENGINES.get(self.engine, self.engine))
+        object.__setattr__(self, "engine", ENGINES.get(self.engine, MOVED.get(self.engine, self.engine)))
         if ":" not in self.engine:
             raise InvalidExperiment(
                 f"Model({self.source!r}): engine={self.engine!r} is unknown; "

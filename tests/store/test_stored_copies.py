@@ -15,9 +15,9 @@ import pytest
 
 import harness
 from harness import Experiment
-from harness.cli import main
-from harness.engine.scripted import Scripted
-from harness.runner.resolve import resolve
+from harness.cli.__main__ import main
+from harness.inference.scripted import Scripted
+from harness.types.dotted_paths import resolve
 
 pytestmark = pytest.mark.whole  # loads a model, plays whole runs
 

@@ -310,11 +310,18 @@ def _replaced(judgement: Judgement) -> Iterable[tuple[str, Sequence[object]]]:
 
 
 def _repeats_last(connection: "DuckDBPyConnection", decision: DecisionRow) -> bool:
-    """A rerun that decides the same by the same rule on the same numbers is no new decision."""
+    """A rerun that decides the same by the same rule and statistics on the same numbers is no new decision."""
     last = decisions_of(connection, decision.experiment)[-1:]
-    return bool(last) and (last[0].verdict, last[0].reason, last[0].criteria_key, last[0].findings) == (
+    return bool(last) and (
+        last[0].verdict,
+        last[0].reason,
+        last[0].criteria_key,
+        last[0].statistics,
+        last[0].findings,
+    ) == (
         decision.verdict,
         decision.reason,
         decision.criteria_key,
+        decision.statistics,
         json.loads(json.dumps(decision.findings)),
     )

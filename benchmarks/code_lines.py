@@ -1,4 +1,4 @@
-"""Count lines of code: what is no docstring, no comment and not blank. `python -m benchmarks.code_lines [FOLDER ...]`"""
+"""Count lines of code, which are no docstring, comment or blank: `python -m benchmarks.code_lines [FOLDER ...]`."""
 
 import argparse
 import ast
@@ -41,7 +41,7 @@ def main() -> None:
         files = sorted(folder.rglob("*.py"))
         lines = sum(code_lines(path.read_text(encoding="utf-8")) for path in files)
         total += lines
-        sys.stdout.write(f"{str(folder):20} {lines:>7,} lines of code in {len(files):>4} files\n")
+        sys.stdout.write(f"{folder!s:20} {lines:>7,} lines of code in {len(files):>4} files\n")
     sys.stdout.write(f"{'all':20} {total:>7,}\n")
 
 

@@ -29,7 +29,7 @@ def test_the_experiment_of_the_readme_can_be_judged():
 
 def test_the_experiment_on_tasks_of_lm_eval_can_be_declared():
     scope: dict[str, object] = {}
-    exec(blocks("docs/lm-eval.md")[0], scope)
+    exec(blocks("docs/how-to/lm-eval.md")[0], scope)
 
     experiment = scope["experiment"]
     assert isinstance(experiment, Experiment)

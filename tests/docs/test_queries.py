@@ -9,7 +9,7 @@ from harness.front import run_and_report
 from harness.outlook import load_experiment
 from harness.store.store import Store
 
-PAGE = (Path(__file__).parents[1] / "docs" / "how-to" / "ask-the-store.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "ask-the-store.md").read_text(encoding="utf-8")
 FIRST = re.search(r"```sql\n(.*?)```", PAGE, re.DOTALL)[1]
 IN_TABLE = re.findall(r"^\|[^|]*\| `(SELECT [^`]*)` \|$", PAGE, re.MULTILINE)
 

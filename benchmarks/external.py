@@ -1,4 +1,4 @@
-"""One recipe through three trainers, on the same examples: python -m benchmarks.external writes docs/measurements/external-tuners.md.
+"""One recipe through three trainers: python -m benchmarks.external writes docs/measurements/external-tuners.md.
 
 Ours, LLaMA-Factory and Axolotl train the default model on home commands; each result is judged by our evaluation on
 DEV. The tuners must be installed: harness tuner install llamafactory, and axolotl.

@@ -1,4 +1,4 @@
-"""docs/measurements/benchmarks.md and its chart, from the rows that docs/measurements/benchmarks.json keeps a section."""
+"""docs/measurements/benchmarks.md and its chart, from the rows that benchmarks.json beside it keeps a section."""
 
 import json
 import os

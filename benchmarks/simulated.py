@@ -1,4 +1,4 @@
-"""The table of simulated shares: printed, kept in docs/measurements/simulations.json, and put into docs/measurements/statistics.md."""
+"""The table of simulated shares: printed, kept in docs/measurements/simulations.json, and put into statistics.md."""
 
 import json
 import math

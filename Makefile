@@ -14,7 +14,9 @@ test test-fast test-slow coverage: export PYTHONDONTWRITEBYTECODE =
 # A worker that has run out of tests takes some of the other's.
 PARALLEL := -n $(WORKERS) --dist worksteal
 
-.PHONY: experiments test test-fast test-slow coverage check bench clean help
+.PHONY: install experiments test test-fast test-slow coverage check bench docs clean help
+
+install: $(VENV)/.installed ## make the environment .venv, with the default model and the data
 
 experiments: $(VENV)/.installed ## run every experiment, from baseline to verdict; pages land in reports/
 	$(BIN)/python -m pytest experiments
@@ -40,8 +42,11 @@ check: $(VENV)/.installed-dev ## format, lint, types and floors
 bench: $(VENV)/.installed-dev ## measure speed against the reference packages, side by side
 	$(BIN)/python -m benchmarks
 
+docs: $(VENV)/.installed-docs ## build docs/ as a site in site/, offline; a broken link fails
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+
 clean: ## remove the environment and caches; reports stay
-	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) build site *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -61,4 +66,8 @@ $(VENV)/.installed: requirements.lock requirements-data.txt pyproject.toml | $(V
 
 $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.lock
 	$(BIN)/python -m pip install --quiet -r requirements-dev.lock
+	@touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed requirements-docs.lock
+	$(BIN)/python -m pip install --quiet -r requirements-docs.lock
 	@touch $@

@@ -1,4 +1,4 @@
-"""`make bench`: the harness beside the reference packages in one run; writes docs/benchmarks.md and its chart."""
+"""`make bench`: the harness beside the reference packages; writes docs/measurements/benchmarks.md and its chart."""
 
 import argparse
 import sys

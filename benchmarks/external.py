@@ -1,4 +1,4 @@
-"""One recipe through three trainers, on the same examples: python -m benchmarks.external writes docs/tuners.md.
+"""One recipe through three trainers: python -m benchmarks.external writes docs/measurements/external-tuners.md.
 
 Ours, LLaMA-Factory and Axolotl train the default model on home commands; each result is judged by our evaluation on
 DEV. The tuners must be installed: harness tuner install llamafactory, and axolotl.
@@ -25,7 +25,7 @@ from harness.types.jobs import TuneJob, TuneResult
 from harness.types.samples import Answer, Decoding, Example, Sample
 from tasks.home_commands import HomeCommands
 
-PAGE = Path("docs/tuners.md")
+PAGE = Path("docs/measurements/external-tuners.md")
 _TEXT = Path(__file__).with_name("external.md")
 _MODEL = Model("smollm2-135m-instruct")
 _TASK = HomeCommands(language="en")

@@ -1,4 +1,4 @@
-"""docs/benchmarks.md and its chart, from the rows that docs/benchmarks.json keeps a section."""
+"""docs/measurements/benchmarks.md and its chart, from the rows that benchmarks.json beside it keeps a section."""
 
 import json
 import os
@@ -15,9 +15,9 @@ from benchmarks.chart import draw
 from benchmarks.row import Row
 from benchmarks.setting import version
 
-PAGE = Path("docs/benchmarks.md")
-CHART = Path("docs/benchmarks.svg")
-KEPT = Path("docs/benchmarks.json")
+PAGE = Path("docs/measurements/benchmarks.md")
+CHART = Path("docs/measurements/benchmarks.svg")
+KEPT = Path("docs/measurements/benchmarks.json")
 
 _HEAD = "| work | against | ours | theirs | times faster | target | equal |\n|---|---|---|---|---|---|---|"
 
@@ -49,7 +49,7 @@ def rows_of(section: Mapping[str, Any]) -> list[Row]:
 
 
 def page(kept: Mapping[str, Any]) -> str:
-    """Return docs/benchmarks.md."""
+    """Return docs/measurements/benchmarks.md."""
     lines = [
         "# Benchmarks",
         "",

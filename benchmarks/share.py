@@ -36,7 +36,6 @@ _RULES = (
     ("tokenising", "harness/inference/models/rendering.py"),
     ("loading", ":from_pretrained"),
     ("loading", "harness/inference/models/loading.py"),
-    ("loading", "harness/inference/models/loading.py"),
     ("saving", ":save_pretrained"),
     ("saving", ":_save_checkpoint"),
     ("store", "harness/store/"),
@@ -47,8 +46,8 @@ _RULES = (
     ("data", "harness/data/"),
     ("data", "tasks/"),
     ("prompts", "harness/prompting/"),
-    ("engine", "harness/engine/"),
-    ("trainer", "harness/tuning/"),
+    ("engine", "harness/inference/"),
+    ("trainer", "harness/training/"),
     ("trainer", "transformers/trainer"),
 )
 

@@ -1,4 +1,4 @@
-"""The table of simulated shares: printed, kept in docs/simulations.json, and put into docs/statistics.md."""
+"""The table of simulated shares: printed, kept in docs/measurements/simulations.json, and put into statistics.md."""
 
 import json
 import math
@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-KEPT, PAGE = Path("docs/simulations.json"), Path("docs/statistics.md")
+KEPT, PAGE = Path("docs/measurements/simulations.json"), Path("docs/measurements/statistics.md")
 _BEGIN, _END = "<!-- simulations: begin -->", "<!-- simulations: end -->"
 
 

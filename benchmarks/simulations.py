@@ -1,7 +1,7 @@
 """Is the verdict as sure as it says? Drawn experiments of known truth go through compare(), the criteria and decide().
 
-`python -m benchmarks simulations` prints the table, keeps it in docs/simulations.json and puts it into
-docs/statistics.md. SIMULATIONS sets the runs of a row.
+`python -m benchmarks simulations` prints the table, keeps it in docs/measurements/simulations.json and puts it into
+docs/measurements/statistics.md. SIMULATIONS sets the runs of a row.
 """
 
 import os

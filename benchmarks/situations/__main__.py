@@ -1,4 +1,4 @@
-"""Play every situation and write docs/verdicts.md: planted, expected, got."""
+"""Play every situation and write docs/measurements/verdicts.md: planted, expected, got."""
 
 import argparse
 import sys
@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmarks.situations import REAL, SCRIPTED
 from benchmarks.situations.situation import Got, Situation, played
 
-PAGE = Path(__file__).parents[2] / "docs" / "verdicts.md"
+PAGE = Path(__file__).parents[2] / "docs" / "measurements" / "verdicts.md"
 _LONGEST = 220
 _HEAD = (
     "Each row plants one situation whose right verdict is known, runs the whole experiment, and shows what it said.",

@@ -1,4 +1,4 @@
-"""Every planted situation ends as it must; docs/verdicts.md shows them all."""
+"""Every planted situation ends as it must; docs/measurements/verdicts.md shows them all."""
 
 from pathlib import Path
 

@@ -9,7 +9,7 @@ import pytest
 from harness.cli.__main__ import main
 from harness.recipes import SFT
 
-_PAGE = Path(__file__).parents[1] / "benchmarks" / "external.md"
+_PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "other-tuners.md"
 _TEXT = _PAGE.read_text(encoding="utf-8")
 
 

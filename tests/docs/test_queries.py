@@ -1,4 +1,4 @@
-"""The queries of docs/queries.md answer what they say they answer."""
+"""The queries of docs/how-to/ask-the-store.md answer what they say they answer."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from harness.api import load_experiment, run_and_report
 from harness.store.store import Store
 
-PAGE = (Path(__file__).parents[1] / "docs" / "queries.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "ask-the-store.md").read_text(encoding="utf-8")
 FIRST = re.search(r"```sql\n(.*?)```", PAGE, re.DOTALL)[1]
 IN_TABLE = re.findall(r"^\|[^|]*\| `(SELECT [^`]*)` \|$", PAGE, re.MULTILINE)
 

@@ -65,7 +65,7 @@ def _installed() -> list[str]:
     for folder in {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}:
         with suppress(OSError):
             found |= {path.name.partition(".")[0] for path in Path(folder).iterdir() if _importable(path)}
-    return sorted(found - {"harness", "tasks", ""})
+    return sorted(found - {"harness", ""})
 
 
 def _importable(path: Path) -> bool:
@@ -318,8 +318,10 @@ def load_experiment(path: Path) -> Experiment:
     """
     if not path.is_file():
         raise InvalidExperiment(f"{path} does not exist; name an experiment file, such as experiments/home_commands.py")
-    # Experiment files import from the folder that they are run in and from their own, as pytest lets them.
-    folders = [str(Path.cwd()), str(path.resolve().parent)]
+    # Experiment files import from the folder that they are run in, their own and their project's, as pytest lets them.
+    near = path.resolve().parents
+    root = next((folder for folder in near if (folder / "pyproject.toml").is_file()), near[0])
+    folders = [str(Path.cwd()), str(near[0]), str(root)]
     sys.path[:0] = folders
     try:
         found = runpy.run_path(str(path)).get("experiment")

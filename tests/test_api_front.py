@@ -1,6 +1,7 @@
 """`harness.run` and `harness.report`: what Python gets of an experiment."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,19 @@ def test_another_question_needs_another_name(lamps):
 
     assert harness.run(other, name="replaced", quiet=True).verdict == "NO_GO"
     assert Store(Path("reports/results.duckdb")).experiments() == ("lamps", "replaced")
+
+
+def test_a_file_imports_from_its_projects_folder_wherever_it_is_loaded_from(tmp_path, write_experiment):
+    project = tmp_path / "project"
+    path = write_experiment(
+        project / "experiments" / "lamps.py", before="from lamp_names import NAME", task="Lamps(NAME)"
+    )
+    (project / "pyproject.toml").touch()
+    (project / "lamp_names.py").write_text('NAME = "of the project"')
+    before = list(sys.path)
+
+    assert load_experiment(path).task.name == "of the project"
+    assert sys.path == before
 
 
 @pytest.mark.parametrize("given", ["lamps", None, harness.Experiment])

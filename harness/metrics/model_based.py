@@ -18,6 +18,7 @@ from typing import Any, ClassVar, Literal
 
 from harness.errors import InvalidExperiment
 from harness.fingerprint import file_sha256, fingerprint
+from harness.types.dotted_paths import resolve
 from harness.types.protocols import Direction
 from harness.types.samples import Check, Sample
 
@@ -72,9 +73,7 @@ def unknown_share(folder: Path, texts: Iterable[str]) -> float | None:
 @lru_cache(maxsize=2)
 def _tokenizer(file: str, key: str) -> tuple[Any, int | None]:
     """Return the tokenizer in `file`, and the id of its unknown token. key: of the file, lest it change."""
-    from tokenizers import Tokenizer  # here, for `import harness` stays light
-
-    tokenizer = Tokenizer.from_file(file)
+    tokenizer = resolve("tokenizers:Tokenizer.from_file", owner="BERTScore")(file)
     tokenizer.no_truncation()
     tokenizer.no_padding()
     model = json.loads(Path(file).read_text(encoding="utf-8")).get("model") or {}

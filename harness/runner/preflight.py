@@ -35,14 +35,21 @@ class _Asked:
     split: Split
 
 
-def model_checks(run: Run) -> tuple[Check, ...]:
+def model_checks(run: Run, *, baselines_only: bool = False) -> tuple[Check, ...]:
     """Return how each local model's chat template renders the prompts of every split, one check a model.
 
     Looked at once for each set of prompts, and kept in the store.
 
+    Args:
+        run: The run, of whose plan the models are.
+        baselines_only: Leave out a model that no baseline asks: comparing endpoints needs no package that loads one.
+
     Raises InvalidExperiment naming the rows whose prompts the template refuses, or the tokens without an embedding.
     """
     models = {model_key(model): model for model, _ in _systems(run)}
+    if baselines_only:
+        asked = {model_key(system.model) for system in run.plan.baselines}
+        models = {key: model for key, model in models.items() if key in asked}
     return tuple(_checked(run, key, model) for key, model in models.items())
 
 

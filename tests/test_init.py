@@ -8,7 +8,25 @@ import pytest
 
 import harness
 
-HEAVY = ("torch", "transformers", "duckdb", "datasets", "scipy", "trl", "peft", "bitsandbytes", "pyarrow")
+# What loads, tunes and measures with models: nothing else needs any of it.
+LOADING = (
+    "accelerate",
+    "bert_score",
+    "bitsandbytes",
+    "datasets",
+    "evaluate",
+    "gguf",
+    "huggingface_hub",
+    "lm_eval",
+    "optuna",
+    "peft",
+    "safetensors",
+    "tokenizers",
+    "torch",
+    "transformers",
+    "trl",
+)
+HEAVY = ("duckdb", "pyarrow", "scipy", *LOADING)
 NAMES = [
     "DPO",
     "EWC",

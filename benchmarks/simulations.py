@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from benchmarks.other_intervals import mcnemar_power, tango_interval, wald_interval
 from benchmarks.simulated import Row, keep
 from benchmarks.worlds import MACRO_F1, RIGHT, SECONDS, World, again, grouped, labelled, shares, skewed, system
 from harness.experiment.criteria import Gain
@@ -17,8 +18,8 @@ from harness.experiment.decide import Verdict, decide
 from harness.stats.compare import Comparison, SystemScores, compare
 from harness.stats.intervals import Interval, paired_interval
 from harness.stats.multiplicity import spent_alpha
-from harness.stats.paired_tests import bonett_price_interval, tango_interval, wald_interval
-from harness.stats.power import mcnemar_power, needed_samples
+from harness.stats.paired_tests import bonett_price_interval
+from harness.stats.power import needed_samples
 from harness.stats.sequences import asymptotic_sequence, betting_p
 from harness.types.protocols import FloatArray, Named
 

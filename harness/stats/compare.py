@@ -84,29 +84,6 @@ def require_same_samples(metric: Named, baseline: SystemScores, tuned: SystemSco
     )
 
 
-def on_shared_samples(
-    baseline: SystemScores, tuned: SystemScores, *, most_missing: float = 0.0
-) -> tuple[SystemScores, SystemScores]:
-    """Return both systems on the samples that both were measured on, in the baseline's order.
-
-    most_missing: the largest share of all samples, in [0, 1], that may be missing from one of them. What is missing is
-    seldom missing by chance: the answers that failed are the hard ones.
-
-    Raises Incomparable above it, or where nothing is shared.
-    """
-    shared = set(baseline.sample_ids) & set(tuned.sample_ids)
-    total = len({*baseline.sample_ids, *tuned.sample_ids})
-    if not shared or total - len(shared) > most_missing * total:
-        raise Incomparable(
-            f"{baseline.system} and {tuned.system} share {len(shared)} of {total} samples; "
-            f"at most {most_missing:.1%} may be missing: measure both on the whole split"
-        )
-    places = {name: place for place, name in enumerate(tuned.sample_ids)}
-    kept = [name for name in baseline.sample_ids if name in shared]
-    old = {name: place for place, name in enumerate(baseline.sample_ids)}
-    return _part(baseline, [old[name] for name in kept]), _part(tuned, [places[name] for name in kept])
-
-
 def group_codes(system: SystemScores) -> Clusters | None:
     """Return the group number of each sample, or None where no two samples share a group."""
     numbers: dict[object, int] = {}

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from harness.stats.intervals import require_finite, standard_error
+from harness.stats.intervals import standard_error
 from harness.types.protocols import FloatArray
 
 DRAWS = 10_000
@@ -48,32 +48,6 @@ def spent_alpha(look: int, alpha: float = 0.05) -> float:
     if look < 1:
         raise ValueError(f"look {look}: the first candidate is look 1")
     return alpha if look == 1 else alpha / (look * (look - 1))
-
-
-def max_t_p(differences: FloatArray, *, seed: int = 0, draws: int = DRAWS) -> FloatArray:
-    """Return one adjusted two-sided p-value a candidate, shape (k,), for k candidates against one shared baseline.
-
-    differences: shape (k, n), each candidate minus the baseline on the same samples. A sample's sign flips for all
-    candidates at once, so that what they share is kept; each t is held against the largest t of each draw. Unlike
-    Dunnett's test this uses the pairing. p = (1 + hits) / (1 + draws).
-
-    Raises ValueError if a difference is not finite.
-    Source: Westfall and Young, Resampling-Based Multiple Testing (1993).
-    """
-    require_finite(differences.ravel())
-    observed = np.array([_t(row) for row in differences])  # (k,)
-    squares = (differences**2).sum(axis=1)  # (k,); flips keep the squares, so a sum alone gives its t.
-    n, generator = differences.shape[1], np.random.default_rng(seed)
-    rows, hits = max(1, _CELLS_AT_ONCE // n), np.zeros(len(differences))
-    for start in range(0, draws, rows):
-        signs = np.where(generator.random((min(rows, draws - start), n)) < 0.5, 1.0, -1.0)
-        means = signs @ differences.T / n  # (draws, k)
-        variances = np.maximum((squares - n * means**2) / (n - 1), 0.0) / n
-        t = np.divide(np.abs(means), np.sqrt(variances), out=np.zeros_like(means), where=means != 0)
-        largest = t.max(axis=1)  # (draws,)
-        hits += (largest[:, None] >= observed * (1 - 1e-12)).sum(axis=0)
-    adjusted: FloatArray = (1 + hits) / (1 + draws)
-    return adjusted
 
 
 def _t(differences: FloatArray) -> float:

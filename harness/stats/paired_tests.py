@@ -100,23 +100,6 @@ def most_failures(failures: int, samples: int, *, level: float = 0.95) -> float:
     return float(betaincinv(failures + 1, samples - failures, level)) if failures < samples else 1.0
 
 
-def probably_better(lost: int, gained: int) -> float:
-    """Return the posterior probability that a discordant pair favours the tuned system, from a uniform prior.
-
-    The share gained is then Beta(gained + 1, lost + 1). For reading beside the interval, never for the verdict.
-    """
-    from scipy.special import betaincc
-
-    return float(betaincc(gained + 1, lost + 1, 0.5))
-
-
-def wald_interval(lost: int, gained: int, samples: int, *, level: float = 0.95) -> Interval:
-    """Return the large-sample interval of the paired difference; too narrow below 200 samples or 10 discordant."""
-    difference = (gained - lost) / samples
-    half = _z(level) * math.sqrt(lost + gained - (gained - lost) ** 2 / samples) / samples
-    return Interval(difference - half, difference + half)
-
-
 def bonett_price_interval(differences: FloatArray, *, level: float = 0.95) -> Interval:
     """Return the Wald interval after one pair is added to each discordant cell.
 
@@ -130,27 +113,6 @@ def bonett_price_interval(differences: FloatArray, *, level: float = 0.95) -> In
     return Interval(centre - half, centre + half).within(-1.0, 1.0)
 
 
-def tango_interval(lost: int, gained: int, samples: int, *, level: float = 0.95) -> Interval:
-    """Return Tango's score interval of the paired difference: all differences that the score test accepts.
-
-    Source: Tango, Statistics in Medicine 17 (1998).
-    """
-    z = _z(level)
-    observed = (gained - lost) / samples
-
-    def farthest_accepted(limit: float) -> float:
-        accepted, rejected = observed, limit
-        for _ in range(60):  # Halving: the statistic is infinite at the limits, where faster searches fail.
-            middle = (accepted + rejected) / 2
-            if abs(_tango_statistic(middle, lost, gained, samples)) <= z:
-                accepted = middle
-            else:
-                rejected = middle
-        return accepted
-
-    return Interval(farthest_accepted(-1.0), farthest_accepted(1.0))
-
-
 def conditional_interval(lost: int, gained: int, samples: int, *, level: float = 0.95) -> Interval:
     """Return the exact interval of the paired difference given the number of discordant pairs.
 
@@ -162,19 +124,6 @@ def conditional_interval(lost: int, gained: int, samples: int, *, level: float =
         return Interval(0.0, 0.0)
     share, scale = clopper_pearson_interval(gained, discordant, level=level), discordant / samples
     return Interval((2 * share.low - 1) * scale, (2 * share.high - 1) * scale)
-
-
-def _tango_statistic(delta: float, lost: int, gained: int, samples: int) -> float:
-    """Return the score statistic at `delta`, with the variance of the restricted maximum likelihood estimate."""
-    surplus = gained - lost - samples * delta
-    a = 2 * samples
-    b = (2 * samples - gained + lost) * delta - gained - lost
-    c = -lost * delta * (1 - delta)
-    rare = (math.sqrt(max(b * b - 4 * a * c, 0.0)) - b) / (2 * a)  # restricted share of `lost` pairs
-    variance = samples * (2 * rare + delta * (1 - delta))
-    if variance <= 0:
-        return 0.0 if abs(surplus) < 1e-12 else math.copysign(math.inf, surplus)
-    return surplus / math.sqrt(variance)
 
 
 def _z(level: float) -> float:
@@ -287,33 +236,3 @@ def paired_p(differences: FloatArray, clusters: Clusters | None = None) -> float
     # stdtr of the negative keeps small tails that 1 - cdf would round to 0.
     freedom = units - 1 if clusters is None else clustered_freedom(clusters)
     return 2 * float(stdtr(freedom, -abs(mean) / error))
-
-
-@dataclass(frozen=True, slots=True)
-class NonInferiority:
-    """One-sided t test of "the mean difference is at or below -margin"; `low` is its one-sided lower bound."""
-
-    t: float
-    p_value: float
-    low: float
-
-
-def noninferiority(differences: FloatArray, *, margin: float, level: float = 0.95) -> NonInferiority:
-    """Return the test that the tuned system is worse by less than `margin` >= 0, in score units.
-
-    Shown where `low` > -margin. Without spread p is 0 or 1; with n < 2 nothing is shown.
-
-    Raises ValueError if a difference is not finite.
-    """
-    from scipy.special import stdtr, stdtrit
-
-    require_finite(differences)
-    n = differences.size
-    if n < 2:
-        return NonInferiority(0.0, 1.0, -math.inf)
-    mean, error = float(differences.mean()), standard_error(differences)
-    if error == 0:
-        shown = mean > -margin
-        return NonInferiority(math.copysign(math.inf, mean + margin), 0.0 if shown else 1.0, mean)
-    t = (mean + margin) / error
-    return NonInferiority(t, float(stdtr(n - 1, -t)), mean - float(stdtrit(n - 1, level)) * error)

@@ -8,8 +8,6 @@ import math
 from statistics import NormalDist
 from typing import Literal
 
-import numpy as np
-
 Sides = Literal[1, 2]
 
 
@@ -39,51 +37,12 @@ def detectable_difference(
     return _quantiles(level, power, sides) * spread / math.sqrt(samples) if samples > 0 else math.inf
 
 
-def spread_with_repeats(
-    difference_variance: float,
-    *,
-    tuned_variance: float = 0.0,
-    baseline_variance: float = 0.0,
-    tuned_repeats: int = 1,
-    baseline_repeats: int = 1,
-) -> float:
-    """Return the spread where answers are sampled: repeats shrink what varies within a sample, and nothing else.
-
-    difference_variance: between samples, of the expected differences. tuned_variance, baseline_variance: mean variance
-    of one answer's score within a sample.
-    Source: Miller (2024), section 5.
-    """
-    within = tuned_variance / tuned_repeats + baseline_variance / baseline_repeats
-    return math.sqrt(difference_variance + within)
-
-
 def binary_spread(share: float, correlation: float) -> float:
     """Return the spread of the difference of two right-or-wrong scores, both right on `share` of the samples.
 
     correlation: of the two systems' scores over samples, often about 0.5 between versions of one model.
     """
     return math.sqrt(2 * share * (1 - share) * (1 - correlation))
-
-
-def mcnemar_power(lost: float, gained: float, samples: int, *, level: float = 0.95, sides: Sides = 2) -> float:
-    """Return the probability that McNemar's exact test rejects, by an exact sum over the number of discordant pairs.
-
-    lost, gained: the shares of samples, in [0, 1], that only the baseline and only the tuned system get right. With
-    sides=1 only a rejection in favour of the tuned system counts, all of 1 - level being spent there.
-    """
-    from scipy.stats import binom
-
-    discordant = np.arange(samples + 1)  # (samples + 1,)
-    tail = (1 - level) / sides
-    most = binom.ppf(tail, discordant, 0.5)
-    critical = np.where(binom.cdf(most, discordant, 0.5) <= tail, most, most - 1)  # at most so many on one side
-    share = gained / (lost + gained) if lost + gained > 0 else 0.5
-    rejected = binom.sf(discordant - critical - 1, discordant, share)
-    if sides == 2:
-        rejected = rejected + binom.cdf(critical, discordant, share)
-    # Where not even the most one-sided pairs reject, critical is -1 and neither tail holds anything.
-    rejected = np.where(critical >= 0, rejected, 0.0)
-    return float(binom.pmf(discordant, samples, lost + gained) @ rejected)
 
 
 def needed_seeds(distance: float, spread: float, *, level: float = 0.95, most: int = 100) -> int | None:

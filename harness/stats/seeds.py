@@ -143,14 +143,6 @@ def average_repeats(scores: FloatArray) -> FloatArray:
     return means
 
 
-def within_variance(scores: FloatArray) -> float | None:
-    """Return the mean variance of one answer's score within a sample; None with one repeat, which says nothing.
-
-    scores: shape (repeats, n), of repeats that were really drawn: see `copied_repeats`.
-    """
-    return float(scores.var(axis=0, ddof=1).mean()) if len(scores) > 1 else None
-
-
 def copied_repeats(answers: Sequence[Sequence[str]]) -> tuple[int, ...]:
     """Return which repeats, from 0, are the same as an earlier one on every sample.
 
@@ -159,9 +151,3 @@ def copied_repeats(answers: Sequence[Sequence[str]]) -> tuple[int, ...]:
     """
     first: dict[tuple[str, ...], int] = {}
     return tuple(place for place, row in enumerate(answers) if first.setdefault(tuple(row), place) != place)
-
-
-def distinct_repeats(scores: FloatArray, answers: Sequence[Sequence[str]]) -> FloatArray:
-    """Return the rows of `scores`, shape (repeats, n), without those whose answers are copies of an earlier repeat."""
-    copied = set(copied_repeats(answers))
-    return scores[np.array([place for place in range(len(scores)) if place not in copied], dtype=np.int64)]

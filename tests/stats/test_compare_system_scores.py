@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from harness.errors import Incomparable
-from harness.stats.compare import SystemScores, group_codes, on_shared_samples
+from harness.stats.compare import SystemScores, group_codes
 
 
 def scored(system: str, scores: object, groups: Sequence[str | None] = ()) -> SystemScores:
@@ -46,26 +46,3 @@ def part(system: str, ids: str, scores: object) -> SystemScores:
     values = np.atleast_2d(np.asarray(scores, dtype=float))
     details = tuple(tuple(f"{name}{row}" for name in ids) for row in range(len(values)))
     return SystemScores(system, tuple(ids), values, details, tuple(name.upper() for name in ids))
-
-
-def test_systems_that_miss_different_samples_meet_on_the_shared_ones() -> None:
-    baseline, tuned = on_shared_samples(
-        part("few_shot", "abcd", [1, 0, 1, 0]), part("lora", "eca", [[9, 3, 1], [9, 4, 2]]), most_missing=0.6
-    )
-    assert baseline.sample_ids == tuned.sample_ids == ("a", "c")
-    assert baseline.scores.tolist() == [[1, 1]]
-    assert tuned.scores.tolist() == [[1, 3], [2, 4]]
-    assert tuned.details == (("a0", "c0"), ("a1", "c1"))
-    assert baseline.clusters == tuned.clusters == ("A", "C")
-
-
-@pytest.mark.parametrize(("ids", "most"), [("abc", 0.0), ("abc", 0.24), ("xyz", 1.0)])
-def test_too_many_missing_samples_are_refused(ids: str, most: float) -> None:
-    scores = [1, 0, 1]
-    with pytest.raises(Incomparable, match=r"few_shot and lora share [03] of [47] samples; at most"):
-        on_shared_samples(part("few_shot", "abcd", [1, 0, 1, 0]), part("lora", ids, scores), most_missing=most)
-
-
-def test_without_a_missing_sample_nothing_changes() -> None:
-    baseline, tuned = on_shared_samples(part("few_shot", "ab", [1, 0]), part("lora", "ab", [0, 1]))
-    assert (baseline.scores.tolist(), tuned.scores.tolist()) == ([[1, 0]], [[0, 1]])

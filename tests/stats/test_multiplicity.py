@@ -6,8 +6,7 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.stats.multiplicity import benjamini_hochberg, holm, max_t_p, spent_alpha
-from harness.stats.paired_tests import paired_p, sign_flip_p
+from harness.stats.multiplicity import benjamini_hochberg, holm, spent_alpha
 
 FOUR = (0.01, 0.04, 0.03, 0.005)
 FIFTEEN = (
@@ -63,33 +62,3 @@ def test_twenty_null_candidates_in_a_row_seldom_give_a_false_gain() -> None:
     limits = np.array([spent_alpha(look) / 2 for look in range(1, 21)])
     assert (one_sided <= limits).any(axis=1).mean() <= 0.065
     assert (one_sided <= 0.025).any(axis=1).mean() > 0.3  # what looking twenty times at full alpha does
-
-
-def test_several_candidates_against_one_baseline_are_corrected_for_their_number() -> None:
-    generator = np.random.default_rng(2)
-    shared = generator.normal(size=200)
-    rows = 0.2 * generator.normal(size=(4, 200)) + 0.1 * shared
-    rows[0] += 0.06
-    alone = [sign_flip_p(row) for row in rows]
-    adjusted = max_t_p(rows, seed=3)
-    assert (adjusted >= np.array(alone) - 0.02).all()
-    assert adjusted[0] < 0.01
-    assert adjusted.argmin() == 0
-    assert max_t_p(rows[:1], seed=3)[0] == pytest.approx(paired_p(rows[0]), abs=0.01)
-
-
-def test_copies_of_one_candidate_need_no_correction() -> None:
-    row = np.random.default_rng(4).normal(0.1, 1, size=80)
-    assert max_t_p(np.stack([row] * 5)) == pytest.approx([max_t_p(row[None])[0]] * 5)
-
-
-def test_five_null_candidates_are_seldom_told_from_their_baseline() -> None:
-    generator, false = np.random.default_rng(5), 0
-    for _ in range(200):
-        baseline, candidates = generator.normal(size=30), generator.normal(size=(5, 30))
-        false += max_t_p(candidates - baseline, draws=400, seed=6).min() <= 0.05
-    assert false / 200 <= 0.09
-
-
-def test_a_candidate_that_is_the_baseline_has_p_1() -> None:
-    assert max_t_p(np.zeros((2, 10)), draws=50).tolist() == [1.0, 1.0]

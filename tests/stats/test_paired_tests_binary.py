@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 from statsmodels.stats.proportion import proportion_confint
 
+from benchmarks.other_intervals import tango_interval, wald_interval
 from harness.stats.intervals import Interval
 from harness.stats.paired_tests import (
     McNemar,
@@ -15,10 +16,7 @@ from harness.stats.paired_tests import (
     conditional_interval,
     mcnemar,
     most_failures,
-    probably_better,
     sign_flip_p,
-    tango_interval,
-    wald_interval,
     wilson_interval,
 )
 
@@ -173,9 +171,3 @@ def test_no_failure_is_not_no_risk() -> None:
     assert most_failures(0, 30) < 3 / 30  # the rule of three
     assert most_failures(0, 30, level=0.975) == pytest.approx(clopper_pearson_interval(0, 30).high)
     assert most_failures(30, 30) == 1.0
-
-
-def test_the_posterior_of_15_lost_and_35_gained() -> None:
-    assert probably_better(15, 35) == pytest.approx(0.997699, abs=1e-6)
-    assert probably_better(35, 15) == pytest.approx(1 - 0.997699, abs=1e-6)
-    assert probably_better(0, 0) == 0.5

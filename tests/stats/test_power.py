@@ -7,27 +7,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.other_intervals import mcnemar_power
 from harness.stats.paired_tests import mcnemar
 from harness.stats.power import (
     binary_spread,
     detectable_difference,
-    mcnemar_power,
     needed_samples,
     needed_seeds,
-    spread_with_repeats,
 )
+
+
+def spread(repeats: int, variance: float) -> float:
+    """Return the spread of a difference whose answers vary within a sample; Miller (2024), section 5."""
+    return math.sqrt(1 / 9 + 2 * variance / repeats)
 
 
 @pytest.mark.parametrize(("repeats", "variance", "samples"), [(1, 0.0, 969), (1, 1 / 6, 3876), (10, 1 / 6, 1260)])
 def test_the_published_sample_counts(repeats: int, variance: float, samples: int) -> None:
-    spread = spread_with_repeats(
-        1 / 9,
-        tuned_variance=variance,
-        baseline_variance=variance,
-        tuned_repeats=repeats,
-        baseline_repeats=repeats,
-    )
-    assert needed_samples(0.03, spread) == samples
+    assert needed_samples(0.03, spread(repeats, variance)) == samples
+
+
+@pytest.mark.parametrize(("repeats", "shown"), [(1, 0.1327), (10, 0.0757), (10**9, 0.0664)])
+def test_what_198_samples_show(repeats: int, shown: float) -> None:
+    assert detectable_difference(198, spread(repeats, 1 / 6)) == pytest.approx(shown, abs=5e-5)
 
 
 def test_the_quantiles_behind_them() -> None:
@@ -35,14 +37,6 @@ def test_the_quantiles_behind_them() -> None:
     assert detectable_difference(1, 1.0) ** 2 == pytest.approx(7.848879734, abs=1e-9)
     assert detectable_difference(1, 1.0, sides=1) == pytest.approx(2.4865, abs=5e-5)
     assert detectable_difference(1, 1.0) ** 2 / 9 / 0.03**2 == pytest.approx(968.9975, abs=1e-4)
-
-
-@pytest.mark.parametrize(("repeats", "shown"), [(1, 0.1327), (10, 0.0757), (10**9, 0.0664)])
-def test_what_198_samples_show(repeats: int, shown: float) -> None:
-    spread = spread_with_repeats(
-        1 / 9, tuned_variance=1 / 6, baseline_variance=1 / 6, tuned_repeats=repeats, baseline_repeats=repeats
-    )
-    assert detectable_difference(198, spread) == pytest.approx(shown, abs=5e-5)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.stats.intervals import paired_interval, standard_error
-from harness.stats.seeds import average_repeats, copied_repeats, distinct_repeats, within_variance
+from harness.stats.seeds import average_repeats
 
 
 @given(st.integers(1, 6), st.integers(1, 30))
@@ -25,23 +25,3 @@ def test_copies_of_a_score_leave_the_interval_as_it_is() -> None:
 def test_scores_without_repeats_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"\(repeats, n\) with one repeat or more"):
         average_repeats(np.zeros(shape))
-
-
-def test_the_variance_within_a_sample_is_recovered() -> None:
-    generator = np.random.default_rng(3)
-    scores = generator.normal(size=500) + generator.normal(0, 0.4, size=(10, 500))
-    assert within_variance(scores) == pytest.approx(0.16, rel=0.1)
-    assert within_variance(scores[:1]) is None
-
-
-def test_repeats_from_a_cache_are_found_and_left_out() -> None:
-    answers = [["on", "off", "dim"], ["on", "off", "up"], ["on", "off", "dim"], ["on", "off", "up"]]
-    assert copied_repeats(answers) == (2, 3)
-    scores = np.array([[1.0, 0.0, 1.0], [1.0, 0.0, 0.0], [1.0, 0.0, 1.0], [1.0, 0.0, 0.0]])
-    assert distinct_repeats(scores, answers).tolist() == scores[:2].tolist()
-
-
-def test_a_cache_would_have_given_a_variance_of_0_that_is_not_real() -> None:
-    answers, scores = [["on", "off"]] * 3, np.array([[1.0, 0.0]] * 3)
-    assert within_variance(scores) == 0.0
-    assert within_variance(distinct_repeats(scores, answers)) is None

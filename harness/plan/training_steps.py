@@ -38,7 +38,12 @@ def tune_steps(contents: Contents, task: Task, system: System, seed: int) -> tup
     whole = as_steps(system.recipe)
     found: list[TuneStep] = []
     for number, recipe in enumerate(whole.steps, start=1):
-        found.append(_step(contents, task, system, whole, found, recipe, number=number, seed=seed))
+        own = task_of(recipe, task)
+        part = f"step {number} of {len(whole.steps)} ({recipe.name})" if len(whole.steps) > 1 else ""
+        stage = Stage(key="", kind="tune", system=system.name, split=None, seed=seed, task=own.name, part=part)
+        step = TuneStep(stage=stage, recipe=recipe, number=number, task=own)
+        step = _after(step, found, isolated=whole.isolated)
+        found.append(replace(step, stage=replace(stage, key=_key(contents, system, step))))
     return tuple(found)
 
 
@@ -81,39 +86,17 @@ def _with_epochs(recipe: Recipe, task: Task, examples: float) -> Recipe:
     return replace(recipe, epochs=examples / rows_of(recipe, task))  # type: ignore[type-var]
 
 
-def _step(
-    contents: Contents,
-    task: Task,
-    system: System,
-    whole: Steps,
-    before: Sequence[TuneStep],
-    recipe: Recipe,
-    *,
-    number: int,
-    seed: int,
-) -> TuneStep:
-    own = task_of(recipe, task)
-    policies = [] if whole.isolated else [step for step in before if makes_policy(step.recipe)]
-    rewards = [step for step in before if not makes_policy(step.recipe)]
-    earlier = {step.task.name: step.task for step in policies if step.task.name != own.name}
-    step = TuneStep(
-        stage=Stage(
-            key="",
-            kind="tune",
-            system=system.name,
-            split=None,
-            seed=seed,
-            task=own.name,
-            part=f"step {number} of {len(whole.steps)} ({recipe.name})" if len(whole.steps) > 1 else "",
-        ),
-        recipe=recipe,
-        number=number,
-        task=own,
+def _after(step: TuneStep, before: Sequence[TuneStep], *, isolated: bool) -> TuneStep:
+    """Return `step` with what it takes from those before it: a policy to start from, a reward model, earlier tasks."""
+    policies = [] if isolated else [one for one in before if makes_policy(one.recipe)]
+    rewards = [one for one in before if not makes_policy(one.recipe)]
+    earlier = {one.task.name: one.task for one in policies if one.task.name != step.task.name}
+    return replace(
+        step,
         start=policies[-1].stage if policies else None,
-        reward=rewards[-1].stage if rewards and needs_reward_model(recipe) else None,
+        reward=rewards[-1].stage if rewards and needs_reward_model(step.recipe) else None,
         earlier=tuple(earlier.values()),
     )
-    return replace(step, stage=replace(step.stage, key=_key(contents, system, step)))
 
 
 def _key(contents: Contents, system: System, step: TuneStep) -> str:

@@ -114,6 +114,28 @@ class Prompted:
     retrieved: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Questions:
+    """What a system is asked: each sample of a task, in this order."""
+
+    system: System
+    task: Task
+    samples: Sequence[Sample]
+
+    def value(self, place: int, text: str) -> object:
+        """Return what the task reads in the answer to the sample at `place`."""
+        return read_value(self.task, text, self.samples[place])
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """A stage that is put to an engine, with its prompts."""
+
+    engine: Engine
+    stage: Stage
+    prompts: Sequence[Prompted]
+
+
 def prompted(prompter: Prompter, samples: Sequence[Sample]) -> list[Prompted]:
     """Return the prompt of each sample, in their order."""
     return [_prompted(prompter, sample) for sample in samples]
@@ -178,14 +200,9 @@ def likelihood_row(
     )
 
 
-def choose(
-    run: Run,
-    engine: Engine,
-    stage: Stage,
-    asked: Sequence[Prompted],
-    choices: Sequence[str],
-) -> None:
+def choose(run: Run, asking: Asking, choices: Sequence[str]) -> None:
     """Answer each prompt with its choice of highest log-likelihood; ties go to the first."""
+    engine, stage, asked = asking.engine, asking.stage, asking.prompts
     requests = [(one.sample_id, choice, one.prompt, choice) for one in asked for choice in choices]
     work, batches = _weighing(run, engine, stage, requests)
     alone = len(asked) == 1 or engine.description.get("at_once") == 1
@@ -290,54 +307,36 @@ def ensure(run: Run, system: System, task: Task, stage: Stage, samples: Sequence
         adapter = None
         if system.recipe is not None:
             adapter = ensure_serving(run, system, task, stage.seed)
-        ask_questions(
-            run, run.engines.open(model_key(system.model), system.model, adapter), system, task, stage, samples
-        )
+        engine = run.engines.open(model_key(system.model), system.model, adapter)
+        ask_questions(run, engine, stage, Questions(system, task, samples))
 
 
-def ask_questions(
-    run: Run, engine: Engine, system: System, task: Task, stage: Stage, samples: Sequence[Sample]
-) -> None:
-    """Ask `engine` as `system` is asked, and store what it says as `stage`; `samples` are asked in their order."""
-    asked = prompted(bound(system.asked, task), samples)
+def ask_questions(run: Run, engine: Engine, stage: Stage, questions: Questions) -> None:
+    """Ask `engine` as the system is asked, and store what it says as `stage`."""
+    task, samples = questions.task, questions.samples
+    asked = prompted(bound(questions.system.asked, task), samples)
+    asking = Asking(engine, stage, asked)
     if stage.kind == "likelihood":
         pairs = zip(asked, samples, strict=True)
         weigh(run, engine, stage, [(one.sample_id, "", one.prompt, sample.reference) for one, sample in pairs])
     elif isinstance(task, AsksItself):
-        asker, questions = resolve(task.asker), [(s, one.prompt) for s, one in zip(samples, asked, strict=True)]
-        _collect(run, engine, stage, asked, partial(asker, task, engine, questions), partial(_value, task, samples))
+        put = [(s, one.prompt) for s, one in zip(samples, asked, strict=True)]
+        _collect(run, asking, partial(resolve(task.asker), task, engine, put), questions.value)
     elif choices_of(task):
-        choose(run, engine, stage, asked, choices_of(task))
+        choose(run, asking, choices_of(task))
     else:
-        decoding = run.plan.decoding(task, stage.repeat)
-        generate_answers(run, engine, stage, asked, decoding, partial(_value, task, samples))
+        generate_answers(run, asking, run.plan.decoding(task, stage.repeat), questions.value)
 
 
-def generate_answers(
-    run: Run,
-    engine: Engine,
-    stage: Stage,
-    asked: Sequence[Prompted],
-    decoding: Decoding,
-    read: Callable[[int, str], object],
-) -> None:
+def generate_answers(run: Run, asking: Asking, decoding: Decoding, read: Callable[[int, str], object]) -> None:
     """Generate an answer to each prompt; `read(place, text)` is the value that is stored with it."""
-    _collect(run, engine, stage, asked, partial(engine.generate, [one.prompt for one in asked], decoding), read)
+    prompts = [one.prompt for one in asking.prompts]
+    _collect(run, asking, partial(asking.engine.generate, prompts, decoding), read)
 
 
-def _value(task: Task, samples: Sequence[Sample], place: int, text: str) -> object:
-    return read_value(task, text, samples[place])
-
-
-def _collect(
-    run: Run,
-    engine: Engine,
-    stage: Stage,
-    asked: Sequence[Prompted],
-    ask: Callable[..., Iterator[Batch]],
-    read: Callable[[int, str], object],
-) -> None:
+def _collect(run: Run, asking: Asking, ask: Callable[..., Iterator[Batch]], read: Callable[[int, str], object]) -> None:
     """Store what `ask(done=...)` yields as it comes: answers, and the likelihoods that they were chosen by."""
+    stage, asked = asking.stage, asking.prompts
     stored = {row.sample_id: row for row in run.store.answers(stage.key)}
     weighed = run.store.likelihoods(stage.key) if stored else ()
     done = frozenset(place for place, one in enumerate(asked) if one.sample_id in stored)
@@ -366,7 +365,7 @@ def _collect(
                 ]
             yield rows, len(new)
 
-    stream(run, work, batches(), lambda: {**machine(), **engine.description})
+    stream(run, work, batches(), lambda: {**machine(), **asking.engine.description})
 
 
 def _answer_row(stage: Stage, one: Prompted, completion: Completion, value: object) -> AnswerRow:
@@ -398,7 +397,7 @@ def judged(
                 engine = run.engines.open(model_key(judge), judge, None)
                 questions = [Prompted(sample_id=name, prompt=prompt) for name, prompt in asked]
                 decoding = Decoding(max_tokens=JUDGE_TOKENS, schema=schema)
-                generate_answers(run, engine, stage, questions, decoding, lambda place, text: None)
+                generate_answers(run, Asking(engine, stage, questions), decoding, lambda place, text: None)
     return {row.sample_id: row.text for row in run.store.answers(stage.key)}
 
 

@@ -7,7 +7,7 @@ from harness.errors import InvalidExperiment
 from harness.fingerprint import fingerprint
 from harness.metrics import Latency
 from harness.plan import model_key
-from harness.runner.answers import Answered, OneAtATime, ask_questions, load_answers
+from harness.runner.answers import Answered, OneAtATime, Questions, ask_questions, load_answers
 from harness.runner.context import Run, bound
 from harness.runner.training import ensure_serving
 from harness.types.jobs import Stage
@@ -64,7 +64,7 @@ def _ensure(run: Run, answered: Answered, task: Task, stage: Stage, samples: Seq
         engine = run.engines.open(model_key(system.model), system.model, adapter)
         if isinstance(system.model, Model):
             _warm_up(run, engine, answered, task, samples[0])
-        ask_questions(run, OneAtATime(engine), system, task, stage, samples)
+        ask_questions(run, OneAtATime(engine), stage, Questions(system, task, samples))
 
 
 def _warm_up(run: Run, engine: Engine, answered: Answered, task: Task, sample: Sample) -> None:

@@ -106,14 +106,23 @@ def _by_text(holdout: Sequence[Sample], passages: Sequence[Passage], threshold: 
     references = [f" {normalised(sample.reference)} " for sample in holdout]
     for query, places in candidates(inputs, texts, inside=True):
         for place in places:
-            find = _compared(passages[place], texts[place], holdout[query], inputs[query], references[query], threshold)
+            asked = _Asked(holdout[query], inputs[query], references[query])
+            find = _compared(passages[place], texts[place], asked, threshold)
             if find:
                 yield find
 
 
-def _compared(
-    passage: Passage, text: str, sample: Sample, wanted: str, reference: str, threshold: float
-) -> _Find | None:
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A holdout sample with its input and its reference, normalised."""
+
+    sample: Sample
+    wanted: str
+    reference: str
+
+
+def _compared(passage: Passage, text: str, asked: _Asked, threshold: float) -> _Find | None:
+    sample, wanted, reference = asked.sample, asked.wanted, asked.reference
     if text == wanted:
         return _Find("the same text", passage, sample, 1.0)
     words = tuple(wanted.split())

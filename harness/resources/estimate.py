@@ -6,13 +6,12 @@ from typing import Literal
 
 from harness.errors import InvalidExperiment
 from harness.recipes import SFT, LoRA, QLoRA, Steps, Trained
-from harness.recipes.adapters import Full
 from harness.recipes.yaml.mapping import write_recipe
 from harness.resources.machine import GIB, Machine
 from harness.resources.memory import Memory, Part, devices_of, recipe_memory
-from harness.resources.model_shape import ModelShape
 from harness.resources.time import Duration, TrainingPace, duration_text
 from harness.types.protocols import Recipe
+from harness.types.shapes import ModelShape
 
 # How far measured peaks were from their estimate at most (docs/memory.md).
 DOUBT = 0.25
@@ -182,11 +181,12 @@ def _shrinking(recipe: Trained) -> Iterator[Trained]:
     if isinstance(recipe, SFT) and recipe.devices > 1:
         for sharing in ("zero2", "zero3"):
             yield from _changed(recipe, strategy=sharing)
-    if isinstance(recipe.adapter, Full):
+    if recipe.adapter.whole:
         yield from _changed(recipe, adapter=LoRA(), learning_rate=None)  # a rate goes with its adapter
-    if not isinstance(recipe.adapter, QLoRA):
-        rank = recipe.adapter.rank if isinstance(recipe.adapter, LoRA) else 16
-        yield from _changed(recipe, adapter=QLoRA(rank=rank), learning_rate=None)
+    if recipe.adapter.quantization is None:
+        alike = recipe.adapter.for_tuners
+        quantised = QLoRA() if alike is None or not alike.rank else QLoRA(rank=alike.rank)
+        yield from _changed(recipe, adapter=quantised, learning_rate=None)
 
 
 def _changed(recipe: Trained, **fields: object) -> Iterator[Trained]:

@@ -10,10 +10,10 @@ import numpy as np
 
 from harness.fingerprint import cache_folder
 from harness.recipes import DPO, GRPO, KTO, ORPO, PPO, RLOO, RewardModel, Trained
-from harness.recipes.adapters import AdaLoRA, Adapter, Full, LoRA, QLoRA
+from harness.recipes.adapters import Adapter
 from harness.resources.machine import Machine
 from harness.resources.memory import devices_of
-from harness.resources.model_shape import ModelShape
+from harness.types.shapes import ModelShape
 
 _SIDE = 768
 _SECONDS = 0.3
@@ -28,9 +28,6 @@ _READING_SHARES = (0.4, 1.2)
 _DRAWING = 10.0
 # Evaluations of a recipe that does not say how often.
 _EVALUATIONS = 10
-# Seconds of a step over those of LoRA's, where a method does more than its products (docs/methods.md).
-_COSTS = {QLoRA: 1.6, AdaLoRA: 1.5}
-_UNFUSED = 2.1
 # Seconds a row of a method over those of supervised training: two answers, passes of a reference, no packed batches.
 _METHODS: dict[type[Trained], float] = {DPO: 5.0, ORPO: 3.0, KTO: 12.0, RewardModel: 3.0}
 # Seconds at most for what goes before and after: loading, the base's answers, saving, looking at what was saved.
@@ -63,7 +60,7 @@ def operations(shape: ModelShape, adapter: Adapter, *, tokens: int) -> float:
 
     Source: Kaplan et al., Scaling Laws for Neural Language Models (2020), section 2.1.
     """
-    return (6.0 if isinstance(adapter, Full) else 4.0) * shape.parameters * tokens
+    return (6.0 if adapter.whole else 4.0) * shape.parameters * tokens
 
 
 def duration_text(
@@ -85,7 +82,7 @@ def duration_text(
     """
     seen = min(rows, recipe.limit or rows) * recipe.epochs
     evaluated = min(dev, recipe.evaluate_on or dev) * _evaluations(recipe, seen)
-    trained = operations(shape, recipe.adapter, tokens=round(seen * mean)) * _cost(recipe.adapter)
+    trained = operations(shape, recipe.adapter, tokens=round(seen * mean)) * recipe.adapter.step_cost
     trained *= _METHODS.get(type(recipe), 1.0)
     shortest = longest = 0.0
     if isinstance(recipe, GRPO | RLOO | PPO):
@@ -108,13 +105,6 @@ def duration_text(
 
 def _evaluations(recipe: Trained, seen: float) -> float:
     return _EVALUATIONS if recipe.evaluate_every is None else seen / recipe.batch_size / recipe.evaluate_every
-
-
-def _cost(adapter: Adapter) -> float:
-    """Return how many times as long a step takes as its operations say."""
-    if isinstance(adapter, LoRA) and (adapter.dora or adapter.init == "eva"):
-        return _UNFUSED
-    return next((cost for kind, cost in _COSTS.items() if isinstance(adapter, kind)), 1.0)
 
 
 def reading_rate(shape: ModelShape, *, tokens: float, seconds: float) -> float:

@@ -20,7 +20,7 @@ from harness.plan.training_steps import new_rows, replayed, replays
 from harness.recipes import Steps
 from harness.resources.estimate import RunEstimate, Work, estimates, gib, way_out
 from harness.resources.machine import this_machine
-from harness.resources.model_shape import ModelShape, read_shape
+from harness.resources.model_shape import read_shape
 from harness.resources.time import TrainingPace, measured_rate, reading_rate
 from harness.runner.context import Run, bound
 from harness.runner.preference_data import taught
@@ -31,6 +31,7 @@ from harness.types.jobs import Stage, System, TuneJob, TuneResult
 from harness.types.models import ENGINES, Model
 from harness.types.protocols import Engine, Progress, Task
 from harness.types.samples import Check, Example, Messages, Sample, Split
+from harness.types.shapes import ModelShape
 
 # Bytes of text a token, on the short side, and tokens of a chat template around a prompt.
 _BYTES, _FRAME = 3.0, 24

@@ -27,24 +27,28 @@ from peft import (
 )
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 from peft.tuners.lora import LoraLayer
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from harness.errors import StageFailed
+from harness.inference.models.adapters import merge
 from harness.inference.models.rendering import answer_ids, prompt_ids
-from harness.recipes import (
+from harness.recipes.adapters import (
     IA3,
     PEFT,
     AdaLoRA,
+    Adapter,
+    AdapterSupport,
     LoRA,
     PrefixTuning,
     PromptTuning,
     PTuning,
     PTuningV2,
     QLoRA,
-    VirtualTokens,
-)
-from harness.recipes.adapters import Adapter
+)  # fmt: skip
+from harness.recipes.adapters.virtual_tokens import RECURRENT_LAYERS
+from harness.training import adapter_support
 from harness.types.jobs import TuneJob
+from harness.types.samples import Check
 
 # Rows that EVA looks at; more move its directions little.
 _EVA_ROWS, _EVA_BATCH, _EVA_TOKENS = 256, 16, 1024
@@ -77,25 +81,6 @@ def supplies_of(job: TuneJob, tokenizer: Any) -> Supplies:
         return [row[:_EVA_TOKENS] for row in rows]
 
     return Supplies(tokenizer, sequences)
-
-
-def start(network: Any, adapter: Adapter, supplies: Supplies) -> None:
-    """Give the new adapter on `network` the start that `adapter` asks for.
-
-    Raises StageFailed where EVA finds no training row.
-    """
-    if isinstance(adapter, PromptTuning) and adapter.text is not None and supplies.tokenizer is not None:
-        _from_text(network, adapter.text, supplies.tokenizer)
-    if not isinstance(adapter, LoRA) or adapter.init == "default":
-        return
-    if adapter.init == "eva":
-        _from_data(network, supplies)
-    if adapter.init == "loftq":
-        for layer in _lora_layers(network):
-            quantise_and_mend(layer, network.active_adapter)
-    if adapter.init in ("pissa", "olora", "loftq"):
-        state = get_peft_model_state_dict(network)
-        object.__setattr__(network, _START, {name: tensor.detach().clone() for name, tensor in state.items()})
 
 
 def moved_its_base(network: Any) -> bool:
@@ -184,32 +169,6 @@ _STEPS_UNKNOWN = 1 << 20
 _INIT: dict[str, bool | str] = {"default": True, "pissa": "pissa", "olora": "olora", "loftq": True, "eva": "eva"}
 
 
-def peft_config(adapter: Adapter, *, prepared: bool = True) -> PeftConfig | None:
-    """Return PEFT's config of `adapter`, None where PEFT does not carry it.
-
-    prepared: False starts from random weights whatever the adapter says, for networks without numbers or data.
-    """
-    if isinstance(adapter, LoRA):
-        return _lora(adapter, init=_INIT[adapter.init] if prepared else True)
-    if isinstance(adapter, QLoRA):
-        return _lora(LoRA(adapter.rank, adapter.alpha, adapter.dropout, adapter.targets), init=True)
-    if isinstance(adapter, AdaLoRA):
-        return _ada_lora(adapter)
-    if isinstance(adapter, IA3):
-        return IA3Config(
-            task_type=_TASK,
-            target_modules=None if adapter.targets is None else list(adapter.targets),
-            feedforward_modules=None if adapter.targets is None else list(adapter.feedforward or ()),
-        )
-    if isinstance(adapter, VirtualTokens):
-        return _virtual(adapter)
-    if isinstance(adapter, PEFT):
-        config = _declared(adapter.config) if isinstance(adapter.config, Mapping) else deepcopy(adapter.config)
-        config.task_type = config.task_type or _TASK
-        return config
-    return None
-
-
 def _declared(told: Mapping[str, object]) -> PeftConfig:
     """Return the config that a mapping declares, with the library's defaults for what it leaves out."""
     kind, rest = str(told["peft_type"]).upper(), {name: value for name, value in told.items() if name != "peft_type"}
@@ -228,50 +187,180 @@ def _targets(given: str | tuple[str, ...]) -> str | list[str]:
     return given if isinstance(given, str) else list(given)
 
 
-def _lora(adapter: LoRA, *, init: bool | str) -> LoraConfig:
-    return LoraConfig(
-        r=adapter.rank,
-        lora_alpha=adapter.scale,
-        lora_dropout=adapter.dropout,
-        target_modules=_targets(adapter.targets),
-        use_rslora=adapter.rslora,
-        use_dora=adapter.dora,
-        init_lora_weights=init,
-        # All tokens are looked at: answers alone are often fewer than an update is wide.
-        eva_config=EvaConfig(use_label_mask=False) if init == "eva" else None,
-        task_type=_TASK,
+class LoRASupport(AdapterSupport[LoRA]):
+    """Low-rank updates, and the starts that take something out of the base's weights or the data."""
+
+    def peft_config(self, *, prepared: bool = True) -> LoraConfig:
+        """See `AdapterSupport.peft_config`."""
+        adapter = self.adapter
+        init = _INIT[adapter.init] if prepared else True
+        return LoraConfig(
+            r=adapter.rank,
+            lora_alpha=adapter.scale,
+            lora_dropout=adapter.dropout,
+            target_modules=_targets(adapter.targets),
+            use_rslora=adapter.rslora,
+            use_dora=adapter.dora,
+            init_lora_weights=init,
+            # All tokens are looked at: answers alone are often fewer than an update is wide.
+            eva_config=EvaConfig(use_label_mask=False) if init == "eva" else None,
+            task_type=_TASK,
+        )
+
+    def start(self, network: Any, supplies: Supplies) -> None:
+        """See `AdapterSupport.start`; raises StageFailed if EVA finds no training row."""
+        init = self.adapter.init
+        if init == "eva":
+            _from_data(network, supplies)
+        if init == "loftq":
+            for layer in _lora_layers(network):
+                quantise_and_mend(layer, network.active_adapter)
+        if init in ("pissa", "olora", "loftq"):
+            state = get_peft_model_state_dict(network)
+            object.__setattr__(network, _START, {name: tensor.detach().clone() for name, tensor in state.items()})
+
+    def trained_base(self, put_on: Callable[[], Any]) -> Any | None:
+        """Return the base that LoftQ trained on, in float32: its weights as NF4 keeps them, with the update's start."""
+        return merge(put_on().float()) if self.adapter.init == "loftq" else None
+
+
+class QLoRASupport(AdapterSupport[QLoRA]):
+    """Low-rank updates on a base in 4 bits."""
+
+    def peft_config(self, *, prepared: bool = True) -> LoraConfig:
+        """See `AdapterSupport.peft_config`."""
+        adapter = self.adapter
+        return LoRASupport(LoRA(adapter.rank, adapter.alpha, adapter.dropout, adapter.targets)).peft_config()
+
+
+class AdaLoRASupport(AdapterSupport[AdaLoRA]):
+    """Low-rank updates whose ranks are handed out while training."""
+
+    def peft_config(self, *, prepared: bool = True) -> AdaLoraConfig:
+        """See `AdapterSupport.peft_config`."""
+        adapter = self.adapter
+        return AdaLoraConfig(
+            init_r=adapter.initial_rank,
+            target_r=adapter.rank,
+            lora_alpha=adapter.scale,
+            lora_dropout=adapter.dropout,
+            target_modules=_targets(adapter.targets),
+            deltaT=adapter.every,
+            orth_reg_weight=adapter.orthogonality,
+            total_step=_STEPS_UNKNOWN,
+            task_type=_TASK,
+        )
+
+    def accompany(self, trainer: Any, folder: Path) -> Callable[[], tuple[Check, ...]]:
+        """See `AdapterSupport.accompany`."""
+        trainer.add_callback(adapter_support.Allocation(self.adapter))
+        return lambda: adapter_support.ranks_checks(folder, self.adapter)
+
+
+class IA3Support(AdapterSupport[IA3]):
+    """Activations scaled by learned vectors."""
+
+    def peft_config(self, *, prepared: bool = True) -> IA3Config:
+        """See `AdapterSupport.peft_config`."""
+        targets, feedforward = self.adapter.targets, self.adapter.feedforward
+        return IA3Config(
+            task_type=_TASK,
+            target_modules=None if targets is None else list(targets),
+            feedforward_modules=None if targets is None else list(feedforward or ()),
+        )
+
+
+class PromptTuningSupport(AdapterSupport[PromptTuning]):
+    """Embeddings before the text, which may start as those of words."""
+
+    def peft_config(self, *, prepared: bool = True) -> PromptTuningConfig:
+        """See `AdapterSupport.peft_config`."""
+        drawn = "SAMPLE_VOCAB" if self.adapter.text is None else "RANDOM"  # a text's embeddings are put in afterwards
+        return PromptTuningConfig(task_type=_TASK, num_virtual_tokens=self.adapter.tokens, prompt_tuning_init=drawn)
+
+    def start(self, network: Any, supplies: Supplies) -> None:
+        """See `AdapterSupport.start`."""
+        if self.adapter.text is not None and supplies.tokenizer is not None:
+            _from_text(network, self.adapter.text, supplies.tokenizer)
+
+    def go_on(self, folder: Path, put_on: Callable[[], Any]) -> Any:
+        """See `AdapterSupport.go_on`."""
+        return _with_embeddings(put_on(), folder)
+
+
+class PTuningSupport(AdapterSupport[PTuning]):
+    """Embeddings before the text, made by a small network."""
+
+    def peft_config(self, *, prepared: bool = True) -> PromptEncoderConfig:
+        """See `AdapterSupport.peft_config`."""
+        kind = self.adapter.encoder.upper()
+        layers = {} if kind == "MLP" else {"encoder_num_layers": RECURRENT_LAYERS}
+        return PromptEncoderConfig(
+            task_type=_TASK,
+            num_virtual_tokens=self.adapter.tokens,
+            encoder_reparameterization_type=kind,
+            encoder_hidden_size=self.adapter.hidden,
+            **layers,
+        )
+
+    def go_on(self, folder: Path, put_on: Callable[[], Any]) -> Any:
+        """See `AdapterSupport.go_on`; raises StageFailed in any case."""
+        raise _not_kept(self.adapter)
+
+
+class PrefixTuningSupport(AdapterSupport[PrefixTuning]):
+    """Keys and values before the text's, made by a small network."""
+
+    def peft_config(self, *, prepared: bool = True) -> PrefixTuningConfig:
+        """See `AdapterSupport.peft_config`."""
+        return PrefixTuningConfig(
+            task_type=_TASK,
+            num_virtual_tokens=self.adapter.tokens,
+            prefix_projection=True,
+            encoder_hidden_size=self.adapter.width,
+            init_weights="zero",
+        )
+
+    def go_on(self, folder: Path, put_on: Callable[[], Any]) -> Any:
+        """See `AdapterSupport.go_on`; raises StageFailed in any case."""
+        raise _not_kept(self.adapter)
+
+
+class PTuningV2Support(AdapterSupport[PTuningV2]):
+    """Keys and values before the text's, trained themselves."""
+
+    def peft_config(self, *, prepared: bool = True) -> PrefixTuningConfig:
+        """See `AdapterSupport.peft_config`."""
+        return PrefixTuningConfig(
+            task_type=_TASK, num_virtual_tokens=self.adapter.tokens, prefix_projection=False, init_weights="zero"
+        )
+
+    def go_on(self, folder: Path, put_on: Callable[[], Any]) -> Any:
+        """See `AdapterSupport.go_on`."""
+        return _with_embeddings(put_on(), folder)
+
+
+class PEFTSupport(AdapterSupport[PEFT]):
+    """Any other method of PEFT, by its config."""
+
+    def peft_config(self, *, prepared: bool = True) -> PeftConfig:
+        """See `AdapterSupport.peft_config`."""
+        given = self.adapter.config
+        config = _declared(given) if isinstance(given, Mapping) else deepcopy(given)
+        config.task_type = config.task_type or _TASK
+        return config
+
+
+def _with_embeddings(network: Any, folder: Path) -> Any:
+    """Return `network` with the virtual tokens that lie in `folder`."""
+    learned = load_file(folder / "adapter_model.safetensors")["prompt_embeddings"]
+    with torch.no_grad():
+        network.prompt_encoder[network.active_adapter].embedding.weight.copy_(learned)
+    return network
+
+
+def _not_kept(adapter: Adapter) -> StageFailed:
+    return StageFailed(
+        f"{adapter.name}: of an earlier step the virtual tokens are kept, not the network that made them, so a "
+        "second step cannot go on with it; use PromptTuning or PTuningV2, or train with LoRA"
     )
-
-
-def _ada_lora(adapter: AdaLoRA) -> AdaLoraConfig:
-    return AdaLoraConfig(
-        init_r=adapter.initial_rank,
-        target_r=adapter.rank,
-        lora_alpha=adapter.scale,
-        lora_dropout=adapter.dropout,
-        target_modules=_targets(adapter.targets),
-        deltaT=adapter.every,
-        orth_reg_weight=adapter.orthogonality,
-        total_step=_STEPS_UNKNOWN,
-        task_type=_TASK,
-    )
-
-
-def _virtual(adapter: VirtualTokens) -> PeftConfig:
-    common: dict[str, Any] = {"task_type": _TASK, "num_virtual_tokens": adapter.tokens}
-    match adapter:
-        case PromptTuning():
-            drawn = "SAMPLE_VOCAB" if adapter.text is None else "RANDOM"  # a text's embeddings are put in afterwards
-            return PromptTuningConfig(**common, prompt_tuning_init=drawn)
-        case PTuning():
-            kind = adapter.encoder.upper()
-            layers = {} if kind == "MLP" else {"encoder_num_layers": 2}
-            return PromptEncoderConfig(
-                **common, encoder_reparameterization_type=kind, encoder_hidden_size=adapter.hidden, **layers
-            )
-        case PrefixTuning():
-            return PrefixTuningConfig(
-                **common, prefix_projection=True, encoder_hidden_size=adapter.width, init_weights="zero"
-            )
-        case PTuningV2():
-            return PrefixTuningConfig(**common, prefix_projection=False, init_weights="zero")

@@ -37,6 +37,7 @@ from harness.errors import StageFailed
 from harness.inference.models.adapters import is_adapted, is_prompt_learning
 from harness.inference.models.hardware import dtype_name, unwarned
 from harness.recipes import AdaLoRA, Trained
+from harness.recipes.adapters import support_of
 from harness.types.samples import Check
 
 # PEFT takes the empty tensors of a module that lost all its ranks for a fault.
@@ -318,16 +319,13 @@ def accompany(trainer: Any, recipe: Trained, folder: Path) -> SupportChecks:
 
     Raises StageFailed where the trainer's settings would train another model than the one that is served.
     """
-    network, adapter = trainer.model, recipe.adapter
+    network = trainer.model
     _refuse_faults(trainer, recipe)
     keep_whole(trainer)
     if four_bit_layers(network):
         trainer.add_callback(Flow())
     checks = [check for check in (format_check(network), modules_check(network)) if check is not None]
-    if not isinstance(adapter, AdaLoRA):
-        return SupportChecks(tuple(checks), tuple)
-    trainer.add_callback(Allocation(adapter))
-    return SupportChecks(tuple(checks), lambda: ranks_checks(folder, adapter))
+    return SupportChecks(tuple(checks), support_of(recipe.adapter).accompany(trainer, folder))
 
 
 def modules_check(network: Any) -> Check | None:

@@ -20,7 +20,7 @@ from transformers import set_seed
 
 from harness.errors import StageFailed
 from harness.inference.models.hardware import choose_device, choose_dtype, is_out_of_memory
-from harness.recipes import Full, Trained
+from harness.recipes import Trained
 from harness.recipes.adapters import Adapter
 from harness.training.callbacks import CheckpointGoal
 from harness.types.jobs import TuneJob, TuneResult
@@ -125,7 +125,7 @@ def choose_precision(model: Model, adapter: Adapter) -> Precision:
     wanted = choose_dtype(model.dtype, device)
     if wanted is not torch.bfloat16:
         return Precision(device, torch.float32, None)
-    return Precision(device, torch.float32 if isinstance(adapter, Full) else torch.bfloat16, torch.bfloat16)
+    return Precision(device, torch.float32 if adapter.whole else torch.bfloat16, torch.bfloat16)
 
 
 @contextmanager

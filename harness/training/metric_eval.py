@@ -11,7 +11,7 @@ from transformers import GenerationConfig
 
 from harness.errors import StageFailed
 from harness.inference.models.rendering import answer_ids, end_id, prompt_ids, thought_apart
-from harness.recipes import Full, LoRA, QLoRA, Trained
+from harness.recipes import Trained
 from harness.recipes.adapters import Adapter
 from harness.stats.compare import statistic_of
 from harness.training.callbacks import CheckpointGoal, Watched
@@ -121,7 +121,7 @@ def make_exam(
         prompts=tuple(tuple(prompt_ids(tokenizer, example.prompt)) for example in examples),
         tokenizer=tokenizer,
         precision=precision,
-        padded=isinstance(adapter, Full | LoRA | QLoRA),
+        padded=adapter.pads,
     )
 
 

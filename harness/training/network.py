@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from peft import PeftConfig, get_peft_model
-from safetensors.torch import load_file
 from transformers.pytorch_utils import Conv1D
 
 from harness.errors import StageFailed
@@ -21,9 +20,8 @@ from harness.inference.custom_adapters import storage as own
 from harness.inference.models.adapters import attach, is_adapted, is_adapter, merge, save_adapter
 from harness.inference.models.hardware import unwarned
 from harness.inference.models.loading import keep_gradients, load_model, load_tokenizer
-from harness.recipes import Full, PrefixTuning, PTuning, QLoRA, VirtualTokens
-from harness.recipes.adapters import Adapter
-from harness.training.adapter_setup import NOTHING, Supplies, moved_its_base, peft_config, save_plain, start
+from harness.recipes.adapters import Adapter, support_of
+from harness.training.adapter_setup import NOTHING, Supplies, moved_its_base, save_plain
 from harness.training.adapter_support import (
     NO_RANK_LEFT,
     align,
@@ -129,9 +127,8 @@ def trainable(
 
     Raises StageFailed where the adapter is of no known kind, or does not fit the model.
     """
-    quantize = adapter.quantization if isinstance(adapter, QLoRA) else None
-    base = load_model(ground.model, dtype=precision.weights, quantize=quantize, progress=progress)
-    if isinstance(adapter, Full):
+    base = load_model(ground.model, dtype=precision.weights, quantize=adapter.quantization, progress=progress)
+    if adapter.whole:
         return base.requires_grad_(True)
     keep_gradients(base)
     if ground.adapter is not None:
@@ -150,17 +147,13 @@ def add_adapter(base: Any, adapter: Adapter, supplies: Supplies = NOTHING) -> An
 
     Raises StageFailed where the adapter is of no known kind, or does not fit the model.
     """
-    if own.carries(adapter):
-        return own.add_custom_modules(base, adapter)
-    real = next(base.parameters()).device.type != "meta"
-    config = peft_config(adapter, prepared=real)
-    if config is None:
-        raise StageFailed(f"{type(adapter).__name__} is no adapter that can be trained here; give LoRA, QLoRA or Full")
-    network = _carried(base, adapter, config)
+    support, real = support_of(adapter), next(base.parameters()).device.type != "meta"
+    config = support.peft_config(prepared=real)
+    network = own.add_custom_modules(base, adapter) if config is None else _carried(base, adapter, config)
     if allocates_ranks(network):
         freeze_divisors(network)
     if real:
-        start(network, adapter, supplies)
+        support.start(network, supplies)
     return network
 
 
@@ -233,18 +226,8 @@ def _save_adapter(model: Any, folder: Path, *, base: str) -> None:
 
 def _continued(base: Any, adapter: Adapter, folder: Path) -> Any:
     """Return `base` with the adapter that an earlier step left in `folder`, which goes on being trained."""
-    if isinstance(adapter, PTuning | PrefixTuning):
-        raise StageFailed(
-            f"{adapter.name}: of an earlier step the virtual tokens are kept, not the network that made them, so a "
-            "second step cannot go on with it; use PromptTuning or PTuningV2, or train with LoRA"
-        )
-    if not isinstance(adapter, VirtualTokens):
-        return attach(base, folder, trainable=True).train()
-    network = add_adapter(base, adapter)
-    learned = load_file(folder / "adapter_model.safetensors")["prompt_embeddings"]
-    with torch.no_grad():
-        network.prompt_encoder[network.active_adapter].embedding.weight.copy_(learned)
-    return network
+    network = support_of(adapter).go_on(folder, lambda: add_adapter(base, adapter))
+    return attach(base, folder, trainable=True).train() if network is None else network
 
 
 def _carried(base: Any, adapter: Adapter, config: PeftConfig) -> Any:

@@ -13,9 +13,7 @@ from harness.errors import StageFailed
 from harness.inference.models.adapters import attach, is_adapted, merge, save_adapter
 from harness.inference.models.loading import keep_gradients, load_tokenizer, weights_folder
 from harness.inference.models.reward import load_reward, new_scorer
-from harness.recipes import Full, QLoRA
-from harness.recipes.adapters import Adapter
-from harness.training.adapter_setup import peft_config
+from harness.recipes.adapters import Adapter, support_of
 from harness.training.config import Precision
 from harness.training.network import StartingPoint, write_facts
 from harness.training.rows import TokenizedRow
@@ -42,12 +40,12 @@ def scorer(
         load_tokenizer(ground.model),
         device=precision.device,
         dtype=precision.weights,
-        quantize=adapter.quantization if isinstance(adapter, QLoRA) else None,
+        quantize=adapter.quantization,
         trust_remote_code=ground.model.trust_remote_code,
     )
-    if isinstance(adapter, Full):
+    if adapter.whole:
         return base.requires_grad_(True)
-    config = peft_config(adapter, prepared=False) if adapter.merges else None
+    config = support_of(adapter).peft_config(prepared=False) if adapter.merges else None
     if config is None or config.is_prompt_learning:
         raise StageFailed(
             f"{adapter.name} cannot train a reward model here: its head has to be saved with the adapter; "
@@ -104,7 +102,7 @@ def prove_scorer(
     saved = load_reward(ground.model, folder)
     one, other = torch.stack(list(trained)), torch.stack([_reward(saved, row) for row in rows[:_ROWS]])
     apart = float((other - one).square().mean().sqrt() / one.square().mean().sqrt().clamp(min=1e-6))
-    exact = precision.weights is torch.float32 and not isinstance(adapter, QLoRA)
+    exact = precision.weights is torch.float32 and adapter.quantization is None
     allowed = _SAME_FLOAT32 if exact else _SAME_HALF
     facts = (
         f"loaded from disk, its rewards of {len(one)} training rows differ from those in memory by {apart:.2g} of "

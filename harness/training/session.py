@@ -20,7 +20,7 @@ from harness.errors import StageFailed
 from harness.inference.models.adapters import collect, count_parameters, remarks
 from harness.inference.models.hardware import describe_hardware, dtype_name, no_bars
 from harness.inference.models.loading import load_tokenizer
-from harness.recipes import QLoRA, Trained
+from harness.recipes import Trained
 from harness.training import checkpoints
 from harness.training.adapter_setup import supplies_of
 from harness.training.adapter_support import accompany
@@ -93,7 +93,7 @@ def finish(
         "adapter_key": adapter_key(recipe.adapter),
         "base": model.name,
         "step": best,
-        "quantization": _quantization(recipe),
+        "quantization": recipe.adapter.quantization,
     }
     made.save(trainer.model, begun.tokenizer, folder, about=about, ground=begun.ground, base=model.source)
     environment = _environment(begun, course, recipe, state, best=best, seconds=seconds)
@@ -170,7 +170,7 @@ def _environment(
         **describe_hardware(begun.precision.device, begun.precision.weights),
         **{package: version(package) for package in packages},
         "autocast": None if autocast is None else dtype_name(autocast),
-        "quantization": _quantization(recipe),
+        "quantization": recipe.adapter.quantization,
         "learning_rate": recipe.rate,
         "steps": int(state.global_step),
         "steps_planned": course.steps,
@@ -181,10 +181,6 @@ def _environment(
         "peak_memory_bytes": max((entry.get("memory", 0) for entry in state.log_history), default=0) or None,
         **course.environment(),
     }
-
-
-def _quantization(recipe: Trained) -> str | None:
-    return recipe.adapter.quantization if isinstance(recipe.adapter, QLoRA) else None
 
 
 def free(trainer: Any) -> None:

@@ -7,10 +7,9 @@ from typing import Any
 import torch
 from torch.nn.functional import cross_entropy
 
-from harness.inference.models.adapters import attach, collect, detach, is_adapter, merge
+from harness.inference.models.adapters import attach, collect, detach, is_adapter
 from harness.inference.models.loading import load_model, model_of
-from harness.recipes import LoRA, QLoRA
-from harness.recipes.adapters import Adapter
+from harness.recipes.adapters import Adapter, support_of
 from harness.resources.machine import this_machine
 from harness.resources.model_shape import read_shape
 from harness.training.config import Precision
@@ -65,11 +64,12 @@ def probe(
     after = [_logits(tuned, row) for row in asked]
     changed = change_check(before, after)
     exact = precision.weights is torch.float32 and dtype is torch.float32
-    if isinstance(adapter, LoRA) and adapter.init == "loftq" and is_adapter(folder) and ground.adapter is None:
-        rebuilt = attach(_as_quantised(ground, adapter, precision), folder)
+    own_base = _own_base(ground, folder, adapter, precision)
+    if own_base is not None:
+        rebuilt = attach(own_base, folder)
         on_kept = [_logits(rebuilt, row) for row in asked]
         return changed, saved_check(trained, on_kept, exact=exact), _base_check(asked, trained_on=on_kept, served=after)
-    if not isinstance(adapter, QLoRA):
+    if adapter.quantization is None:
         return changed, saved_check(trained, after, exact=exact)
     if not is_adapter(folder):
         return changed, _base_check(asked, trained_on=trained, served=after)
@@ -132,9 +132,13 @@ def change_check(before: Sequence[torch.Tensor], after: Sequence[torch.Tensor]) 
     return Check(name=_NAME, status="ok", detail=detail)
 
 
-def _as_quantised(ground: StartingPoint, adapter: LoRA, precision: Precision) -> Any:
-    """Return the base that LoftQ trained on, in float32: its weights as NF4 keeps them, with the update's start."""
-    return merge(add_adapter(load_model(ground.model, dtype=precision.weights), adapter).float())
+def _own_base(ground: StartingPoint, folder: Path, adapter: Adapter, precision: Precision) -> Any | None:
+    """Return the base that the adapter in `folder` was trained on, if that is none which a folder holds."""
+    if ground.adapter is not None or not is_adapter(folder):
+        return None
+    return support_of(adapter).trained_base(
+        lambda: add_adapter(load_model(ground.model, dtype=precision.weights), adapter)
+    )
 
 
 def _format(ground: StartingPoint, precision: Precision) -> torch.dtype:

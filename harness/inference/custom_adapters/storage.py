@@ -1,7 +1,7 @@
 """Own adapters put on a base, taken off, switched off, merged, and kept on disk as safetensors with a JSON config."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -11,29 +11,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from harness.errors import HarnessError, StageFailed
-from harness.inference.custom_adapters import modules
 from harness.inference.custom_adapters.hooks import ATTRIBUTE, CustomModules
-from harness.recipes.adapters import MAM, Adapter, BitFit, Bottleneck, UniPELT
+from harness.recipes import adapters as bundled
+from harness.recipes.adapters import Adapter, support_of
+from harness.types.dotted_paths import resolve
 
 CONFIG = "harness_adapter.json"
 _WEIGHTS = "adapter_model.safetensors"
 _FORMAT = 1
-_KINDS: Mapping[type, Callable[[CustomModules, Any, Any], None]] = {
-    Bottleneck: modules.hang_bottleneck,
-    MAM: modules.hang_mam,
-    UniPELT: modules.hang_unipelt,
-    BitFit: modules.hang_biases,
-}
-_NO_MERGE = {
-    Bottleneck: "its networks have a non-linearity between the sublayers, which no weight of the base can take over",
-    MAM: "its prefix is attended to and its networks have a non-linearity, which no weight of the base can take over",
-    UniPELT: "its gates open by the token, and no weight of the base differs from token to token",
-}
-
-
-def carries(adapter: Adapter) -> bool:
-    """Tell whether `adapter` is of the harness's own modules."""
-    return type(adapter) in _KINDS
 
 
 def on(network: Any) -> CustomModules | None:
@@ -45,12 +30,15 @@ def on(network: Any) -> CustomModules | None:
 def add_custom_modules(base: Any, adapter: Adapter) -> Any:
     """Return `base` with new modules of `adapter` hung into it, in float32 and trainable; all else is frozen.
 
-    Raises StageFailed where the base is of an architecture that they do not fit.
+    Raises:
+        StageFailed: If the base is of an architecture that they do not fit, or the adapter's class could not be found
+            again when it is loaded.
     """
+    _check_findable(type(adapter))
     hung, before = CustomModules(adapter), frozenset(base.state_dict())
     with ExitStack() as undone:
         undone.callback(hung.take_off)  # where it does not fit, half of it hangs there
-        _KINDS[type(adapter)](hung, base, adapter)
+        support_of(adapter).hang(hung, base)
         undone.pop_all()
     base.requires_grad_(False)
     hung.requires_grad_(True)
@@ -87,10 +75,7 @@ def merge_custom(base: Any) -> Any:
     Raises StageFailed saying why, where that is impossible.
     """
     hung = _hung(base)
-    kind = type(hung.declared)
-    if kind is not BitFit:
-        raise StageFailed(f"{kind.__name__} cannot be merged: {_NO_MERGE[kind]}")
-    modules.merge_biases(hung, base)
+    support_of(hung.declared).merge(hung, base)
     return detach_custom(base)
 
 
@@ -100,9 +85,11 @@ def save_custom(base: Any, folder: Path, *, name: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     weights = {key: value.detach().cpu().contiguous() for key, value in hung.state_dict().items()}
     save_file(weights, folder / _WEIGHTS, metadata={"format": "pt"})
+    kind = type(hung.declared)
     config = {
         "format": _FORMAT,
-        "kind": type(hung.declared).__name__,
+        "kind": kind.__name__,
+        **({} if _is_bundled(kind) else {"declared_by": _path_of(kind)}),
         "settings": asdict(hung.declared),  # type: ignore[call-overload]
         "base_model": name,
         "base_type": base.config.model_type,
@@ -145,14 +132,49 @@ def _declared(folder: Path) -> Adapter:
         raise _unfit(folder, f"{CONFIG} cannot be read ({type(error).__name__}: {error})") from error
     if written != _FORMAT:
         raise _unfit(folder, f"{CONFIG} is of format {written}, and this version reads format {_FORMAT}")
-    known = {found.__name__: found for found in _KINDS}
-    if kind not in known:
-        raise _unfit(folder, f"{CONFIG} declares a {kind!r}, which is none of {', '.join(known)}")
+    found = _kind(folder, kind, config.get("declared_by"))
     try:
-        declared: Adapter = known[kind](**settings)
+        declared = found(**settings)
     except (TypeError, HarnessError) as error:
         raise _unfit(folder, f"{CONFIG} declares no {kind} ({error})") from error
     return declared
+
+
+def _kind(folder: Path, kind: str, path: str | None) -> type[Adapter]:
+    """Return the class that declares an adapter. path: where it is, None of one that comes with the harness."""
+    if path is None:
+        found: object = getattr(bundled, kind, None)
+    else:
+        try:
+            found = resolve(path)
+        except HarnessError as error:
+            raise _unfit(folder, f"{CONFIG} is declared by {path}, which cannot be imported here ({error})") from error
+    if not (isinstance(found, type) and issubclass(found, Adapter)):
+        raise _unfit(folder, f"{CONFIG} declares a {kind!r}, which is no adapter")
+    return found
+
+
+def _is_bundled(kind: type) -> bool:
+    return getattr(bundled, kind.__name__, None) is kind
+
+
+def _path_of(kind: type) -> str:
+    return f"{kind.__module__}:{kind.__qualname__}"
+
+
+def _check_findable(kind: type) -> None:
+    """Raise StageFailed if the class of a user's own adapter has no name under which it is found again."""
+    if _is_bundled(kind):
+        return
+    try:
+        found: object = resolve(_path_of(kind))
+    except HarnessError:
+        found = None
+    if found is not kind:
+        raise StageFailed(
+            f"{kind.__name__} is not found at {_path_of(kind)}, so what it trains could not be loaded again; "
+            "declare it at the top of a module"
+        )
 
 
 def _unfit(folder: Path, fact: str) -> StageFailed:

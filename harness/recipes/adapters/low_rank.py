@@ -3,23 +3,27 @@
 Low-rank updates whose ranks are handed out while training, to the layers that gain most.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
 
 from harness.errors import InvalidExperiment
+from harness.recipes.adapters.protocol import Adapter, Targets, TunerAdapter
+from harness.types.shapes import Linear, ModelShape
 
 # Best LoRA rate is about ten times full fine-tuning's, on all linear layers (Thinking Machines, LoRA Without Regret).
 _LEARNING_RATE = 3e-4
 _RATES = (1e-4, 2e-3)
 _STABILISED_ALPHA = 8.0
+# A step over that of plain LoRA, whose products alone are fused (docs/methods.md).
+_UNFUSED_COST = 2.1
 
-Targets = Literal["all-linear"] | tuple[str, ...]
 Init = Literal["default", "pissa", "olora", "loftq", "eva"]
 _INITS = ("default", "pissa", "olora", "loftq", "eva")
 
 
 @dataclass(frozen=True)
-class LoRA:
+class LoRA(Adapter):
     """Low-rank updates beside frozen linear layers (Hu et al. 2021).
 
     rank: width of the update. alpha: its scale is alpha / rank; None is 2 * rank.
@@ -43,9 +47,12 @@ class LoRA:
     dora: bool = field(default=False, metadata={"key": "changed"})
     init: Init = field(default="default", metadata={"key": "changed"})
 
+    support: ClassVar[str] = "harness.training.adapter_setup:LoRASupport"
     learning_rate: ClassVar[float] = _LEARNING_RATE
     rates: ClassVar[tuple[float, float]] = _RATES
     merges: ClassVar[bool] = True
+    pads: ClassVar[bool] = True
+    splits: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         _check_low_rank(self)
@@ -67,6 +74,22 @@ class LoRA:
         options = [*(["rslora"] if self.rslora else []), *([self.init] if self.init != "default" else [])]
         return "-".join([_low_rank_name(kind, self), *options])
 
+    @property
+    def step_cost(self) -> float:
+        return _UNFUSED_COST if self.dora or self.init == "eva" else 1.0
+
+    @property
+    def for_tuners(self) -> TunerAdapter:
+        starts_at_zero = self.init == "default"
+        return replace(_in_tuners("lora", self), rslora=self.rslora, dora=self.dora, starts_at_zero=starts_at_zero)
+
+    def trained_parameters(self, shape: ModelShape) -> int:
+        chosen = shape.targeted(self.targets)
+        return shape.layers * sum(_update(one, self.rank) + (one.width_out if self.dora else 0) for one in chosen)
+
+    def module_names(self) -> Mapping[str, Sequence[str]]:
+        return named_targets(self.targets)
+
 
 def DoRA(  # noqa: N802 - a noun of the declarations, as LoRA is
     rank: int = 16, alpha: float | None = None, dropout: float = 0.0, targets: Targets = "all-linear"
@@ -76,7 +99,7 @@ def DoRA(  # noqa: N802 - a noun of the declarations, as LoRA is
 
 
 @dataclass(frozen=True)
-class QLoRA:
+class QLoRA(Adapter):
     """LoRA on a base stored in 4 bits: NF4 with double quantisation (Dettmers et al. 2023).
 
     rank, alpha, dropout, targets: as in LoRA. The tuned system is served on the base as the experiment's model
@@ -88,9 +111,12 @@ class QLoRA:
     dropout: float = 0.0
     targets: Targets = "all-linear"
 
+    support: ClassVar[str] = "harness.training.adapter_setup:QLoRASupport"
     learning_rate: ClassVar[float] = _LEARNING_RATE
     rates: ClassVar[tuple[float, float]] = _RATES
     merges: ClassVar[bool] = True
+    pads: ClassVar[bool] = True
+    step_cost: ClassVar[float] = 1.6  # docs/methods.md, as all costs of a step
     quantization: ClassVar[Literal["nf4"]] = "nf4"
 
     def __post_init__(self) -> None:
@@ -105,8 +131,28 @@ class QLoRA:
     def name(self) -> str:
         return _low_rank_name("qlora", self)
 
+    @property
+    def for_tuners(self) -> TunerAdapter:
+        return _in_tuners("qlora", self)
+
+    def trained_parameters(self, shape: ModelShape) -> int:
+        return lora_parameters(shape, rank=self.rank, targets=self.targets)
+
+    def module_names(self) -> Mapping[str, Sequence[str]]:
+        return named_targets(self.targets)
+
 
 LowRank = LoRA | QLoRA
+
+
+def lora_parameters(shape: ModelShape, *, rank: int, targets: tuple[str, ...] | str) -> int:
+    """Return rank x (in + out) over the targeted linear layers of all blocks (Hu et al. 2021)."""
+    return shape.layers * sum(_update(one, rank) for one in shape.targeted(targets))
+
+
+def named_targets(targets: Targets) -> Mapping[str, Sequence[str]]:
+    """Return the module names that `targets` gives."""
+    return {} if isinstance(targets, str) else {"targets": targets}
 
 
 def check_targets(kind: str, targets: Targets) -> Targets:
@@ -140,6 +186,16 @@ def _check_low_rank(adapter: LowRank) -> None:
     object.__setattr__(adapter, "targets", check_targets(kind, adapter.targets))
 
 
+def _update(linear: Linear, rank: int) -> int:
+    return rank * (linear.width_in + linear.width_out)
+
+
+def _in_tuners(kind: Literal["lora", "qlora"], adapter: LowRank) -> TunerAdapter:
+    return TunerAdapter(
+        kind=kind, rank=adapter.rank, scale=adapter.scale, dropout=adapter.dropout, targets=adapter.targets
+    )
+
+
 def _usual_scale(adapter: LowRank) -> float:
     rank_stabilised = isinstance(adapter, LoRA) and adapter.rslora
     return _STABILISED_ALPHA if rank_stabilised else 2.0 * adapter.rank
@@ -157,7 +213,7 @@ def _low_rank_name(kind: str, adapter: LowRank) -> str:
 
 
 @dataclass(frozen=True)
-class AdaLoRA:
+class AdaLoRA(Adapter):
     """Low-rank updates in the form of a singular value decomposition, pruned to a budget (Zhang et al. 2023).
 
     rank: average rank of a layer at the end. initial_rank: rank of each layer at the start.
@@ -177,10 +233,12 @@ class AdaLoRA:
     every: int = 1
     orthogonality: float = 0.5
 
+    support: ClassVar[str] = "harness.training.adapter_setup:AdaLoRASupport"
     # The paper's rates on GLUE and question answering are 5e-4 to 3e-3 (Zhang et al. 2023, appendices E and F).
     learning_rate: ClassVar[float] = 1e-3
     rates: ClassVar[tuple[float, float]] = (5e-4, 5e-3)
     merges: ClassVar[bool] = True
+    step_cost: ClassVar[float] = 1.5
 
     def __post_init__(self) -> None:
         if self.rank < 1:
@@ -219,3 +277,11 @@ class AdaLoRA:
         if self.targets != "all-linear":
             parts.append("+".join(self.targets))
         return "-".join(parts)
+
+    def trained_parameters(self, shape: ModelShape) -> int:
+        chosen = shape.targeted(self.targets)
+        # A rank has two vectors and a singular value.
+        return shape.layers * sum(_update(one, self.initial_rank) + self.initial_rank for one in chosen)
+
+    def module_names(self) -> Mapping[str, Sequence[str]]:
+        return named_targets(self.targets)

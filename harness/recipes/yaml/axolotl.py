@@ -77,13 +77,15 @@ def to_config(recipe: SFT) -> Exported:
 
     Raises InvalidExperiment where Axolotl has no such adapter.
     """
-    adapter = recipe.adapter
+    adapter = recipe.adapter.for_tuners
+    if adapter is None:
+        raise InvalidExperiment(f"Axolotl trains LoRA, QLoRA and Full here, not {recipe.adapter.name}")
     missed: list[Unmapped] = []
     config: Config = {}
-    if isinstance(adapter, LoRA | QLoRA):
+    if adapter.kind != "full":
         alpha, lost = whole_alpha(adapter)
         missed.extend(lost)
-        quantised = isinstance(adapter, QLoRA)
+        quantised = adapter.kind == "qlora"
         config |= {
             "adapter": "qlora" if quantised else "lora",
             "load_in_4bit": quantised,
@@ -97,8 +99,6 @@ def to_config(recipe: SFT) -> Exported:
             ),
             **switches(adapter, _OPTIONS),
         }
-    elif not isinstance(adapter, Full):
-        raise InvalidExperiment(f"Axolotl trains LoRA, QLoRA and Full here, not {adapter.name}")
     if recipe.max_length is None:
         missed.append(
             Unmapped("max_length=None", "there is no such thing there: sequence_len is 512 where it is left out")

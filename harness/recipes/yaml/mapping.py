@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass, replace
 
 from harness.errors import InvalidExperiment
-from harness.recipes.adapters import Full, LoRA, LowRank, QLoRA
+from harness.recipes.adapters import Full, LoRA, LowRank, QLoRA, TunerAdapter
 from harness.recipes.base import Choice
 from harness.recipes.sft import SFT
 
@@ -120,7 +120,7 @@ class Settings:
         return self._config.get(key, default)
 
 
-def whole_alpha(adapter: LowRank) -> tuple[int, tuple[Unmapped, ...]]:
+def whole_alpha(adapter: TunerAdapter) -> tuple[int, tuple[Unmapped, ...]]:
     """Return alpha as the whole number that other tools want, and what was lost by that."""
     if adapter.scale == int(adapter.scale):
         return int(adapter.scale), ()

@@ -53,13 +53,13 @@ def to_config(recipe: SFT) -> Exported:
 
     Raises InvalidExperiment where Unsloth has no such adapter.
     """
-    adapter, missed = recipe.adapter, []
-    if not isinstance(adapter, LoRA | QLoRA | Full):
-        raise InvalidExperiment(f"Unsloth trains LoRA, QLoRA and Full, not {adapter.name}")
+    adapter, missed = recipe.adapter.for_tuners, []
+    if adapter is None:
+        raise InvalidExperiment(f"Unsloth trains LoRA, QLoRA and Full, not {recipe.adapter.name}")
     micro = recipe.micro_batch_size or recipe.batch_size
     training: Config = {
-        "training_type": "full" if isinstance(adapter, Full) else "lora",
-        "load_in_4bit": isinstance(adapter, QLoRA),
+        "training_type": "full" if adapter.kind == "full" else "lora",
+        "load_in_4bit": adapter.kind == "qlora",
         "num_epochs": max(1, round(recipe.epochs)),
         "learning_rate": recipe.rate,
         "batch_size": micro,
@@ -84,7 +84,7 @@ def to_config(recipe: SFT) -> Exported:
     if recipe.patience is not None:
         missed.append(Unmapped(f"patience={recipe.patience}", "there are no evaluations in its training"))
     config: Config = {"training": training}
-    if isinstance(adapter, LoRA | QLoRA):
+    if adapter.kind != "full":
         alpha, lost = whole_alpha(adapter)
         missed.extend(lost)
         config["lora"] = {

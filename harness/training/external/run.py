@@ -24,7 +24,7 @@ from harness.errors import StageFailed
 from harness.inference.models.adapters import attach, is_adapter
 from harness.inference.models.hardware import describe_hardware, no_bars
 from harness.inference.models.loading import load_model, load_tokenizer, model_of, weights_folder
-from harness.recipes import SFT, QLoRA
+from harness.recipes import SFT
 from harness.recipes.sft import Backend
 from harness.training.callbacks import log_points
 from harness.training.config import Precision, choose_precision
@@ -304,7 +304,7 @@ def _about(recipe: SFT, model: Model, state: Mapping[str, Any]) -> dict[str, str
         "adapter_key": adapter_key(recipe.adapter),
         "base": model.name,
         "step": state.get("best_global_step") or state["global_step"],
-        "quantization": recipe.adapter.quantization if isinstance(recipe.adapter, QLoRA) else None,
+        "quantization": recipe.adapter.quantization,
         "backend": recipe.backend,
     }
 

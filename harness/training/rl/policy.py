@@ -22,7 +22,7 @@ from transformers import Trainer
 from harness.errors import StageFailed
 from harness.inference.models.adapters import attach, is_adapted, switched_off
 from harness.inference.models.loading import load_model, load_tokenizer
-from harness.recipes import QLoRA, Reinforced
+from harness.recipes import Reinforced
 from harness.recipes.adapters import Adapter
 from harness.training.adapter_setup import moved_its_base
 from harness.training.callbacks import CheckpointGoal
@@ -46,8 +46,7 @@ class Reference:
         self.shared = is_adapted(network) and ground.adapter is None and not moved_its_base(network)
         if self.shared:
             return
-        quantize = adapter.quantization if isinstance(adapter, QLoRA) else None
-        base = load_model(ground.model, dtype=precision.weights, quantize=quantize)
+        base = load_model(ground.model, dtype=precision.weights, quantize=adapter.quantization)
         kept = base if ground.adapter is None else attach(base, ground.adapter)
         self._network = kept.requires_grad_(False).eval()
 

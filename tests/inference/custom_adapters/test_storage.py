@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from harness.errors import StageFailed
 from harness.inference.custom_adapters import storage as own
 from harness.inference.models import adapters as attached
-from harness.recipes import MAM, BitFit, Bottleneck, LoRA, UniPELT
+from harness.recipes import MAM, BitFit, Bottleneck
 from harness.recipes.adapters import Adapter
 
 HIDDEN, KEYS, LAYERS = 32, 16, 2  # of the small Llama
@@ -234,7 +234,7 @@ def test_a_checkpoint_holds_the_adapter_alone_and_gives_it_back(make, move, adap
     ("change", "fact"),
     [
         (lambda config: config.update(format=2), "is of format 2, and this version reads format 1"),
-        (lambda config: config.update(kind="Sparse"), "declares a 'Sparse', which is none of Bottleneck, MAM"),
+        (lambda config: config.update(kind="Sparse"), "declares a 'Sparse', which is no adapter"),
         (lambda config: config.update(settings={"reduction": 0}), r"reduction=0\): give a whole number"),
         (lambda config: config.update(settings={"depth": 2}), "declares no Bottleneck"),
         (lambda config: config.pop("settings"), "cannot be read .KeyError"),
@@ -290,8 +290,3 @@ def test_after_an_error_inside_a_module_the_base_has_its_own_weights(make, move)
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
         projection(torch.zeros(1, 3))
     assert projection.bias is original
-
-
-def test_adapters_of_other_libraries_are_not_carried() -> None:
-    assert not own.carries(LoRA())
-    assert own.carries(UniPELT())

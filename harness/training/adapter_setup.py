@@ -1,52 +1,47 @@
-"""Where an adapter starts from, beyond random numbers: a text, the base's own weights, or what the data excite.
+"""What an adapter needs before and while it is trained, whatever the method: supplies, callbacks, checks.
 
-Each adapter that PEFT carries, in PEFT's own words.
+Low-rank updates: where one starts from, beyond random numbers; one product in place of PEFT's casts and additions.
+
+What training on a 4-bit base needs: the right format, and layers whose gradient goes on flowing.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from bitsandbytes.functional import dequantize_4bit, quantize_4bit
+from bitsandbytes.nn import Linear4bit
 from peft import (
-    AdaLoraConfig,
+    AdaLoraModel,
     EvaConfig,
     IA3Config,
     LoraConfig,
-    PeftConfig,
-    PeftType,
-    PrefixTuningConfig,
-    PromptEncoderConfig,
-    PromptTuningConfig,
     get_peft_model_state_dict,
     initialize_lora_eva_weights,
 )
-from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
+from peft.tuners.lora import Linear as LoraLinear
 from peft.tuners.lora import LoraLayer
-from safetensors.torch import load_file, save_file
+from peft.tuners.tuners_utils import BaseTunerLayer
+from safetensors.torch import save_file
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from harness.errors import StageFailed
-from harness.inference.models.adapters import merge
+from harness.inference.models.adapters import is_adapted, is_prompt_learning, merge
+from harness.inference.models.loading import dtype_name
 from harness.inference.models.rendering import answer_ids, prompt_ids
+from harness.recipes import Trained
 from harness.recipes.adapters import (
     IA3,
-    PEFT,
-    AdaLoRA,
-    Adapter,
     AdapterSupport,
     LoRA,
-    PrefixTuning,
-    PromptTuning,
-    PTuning,
-    PTuningV2,
     QLoRA,
+    support_of,
 )  # fmt: skip
-from harness.recipes.adapters.virtual_tokens import RECURRENT_LAYERS
-from harness.training import adapter_support
 from harness.types.jobs import TuneJob
 from harness.types.samples import Check
 
@@ -133,17 +128,6 @@ def _lora_layers(network: Any) -> list[Any]:
     return [module for module in network.modules() if isinstance(module, LoraLayer)]
 
 
-def _from_text(network: Any, text: str, tokenizer: Any) -> None:
-    encoder = network.prompt_encoder[network.active_adapter]
-    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
-    count = encoder.embedding.weight.shape[0]
-    repeated = (ids * (count // len(ids) + 1))[:count]
-    words = network.word_embeddings
-    with torch.no_grad():
-        chosen = words(torch.tensor(repeated, device=words.weight.device))  # (tokens, hidden)
-        encoder.embedding.weight.copy_(chosen.float())
-
-
 def _from_data(network: Any, supplies: Supplies) -> None:
     rows = list(supplies.sequences())
     if not rows:
@@ -162,28 +146,12 @@ def _batch(rows: Sequence[Sequence[int]], pad: int, device: torch.device) -> dic
     return {"input_ids": ids, "attention_mask": mask}
 
 
-_TASK = "CAUSAL_LM"
-# The allocator's schedule is set when training begins and the number of steps is known.
-_STEPS_UNKNOWN = 1 << 20
+TASK = "CAUSAL_LM"
 # What PEFT does to the weights at the start; LoftQ is done here, PEFT's own needs a GPU.
 _INIT: dict[str, bool | str] = {"default": True, "pissa": "pissa", "olora": "olora", "loftq": True, "eva": "eva"}
 
 
-def _declared(told: Mapping[str, object]) -> PeftConfig:
-    """Return the config that a mapping declares, with the library's defaults for what it leaves out."""
-    kind, rest = str(told["peft_type"]).upper(), {name: value for name, value in told.items() if name != "peft_type"}
-    if kind not in PEFT_TYPE_TO_CONFIG_MAPPING:
-        kinds = sorted(one.value for one in PEFT_TYPE_TO_CONFIG_MAPPING)
-        raise StageFailed(f"peft_type={kind!r} is no method of peft; give one of {', '.join(kinds)}")
-    made = PEFT_TYPE_TO_CONFIG_MAPPING[PeftType(kind)]
-    try:
-        return made(**rest)
-    except (TypeError, ValueError) as error:
-        known = ", ".join(sorted(one.name for one in fields(made) if one.init))
-        raise StageFailed(f"PEFT({kind}): {error}; its settings are {known}") from error
-
-
-def _targets(given: str | tuple[str, ...]) -> str | list[str]:
+def named_modules(given: str | tuple[str, ...]) -> str | list[str]:
     return given if isinstance(given, str) else list(given)
 
 
@@ -198,13 +166,13 @@ class LoRASupport(AdapterSupport[LoRA]):
             r=adapter.rank,
             lora_alpha=adapter.scale,
             lora_dropout=adapter.dropout,
-            target_modules=_targets(adapter.targets),
+            target_modules=named_modules(adapter.targets),
             use_rslora=adapter.rslora,
             use_dora=adapter.dora,
             init_lora_weights=init,
             # All tokens are looked at: answers alone are often fewer than an update is wide.
             eva_config=EvaConfig(use_label_mask=False) if init == "eva" else None,
-            task_type=_TASK,
+            task_type=TASK,
         )
 
     def start(self, network: Any, supplies: Supplies) -> None:
@@ -233,30 +201,6 @@ class QLoRASupport(AdapterSupport[QLoRA]):
         return LoRASupport(LoRA(adapter.rank, adapter.alpha, adapter.dropout, adapter.targets)).peft_config()
 
 
-class AdaLoRASupport(AdapterSupport[AdaLoRA]):
-    """Low-rank updates whose ranks are handed out while training."""
-
-    def peft_config(self, *, prepared: bool = True) -> AdaLoraConfig:
-        """See `AdapterSupport.peft_config`."""
-        adapter = self.adapter
-        return AdaLoraConfig(
-            init_r=adapter.initial_rank,
-            target_r=adapter.rank,
-            lora_alpha=adapter.scale,
-            lora_dropout=adapter.dropout,
-            target_modules=_targets(adapter.targets),
-            deltaT=adapter.every,
-            orth_reg_weight=adapter.orthogonality,
-            total_step=_STEPS_UNKNOWN,
-            task_type=_TASK,
-        )
-
-    def accompany(self, trainer: Any, folder: Path) -> Callable[[], tuple[Check, ...]]:
-        """See `AdapterSupport.accompany`."""
-        trainer.add_callback(adapter_support.Allocation(self.adapter))
-        return lambda: adapter_support.ranks_checks(folder, self.adapter)
-
-
 class IA3Support(AdapterSupport[IA3]):
     """Activations scaled by learned vectors."""
 
@@ -264,103 +208,202 @@ class IA3Support(AdapterSupport[IA3]):
         """See `AdapterSupport.peft_config`."""
         targets, feedforward = self.adapter.targets, self.adapter.feedforward
         return IA3Config(
-            task_type=_TASK,
+            task_type=TASK,
             target_modules=None if targets is None else list(targets),
             feedforward_modules=None if targets is None else list(feedforward or ()),
         )
 
 
-class PromptTuningSupport(AdapterSupport[PromptTuning]):
-    """Embeddings before the text, which may start as those of words."""
-
-    def peft_config(self, *, prepared: bool = True) -> PromptTuningConfig:
-        """See `AdapterSupport.peft_config`."""
-        drawn = "SAMPLE_VOCAB" if self.adapter.text is None else "RANDOM"  # a text's embeddings are put in afterwards
-        return PromptTuningConfig(task_type=_TASK, num_virtual_tokens=self.adapter.tokens, prompt_tuning_init=drawn)
-
-    def start(self, network: Any, supplies: Supplies) -> None:
-        """See `AdapterSupport.start`."""
-        if self.adapter.text is not None and supplies.tokenizer is not None:
-            _from_text(network, self.adapter.text, supplies.tokenizer)
-
-    def go_on(self, folder: Path, put_on: Callable[[], Any]) -> Any:
-        """See `AdapterSupport.go_on`."""
-        return _with_embeddings(put_on(), folder)
+def allocates_ranks(network: Any) -> bool:
+    """Tell whether `network` carries AdaLoRA."""
+    return isinstance(getattr(network, "base_model", None), AdaLoraModel)
 
 
-class PTuningSupport(AdapterSupport[PTuning]):
-    """Embeddings before the text, made by a small network."""
-
-    def peft_config(self, *, prepared: bool = True) -> PromptEncoderConfig:
-        """See `AdapterSupport.peft_config`."""
-        kind = self.adapter.encoder.upper()
-        layers = {} if kind == "MLP" else {"encoder_num_layers": RECURRENT_LAYERS}
-        return PromptEncoderConfig(
-            task_type=_TASK,
-            num_virtual_tokens=self.adapter.tokens,
-            encoder_reparameterization_type=kind,
-            encoder_hidden_size=self.adapter.hidden,
-            **layers,
-        )
-
-    def go_on(self, folder: Path, put_on: Callable[[], Any]) -> Any:
-        """See `AdapterSupport.go_on`; raises StageFailed in any case."""
-        raise _not_kept(self.adapter)
+def has_virtual_tokens(network: Any) -> bool:
+    """Tell whether PEFT puts virtual tokens before what `network` reads."""
+    return is_adapted(network) and is_prompt_learning(network)
 
 
-class PrefixTuningSupport(AdapterSupport[PrefixTuning]):
-    """Keys and values before the text's, made by a small network."""
-
-    def peft_config(self, *, prepared: bool = True) -> PrefixTuningConfig:
-        """See `AdapterSupport.peft_config`."""
-        return PrefixTuningConfig(
-            task_type=_TASK,
-            num_virtual_tokens=self.adapter.tokens,
-            prefix_projection=True,
-            encoder_hidden_size=self.adapter.width,
-            init_weights="zero",
-        )
-
-    def go_on(self, folder: Path, put_on: Callable[[], Any]) -> Any:
-        """See `AdapterSupport.go_on`; raises StageFailed in any case."""
-        raise _not_kept(self.adapter)
+def four_bit_layers(network: Any) -> list[Any]:
+    """Return the layers of `network` that hold their weights in 4 bits."""
+    return [module for module in network.modules() if isinstance(module, Linear4bit)]
 
 
-class PTuningV2Support(AdapterSupport[PTuningV2]):
-    """Keys and values before the text's, trained themselves."""
+def format_check(network: Any) -> Check | None:
+    """Return the check of the 4-bit format; None where nothing is quantised.
 
-    def peft_config(self, *, prepared: bool = True) -> PrefixTuningConfig:
-        """See `AdapterSupport.peft_config`."""
-        return PrefixTuningConfig(
-            task_type=_TASK, num_virtual_tokens=self.adapter.tokens, prefix_projection=False, init_weights="zero"
-        )
-
-    def go_on(self, folder: Path, put_on: Callable[[], Any]) -> Any:
-        """See `AdapterSupport.go_on`."""
-        return _with_embeddings(put_on(), folder)
-
-
-class PEFTSupport(AdapterSupport[PEFT]):
-    """Any other method of PEFT, by its config."""
-
-    def peft_config(self, *, prepared: bool = True) -> PeftConfig:
-        """See `AdapterSupport.peft_config`."""
-        given = self.adapter.config
-        config = _declared(given) if isinstance(given, Mapping) else deepcopy(given)
-        config.task_type = config.task_type or _TASK
-        return config
-
-
-def _with_embeddings(network: Any, folder: Path) -> Any:
-    """Return `network` with the virtual tokens that lie in `folder`."""
-    learned = load_file(folder / "adapter_model.safetensors")["prompt_embeddings"]
-    with torch.no_grad():
-        network.prompt_encoder[network.active_adapter].embedding.weight.copy_(learned)
-    return network
-
-
-def _not_kept(adapter: Adapter) -> StageFailed:
-    return StageFailed(
-        f"{adapter.name}: of an earlier step the virtual tokens are kept, not the network that made them, so a "
-        "second step cannot go on with it; use PromptTuning or PTuningV2, or train with LoRA"
+    bitsandbytes' own defaults are FP4 without double quantisation, with products in float32 whatever the model.
+    """
+    layers = four_bit_layers(network)
+    if not layers:
+        return None
+    kinds = sorted({str(layer.weight.quant_type) for layer in layers})
+    double = all(layer.weight.quant_state.nested for layer in layers)
+    products = sorted({dtype_name(layer.compute_dtype) for layer in layers})
+    facts = (
+        f"{len(layers)} linear layers in {', '.join(kinds).upper()} {'with' if double else 'without'} double "
+        f"quantisation, products in {', '.join(products)}"
     )
+    if kinds == ["nf4"] and double and layers[0].compute_dtype != torch.float16:
+        return Check(name="quantised base", status="ok", detail=facts)
+    detail = f"{facts}; QLoRA is NF4 with double quantisation and products in bfloat16 or float32: load the base so"
+    return Check(name="quantised base", status="invalid", detail=detail)
+
+
+class Flow(TrainerCallback):  # type: ignore[misc]
+    """Ends a run on a 4-bit base whose layers have lost their gradient.
+
+    On CPUs with avx512_bf16 a forward pass in evaluation mode repacks 4-bit weights for a kernel that has no gradient.
+    What lies before such a layer is then reached through the adapters beside it alone: it learns, from a wrong
+    gradient, and neither the loss nor the gradient's norm shows it.
+    """
+
+    def on_pre_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: Any = None, **_: Any
+    ) -> None:
+        layers = four_bit_layers(model)
+        repacked = sum(bool(getattr(layer.weight.quant_state, "packing_format_for_cpu", False)) for layer in layers)
+        if repacked:
+            raise StageFailed(
+                f"step {state.global_step + 1} of {state.max_steps}: {repacked} of {len(layers)} 4-bit layers were "
+                "repacked by an evaluation for a kernel without gradient, so that the adapters before them learn from "
+                "a wrong one; train with LoRA instead, or on a GPU"
+            )
+
+
+# Modules inside attention, in the names of the usual architectures.
+_ATTENTION = frozenset({"q_proj", "k_proj", "v_proj", "o_proj", "qkv_proj", "out_proj", "query_key_value", "c_attn"})
+_SHOWN = 12
+
+
+@dataclass(frozen=True, slots=True)
+class SupportChecks:
+    """checks: what is known before training. later: returns those that only its end can make."""
+
+    checks: tuple[Check, ...]
+    later: Callable[[], tuple[Check, ...]]
+
+
+def accompany(trainer: Any, recipe: Trained, folder: Path) -> SupportChecks:
+    """Give `trainer` what the adapter of `recipe` needs while training. folder: where the result will lie.
+
+    Raises StageFailed where the trainer's settings would train another model than the one that is served.
+    """
+    network = trainer.model
+    _refuse_faults(trainer, recipe)
+    if four_bit_layers(network):
+        trainer.add_callback(Flow())
+    checks = [check for check in (format_check(network), modules_check(network)) if check is not None]
+    return SupportChecks(tuple(checks), support_of(recipe.adapter).accompany(trainer, folder))
+
+
+def modules_check(network: Any) -> Check | None:
+    """Return the check that names the adapted modules; None where no module is adapted.
+
+    PEFT's own default for LoRA is the queries and values of attention.
+    """
+    adapted = [
+        name.rpartition(".")[2] for name, module in network.named_modules() if isinstance(module, BaseTunerLayer)
+    ]
+    if not adapted:
+        return None
+    kinds = sorted(set(adapted))
+    named = ", ".join(kinds[:_SHOWN]) + (f" and {len(kinds) - _SHOWN} more" if len(kinds) > _SHOWN else "")
+    facts = f"{len(adapted)} modules are adapted: {named}"
+    if any(isinstance(module, LoraLayer) for module in network.modules()) and set(kinds) <= _ATTENTION:
+        detail = f'{facts}; attention alone learns less than all layers do at the same size: targets="all-linear"'
+        return Check(name="adapted modules", status="warning", detail=detail)
+    return Check(name="adapted modules", status="ok", detail=facts)
+
+
+def _refuse_faults(trainer: Any, recipe: Trained) -> None:
+    if not has_virtual_tokens(trainer.model):
+        return
+    name = recipe.adapter.name
+    # The first is the trainer's wish, which it carries out when training begins; the second what the model does now.
+    if trainer.args.activation_checkpointing or trainer.model.base_model.is_activation_checkpointing:
+        raise StageFailed(
+            f"{name}: with gradient checkpointing the virtual tokens' keys and values are dropped, and nothing is "
+            "learned; set gradient_checkpointing=False"
+        )
+    if hasattr(trainer, "num_generations"):
+        raise StageFailed(
+            f"{name}: {type(recipe).__name__} draws its answers in left-padded batches, in which virtual tokens stand "
+            "away from the text, so it would learn from the answers of another model; use LoRA"
+        )
+
+
+def fuse_lora(model: Any) -> int:
+    """Let every plain LoRA layer of `model` compute the fused way, and return how many there are.
+
+    Left as PEFT has them: layers with dropout, with a variant such as DoRA, with more adapters than one, and those on
+    a quantised base. Only the computation changes, so the model saves, loads and merges as before.
+    """
+    layers = [module for module in model.modules() if _is_plain(module)]
+    for layer in layers:
+        layer.forward = partial(_forward, layer, layer.forward)
+    return len(layers)
+
+
+def _is_plain(module: Any) -> bool:
+    if type(module) is not LoraLinear or type(module.base_layer) is not torch.nn.Linear:
+        return False
+    names = list(module.active_adapters)
+    return (
+        len(names) == 1
+        and names[0] in module.lora_A
+        and not module.lora_variant
+        and not module.fan_in_fan_out
+        and isinstance(module.lora_dropout[names[0]], torch.nn.Identity)
+        and module.lora_A[names[0]].bias is None
+        and module.lora_B[names[0]].bias is None
+    )
+
+
+def _forward(layer: Any, original: Callable[..., torch.Tensor], states: torch.Tensor, **rest: Any) -> torch.Tensor:
+    if layer.disable_adapters or layer.merged or rest:
+        return original(states, **rest)
+    base, name = layer.base_layer, layer.active_adapters[0]
+    output: torch.Tensor = _Fused.apply(  # type: ignore[no-untyped-call]
+        states, base.weight, base.bias, layer.lora_A[name].weight, layer.lora_B[name].weight, layer.scaling[name]
+    )
+    return output
+
+
+class _Fused(torch.autograd.Function):
+    """y = x W' + b + scale (x A') B'. The frozen weights W and b get no gradient.
+
+    Products are in W's dtype: float32 accumulation of bfloat16 factors is what autocast does too.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        states: torch.Tensor,  # (..., in)
+        weight: torch.Tensor,  # (out, in)
+        bias: torch.Tensor | None,  # (out)
+        down: torch.Tensor,  # (rank, in), float32
+        up: torch.Tensor,  # (out, rank), float32
+        scale: float,
+    ) -> torch.Tensor:
+        flat = states.reshape(-1, states.shape[-1]).to(weight.dtype)
+        low, high = down.to(weight.dtype), up.to(weight.dtype)
+        inner = flat @ low.t()  # (tokens, rank)
+        output = flat @ weight.t() if bias is None else torch.addmm(bias, flat, weight.t())
+        output.addmm_(inner, high.t(), alpha=scale)
+        ctx.save_for_backward(flat, weight, low, high, inner)
+        ctx.scale, ctx.dtype = scale, states.dtype
+        return output.view(*states.shape[:-1], -1)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        flat, weight, low, high, inner = ctx.saved_tensors
+        gradient = gradients[0].reshape(-1, weight.shape[0])  # (tokens, out)
+        through = gradient @ high  # (tokens, rank)
+        grad_down = (through.t() @ flat).float().mul_(ctx.scale)
+        grad_up = (gradient.t() @ inner).float().mul_(ctx.scale)
+        grad_states = None
+        if ctx.needs_input_grad[0]:
+            grad_states = (gradient @ weight).addmm_(through, low, alpha=ctx.scale).to(ctx.dtype)
+            grad_states = grad_states.view(*gradients[0].shape[:-1], -1)
+        return grad_states, None, None, grad_down, grad_up, None

@@ -3,14 +3,17 @@
 In which number formats a run computes, and its seeds.
 
 The settings that every trainer of transformers and TRL shares, as a recipe declares them.
+
+What a training run is made of before it starts: what was begun, and the course that a method makes of it.
 """
 
 import gc
 import json
+import math
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +22,11 @@ import torch
 from transformers import set_seed
 
 from harness.errors import StageFailed
-from harness.inference.models.hardware import choose_device, choose_dtype, is_out_of_memory
+from harness.inference.models.loading import choose_device, choose_dtype, is_out_of_memory
 from harness.recipes import Trained
 from harness.recipes.adapters import Adapter
 from harness.training.callbacks import CheckpointGoal
+from harness.training.rows import TokenizedRow
 from harness.types.jobs import TuneJob, TuneResult
 from harness.types.models import Model
 from harness.types.protocols import Progress
@@ -190,3 +194,63 @@ def shared_settings(
         "report_to": "none",
         "disable_tqdm": True,
     }
+
+
+@dataclass(frozen=True, slots=True)
+class StartingPoint:
+    """model: the base of this run. adapter: folder of an earlier step's adapter that goes on being trained.
+
+    moved: the base holds what earlier steps learned, so that only a whole model can be served.
+    """
+
+    model: Model
+    adapter: Path | None = None
+    moved: bool = False
+
+
+@dataclass(frozen=True)
+class TrainingContext:
+    """What a method's trainer is made from. checkpoints: folder of them. resumed: the one that training goes on from.
+
+    longest: most tokens of a row.
+    """
+
+    job: TuneJob
+    recipe: Any
+    ground: StartingPoint
+    precision: Precision
+    tokenizer: Any
+    network: Any
+    longest: int | None
+    checkpoints: Path
+    resumed: Path | None
+    checks: tuple[Check, ...]
+
+
+@dataclass(frozen=True)
+class TrainingSession:
+    """A trainer that is ready to go, and how it is to be watched.
+
+    rows: training rows on which base, trained and saved system are compared. evaluates: whether there is anything to
+    evaluate on. goal: what chooses the checkpoint. likelihood: the loss is a mean over tokens of a log-likelihood, so
+    that its size tells when training diverges. logged: what the method logs besides, trainer's key -> name.
+    environment: what the stage's record says besides. later: checks that only the end of training can make.
+    """
+
+    trainer: Any
+    rows: list[TokenizedRow]
+    steps: int
+    evaluates: bool
+    checks: tuple[Check, ...] = ()
+    goal: CheckpointGoal = field(default_factory=CheckpointGoal)
+    likelihood: bool = True
+    logged: Mapping[str, str] = field(default_factory=dict)
+    environment: Callable[[], Mapping[str, str | int | float | bool | None]] = dict
+    later: Callable[[], tuple[Check, ...]] = tuple
+
+
+def steps_of(recipe: Trained, rows: int) -> int:
+    """Return how many updates the whole run has, as the trainer counts them."""
+    micro = recipe.micro_batch_size or recipe.batch_size
+    updates = math.ceil(math.ceil(rows / micro) / (recipe.batch_size // micro))
+    return math.ceil(recipe.epochs * updates)

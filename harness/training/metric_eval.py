@@ -15,8 +15,7 @@ from harness.recipes import Trained
 from harness.recipes.adapters import Adapter
 from harness.stats.compare import statistic_of
 from harness.training.callbacks import CheckpointGoal, Watched
-from harness.training.config import Precision
-from harness.training.context import TrainingContext, TrainingSession
+from harness.training.config import Precision, TrainingContext, TrainingSession
 from harness.training.rows import draw_rows
 from harness.types.protocols import AnyMetric, BatchMetric, CorpusMetric, HasChoices, Metric, Task
 from harness.types.samples import Answer, Example, Sample, Score

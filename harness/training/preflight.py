@@ -9,8 +9,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from harness.errors import InvalidExperiment, StageFailed
-from harness.inference.models.hardware import errors_only, no_bars
-from harness.inference.models.loading import UNREADABLE, weights_folder
+from harness.inference.models.loading import UNREADABLE, errors_only, no_bars, weights_folder
 from harness.recipes import SFT, Trained
 from harness.recipes.adapters import Adapter
 from harness.training.network import add_adapter, linear_names

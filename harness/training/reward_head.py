@@ -14,8 +14,8 @@ from harness.inference.models.adapters import attach, is_adapted, merge, save_ad
 from harness.inference.models.loading import keep_gradients, load_tokenizer, weights_folder
 from harness.inference.models.reward import load_reward, new_scorer
 from harness.recipes.adapters import Adapter, support_of
-from harness.training.config import Precision
-from harness.training.network import StartingPoint, write_facts
+from harness.training.config import Precision, StartingPoint
+from harness.training.network import write_facts
 from harness.training.rows import TokenizedRow
 from harness.types.protocols import Progress
 from harness.types.samples import Check

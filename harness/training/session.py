@@ -18,21 +18,44 @@ from transformers import PrinterCallback, TrainerState
 
 from harness.errors import StageFailed
 from harness.inference.models.adapters import collect, count_parameters, remarks
-from harness.inference.models.hardware import describe_hardware, dtype_name, no_bars
-from harness.inference.models.loading import load_tokenizer
+from harness.inference.models.loading import describe_hardware, dtype_name, load_tokenizer, no_bars
 from harness.recipes import Trained
-from harness.training import checkpoints
-from harness.training.adapter_setup import supplies_of
-from harness.training.adapter_support import accompany
-from harness.training.callbacks import Begins, Gauge, Line, Pacer, Sealer, Watch, elapsed, last_tokens, log_points
-from harness.training.config import choose_precision, seeded, within_memory
-from harness.training.context import TrainingContext, TrainingSession, steps_of
-from harness.training.fused_lora import fuse_lora
+from harness.training.adapter_setup import accompany, fuse_lora, supplies_of
+from harness.training.callbacks import (
+    STATE,
+    Begins,
+    Gauge,
+    Line,
+    Pacer,
+    Sealer,
+    Watch,
+    elapsed,
+    last_tokens,
+    log_points,
+    recover,
+)
+from harness.training.config import (
+    StartingPoint,
+    TrainingContext,
+    TrainingSession,
+    choose_precision,
+    seeded,
+    steps_of,
+    within_memory,
+)
 from harness.training.metric_eval import watched
-from harness.training.network import StartingPoint, adapter_key, ground, save_trained, train_in_float32, trainable
+from harness.training.network import (
+    adapter_key,
+    ground,
+    in_memory,
+    probe,
+    save_trained,
+    train_in_float32,
+    trainable,
+    unlearned,
+)
 from harness.training.rate_finder import RateCurve, range_test, remembered
 from harness.training.reward_head import prove_scorer, save_scorer, scorer, scores_in_memory
-from harness.training.verify_saved import in_memory, probe, unlearned
 from harness.types.jobs import TuneJob, TuneResult
 from harness.types.models import Model
 from harness.types.protocols import Progress
@@ -149,7 +172,7 @@ def train(
 
 def _earlier(begun: TrainingContext) -> TrainerState | None:
     """Return the state of the checkpoint that training goes on from, if it does."""
-    return None if begun.resumed is None else TrainerState.load_from_json(str(begun.resumed / checkpoints.STATE))
+    return None if begun.resumed is None else TrainerState.load_from_json(str(begun.resumed / STATE))
 
 
 def _take_best(begun: TrainingContext, course: TrainingSession, state: TrainerState) -> int:
@@ -319,7 +342,7 @@ def _tested(
 
 def _begin(job: TuneJob, recipe: Trained, model: Model, progress: Progress) -> TrainingContext:
     folder = job.folder / "checkpoints"
-    found = checkpoints.recover(folder)
+    found = recover(folder)
     for line in found.torn:
         progress.say(f"stepped over a torn checkpoint, {line}")
     begins = making(recipe).ground(job, model, recipe.adapter, progress=progress)

@@ -14,10 +14,9 @@ from harness.errors import StageFailed
 from harness.inference.models.loading import load_model
 from harness.recipes import PEFT, SFT, Adapter, LoRA, PrefixTuning, PromptTuning
 from harness.training import sft
-from harness.training.adapter_support import accompany
+from harness.training.adapter_setup import accompany
 from harness.training.network import add_adapter
-from harness.training.sft import fit
-from harness.training.sft_trainer import trainer_config
+from harness.training.sft import fit, trainer_config
 from harness.types.jobs import TuneJob
 from harness.types.models import Model
 

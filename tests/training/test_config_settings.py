@@ -8,8 +8,8 @@ from trl import SFTConfig
 
 from harness.recipes import SFT, Full, LoRA
 from harness.recipes.adapters import Adapter
-from harness.training.config import choose_precision, shared_settings
-from harness.training.network import StartingPoint, trainable
+from harness.training.config import StartingPoint, choose_precision, shared_settings
+from harness.training.network import trainable
 from harness.types.models import Model
 
 

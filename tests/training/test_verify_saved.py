@@ -8,8 +8,8 @@ from safetensors.torch import load_file, save_file
 from harness.inference.local.engine import open_engine
 from harness.recipes import SFT, Full, LoRA, QLoRA
 from harness.training import session
+from harness.training.network import saved_check, unlearned
 from harness.training.sft import fit
-from harness.training.verify_saved import saved_check, unlearned
 from harness.types.jobs import TuneJob
 from harness.types.models import Model
 from harness.types.samples import Decoding

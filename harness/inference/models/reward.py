@@ -10,8 +10,17 @@ from transformers import AutoModelForSequenceClassification
 
 from harness.errors import InvalidExperiment, StageFailed
 from harness.inference.models.adapters import attach, is_adapter
-from harness.inference.models.hardware import choose_device, errors_only, no_bars, steady
-from harness.inference.models.loading import UNREADABLE, in_a_line, nf4, tokenizer_of, weights_folder
+from harness.inference.models.loading import (
+    UNREADABLE,
+    choose_device,
+    errors_only,
+    in_a_line,
+    nf4,
+    no_bars,
+    steady,
+    tokenizer_of,
+    weights_folder,
+)
 from harness.types.models import Model
 
 # Rows scored at once: no gradient is kept, so memory is small.

@@ -233,7 +233,7 @@ class AdaLoRA(Adapter):
     every: int = 1
     orthogonality: float = 0.5
 
-    support: ClassVar[str] = "harness.training.adapter_setup:AdaLoRASupport"
+    support: ClassVar[str] = "harness.training.adapter_support:AdaLoRASupport"
     # The paper's rates on GLUE and question answering are 5e-4 to 3e-3 (Zhang et al. 2023, appendices E and F).
     learning_rate: ClassVar[float] = 1e-3
     rates: ClassVar[tuple[float, float]] = (5e-4, 5e-3)

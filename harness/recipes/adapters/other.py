@@ -290,7 +290,7 @@ class PEFT(Adapter):
     kind: str = field(init=False, default="")
     settings: str = field(init=False, default="", repr=False)
 
-    support: ClassVar[str] = "harness.training.adapter_setup:PEFTSupport"
+    support: ClassVar[str] = "harness.training.adapter_support:PEFTSupport"
     learning_rate: ClassVar[float] = 1e-3
     rates: ClassVar[tuple[float, float]] = (1e-4, 1e-1)
 

@@ -24,7 +24,7 @@ class PromptTuning(Adapter):
     tokens: int = 20
     text: str | None = _TEXT
 
-    support: ClassVar[str] = "harness.training.adapter_setup:PromptTuningSupport"
+    support: ClassVar[str] = "harness.training.adapter_support:PromptTuningSupport"
     # Lester et al. use 0.3 with Adafactor, whose steps are relative to a weight's size; PEFT's own examples use 3e-2
     # with AdamW, whose steps are not.
     learning_rate: ClassVar[float] = 3e-2
@@ -63,7 +63,7 @@ class PTuning(Adapter):
     encoder: Literal["mlp", "lstm"] = "mlp"
     hidden: int | None = None
 
-    support: ClassVar[str] = "harness.training.adapter_setup:PTuningSupport"
+    support: ClassVar[str] = "harness.training.adapter_support:PTuningSupport"
     # PEFT's example of P-tuning trains at 1e-3; an encoder's weights are common weights, not embeddings.
     learning_rate: ClassVar[float] = 1e-3
     rates: ClassVar[tuple[float, float]] = (1e-4, 1e-2)
@@ -99,7 +99,7 @@ class PrefixTuning(Adapter):
     tokens: int = 20
     hidden: int | None = None
 
-    support: ClassVar[str] = "harness.training.adapter_setup:PrefixTuningSupport"
+    support: ClassVar[str] = "harness.training.adapter_support:PrefixTuningSupport"
     # Li and Liang train at 5e-5 to 1e-4 for tens of epochs; for a few, the network takes the rates of others its size.
     learning_rate: ClassVar[float] = 1e-3
     rates: ClassVar[tuple[float, float]] = (5e-5, 1e-2)
@@ -133,7 +133,7 @@ class PTuningV2(Adapter):
 
     tokens: int = 20
 
-    support: ClassVar[str] = "harness.training.adapter_setup:PTuningV2Support"
+    support: ClassVar[str] = "harness.training.adapter_support:PTuningV2Support"
     # The paper's scripts train at 5e-3 to 1e-2.
     learning_rate: ClassVar[float] = 1e-2
     rates: ClassVar[tuple[float, float]] = (1e-3, 5e-2)

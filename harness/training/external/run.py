@@ -22,8 +22,14 @@ from torch.nn.functional import cross_entropy
 from harness.environments import TUNERS, Tuner, clean_environment, tuner_executable
 from harness.errors import StageFailed
 from harness.inference.models.adapters import attach, is_adapter
-from harness.inference.models.hardware import describe_hardware, no_bars
-from harness.inference.models.loading import load_model, load_tokenizer, model_of, weights_folder
+from harness.inference.models.loading import (
+    describe_hardware,
+    load_model,
+    load_tokenizer,
+    model_of,
+    no_bars,
+    weights_folder,
+)
 from harness.recipes import SFT
 from harness.recipes.sft import Backend
 from harness.training.callbacks import log_points
@@ -31,10 +37,9 @@ from harness.training.config import Precision, choose_precision
 from harness.training.external import run_axolotl, run_llamafactory, run_unsloth
 from harness.training.external.process import run_process
 from harness.training.external.tuner_files import Prepared, TunerJob, write_model
-from harness.training.network import adapter_key, write_facts
+from harness.training.network import adapter_key, change_check, in_memory, write_facts
 from harness.training.rows import TokenizedRow, check_parity, draw_rows, make_rows, rows_that_fit, with_earlier_turns
 from harness.training.session import steps_of
-from harness.training.verify_saved import change_check, in_memory
 from harness.types.jobs import TuneJob, TuneResult
 from harness.types.models import Model
 from harness.types.protocols import Progress

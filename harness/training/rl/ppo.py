@@ -16,7 +16,7 @@ from transformers import Trainer, TrainingArguments
 
 from harness.errors import StageFailed
 from harness.recipes import PPO
-from harness.training.adapter_support import has_virtual_tokens
+from harness.training.adapter_setup import has_virtual_tokens
 from harness.training.config import shared_settings
 from harness.training.rl.checks import CLIPPED, REWARD, SAME, flat_now, flat_reward
 from harness.training.rl.policy import (

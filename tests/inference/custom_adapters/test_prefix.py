@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from harness.errors import StageFailed
-from harness.inference.custom_adapters import storage as own
+from harness.inference.models import adapters as own
 from harness.inference.models import adapters as attached
 from harness.recipes import MAM, UniPELT
 

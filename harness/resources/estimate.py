@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from harness.errors import InvalidExperiment
 from harness.recipes import SFT, LoRA, QLoRA, Steps, Trained
 from harness.recipes.yaml.mapping import write_recipe
 from harness.resources.machine import GIB, Machine
 from harness.resources.memory import Memory, Part, devices_of, recipe_memory
-from harness.resources.time import Duration, TrainingPace, duration_text
+from harness.resources.time import Duration, TrainingPace, Work, duration_text
 from harness.types.protocols import Recipe
 from harness.types.shapes import ModelShape
 
@@ -17,23 +16,6 @@ from harness.types.shapes import ModelShape
 DOUBT = 0.25
 # Checkpoints on disk at once: the best, the last two, and one being written.
 _CHECKPOINTS = 4
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Work:
-    """What is trained on.
-
-    rows: examples. length: tokens of the longest. mean: tokens of a row on average, None where all are the longest.
-    answer: learned tokens of a row. dev: examples of an evaluation, where the recipe does not ask for fewer.
-    quantize: "nf4" where the model answers in 4 bits.
-    """
-
-    rows: int
-    length: int
-    mean: float | None = None
-    answer: int = 64
-    dev: int = 100
-    quantize: Literal["nf4"] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,12 +92,9 @@ def estimate_run(
         memory=memory,
         disk=round(_CHECKPOINTS * memory.trained * (4 + 8) + kept),
         saved=kept,
-        duration=duration_text(
-            shape, recipe, machine, rows=work.rows, mean=work.mean or length, length=length, answer=work.answer,
-            pace=pace, dev=work.dev,
-        ),
+        duration=duration_text(shape, recipe, machine, replace(work, length=length), pace=pace),
         devices=devices,
-    )  # fmt: skip
+    )
 
 
 def _of_all(memory: Memory, devices: int) -> Memory:

@@ -5,6 +5,7 @@ import platform
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -54,6 +55,23 @@ class TrainingPace:
     reading: float | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What is trained on.
+
+    rows: examples. length: tokens of the longest. mean: tokens of a row on average, None where all are the longest.
+    answer: learned tokens of a row. dev: examples of an evaluation, where the recipe does not ask for fewer.
+    quantize: "nf4" where the model answers in 4 bits.
+    """
+
+    rows: int
+    length: int
+    mean: float | None = None
+    answer: int = 64
+    dev: int = 100
+    quantize: Literal["nf4"] | None = None
+
+
 def operations(shape: ModelShape, adapter: Adapter, *, tokens: int) -> float:
     """Return the floating-point operations of training on `tokens`: forward 2 a weight, backward 2, and 2 more
     for the gradient of the weights where all are trained.
@@ -63,23 +81,9 @@ def operations(shape: ModelShape, adapter: Adapter, *, tokens: int) -> float:
     return (6.0 if adapter.whole else 4.0) * shape.parameters * tokens
 
 
-def duration_text(
-    shape: ModelShape,
-    recipe: Trained,
-    machine: Machine,
-    *,
-    rows: int,
-    mean: float,
-    length: int,
-    answer: int,
-    pace: TrainingPace,
-    dev: int = 0,
-) -> Duration:
-    """Return how long training on `rows` examples of `mean` tokens takes, with its evaluations on `dev` ones.
-
-    length: tokens of the longest. answer: tokens of the longest known answer; one that is drawn may end there, or only
-    at its limit.
-    """
+def duration_text(shape: ModelShape, recipe: Trained, machine: Machine, work: Work, *, pace: TrainingPace) -> Duration:
+    """Return how long training takes, with its evaluations; a drawn answer may end as a known one, or at its limit."""
+    rows, dev, mean = work.rows, work.dev, work.mean or work.length
     seen = min(rows, recipe.limit or rows) * recipe.epochs
     evaluated = min(dev, recipe.evaluate_on or dev) * _evaluations(recipe, seen)
     trained = operations(shape, recipe.adapter, tokens=round(seen * mean)) * recipe.adapter.step_cost
@@ -88,8 +92,8 @@ def duration_text(
     if isinstance(recipe, GRPO | RLOO | PPO):
         trained *= getattr(recipe, "generations", 1) * getattr(recipe, "passes", 1)
         a_token = 2 * shape.parameters * seen * getattr(recipe, "generations", 1) * _DRAWING
-        most_tokens = recipe.max_tokens or length
-        shortest, longest = a_token * min(answer, most_tokens), a_token * most_tokens
+        most_tokens = recipe.max_tokens or work.length
+        shortest, longest = a_token * min(work.answer, most_tokens), a_token * most_tokens
     if machine.kind == "gpu":
         trained /= devices_of(recipe)  # on a CPU they share its cores
     trained += 2 * shape.parameters * evaluated * mean

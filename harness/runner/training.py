@@ -18,10 +18,10 @@ from harness.errors import HarnessError, InvalidExperiment, StageFailed
 from harness.plan import Plan, TuneStep, model_key
 from harness.plan.training_steps import new_rows, replayed, replays
 from harness.recipes import Steps
-from harness.resources.estimate import RunEstimate, Work, estimates, gib, way_out
+from harness.resources.estimate import RunEstimate, estimates, gib, way_out
 from harness.resources.machine import this_machine
 from harness.resources.model_shape import read_shape
-from harness.resources.time import TrainingPace, measured_rate, reading_rate
+from harness.resources.time import TrainingPace, Work, measured_rate, reading_rate
 from harness.runner.context import Run, bound
 from harness.runner.preference_data import taught
 from harness.runner.stages import guarded, machine, stage_row

@@ -324,7 +324,6 @@ def _forward(
     attention_mask: torch.Tensor | None = None,
     *,
     logits_to_keep: int | torch.Tensor = 0,
-    position_ids: torch.Tensor | None = None,
     **rest: Any,
 ) -> Any:
     if input_ids is None:
@@ -337,6 +336,7 @@ def _forward(
     # Kept logits are chosen by position in the text, which rolling moves: all are made then, and chosen afterwards.
     kept = 0 if order is not None else _behind(logits_to_keep, virtual)
     # Positions count from the virtual tokens on, which is what PEFT and the model do by themselves.
+    rest.pop("position_ids", None)
     output = original(input_ids=input_ids, attention_mask=attention_mask, logits_to_keep=kept, **rest)
     logits = getattr(output, "logits", None)
     if logits is None:  # TRL's fused head, which takes the last positions of right-padded rows itself

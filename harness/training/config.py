@@ -150,22 +150,20 @@ _BY_LOSS = CheckpointGoal()
 
 
 def shared_settings(
-    recipe: Trained,
-    *,
-    folder: Path,
-    seed: int,
-    steps: int,
-    every: int,
-    precision: Precision,
-    goal: CheckpointGoal = _BY_LOSS,
+    begun: "TrainingContext", *, steps: int, every: int | None = None, goal: CheckpointGoal = _BY_LOSS
 ) -> dict[str, Any]:
     """Return keyword arguments of transformers' TrainingArguments and of each of TRL's configs.
 
-    steps: updates of the whole run. every: steps between evaluations and checkpoints. goal: what chooses one.
+    Args:
+        begun: What the trainer is made from.
+        steps: Updates of the whole run.
+        every: Steps between evaluations and checkpoints; None is the recipe's, or a tenth of the run.
+        goal: What chooses a checkpoint.
     """
+    recipe: Trained = begun.recipe
     micro = recipe.micro_batch_size or recipe.batch_size
     return {
-        "output_dir": str(folder),
+        "output_dir": str(begun.checkpoints),
         "num_train_epochs": recipe.epochs,
         "per_device_train_batch_size": micro,
         "per_device_eval_batch_size": micro,
@@ -180,17 +178,17 @@ def shared_settings(
         "logging_nan_inf_filter": False,  # it would replace a NaN by the mean of earlier losses
         "eval_strategy": "no",  # the pacer callback asks for evaluations, also at the last step
         "save_strategy": "steps",
-        "save_steps": every,
+        "save_steps": every or recipe.evaluate_every or math.ceil(steps / 10),
         "save_total_limit": 3,  # the best one and the last two
         "metric_for_best_model": goal.key,
         "greater_is_better": goal.higher,
-        "seed": seed,
-        "data_seed": seed,
-        "use_cpu": precision.device.type == "cpu",
+        "seed": begun.job.seed,
+        "data_seed": begun.job.seed,
+        "use_cpu": begun.precision.device.type == "cpu",
         "bf16": False,  # a CPU run raises on TRL's default; autocast is opened where the method computes
         "gradient_checkpointing": False,  # TRL's default breaks prefix tuning and costs time on small models
         "dataloader_num_workers": 0,
-        "dataloader_pin_memory": precision.device.type == "cuda",
+        "dataloader_pin_memory": begun.precision.device.type == "cuda",
         "report_to": "none",
         "disable_tqdm": True,
     }
@@ -225,6 +223,17 @@ class TrainingContext:
     checkpoints: Path
     resumed: Path | None
     checks: tuple[Check, ...]
+
+    @property
+    def result(self) -> Path:
+        """The folder of the tuned system."""
+        return self.job.folder / "adapter"
+
+    @property
+    def source(self) -> str:
+        """The name that an adapter gives its base model."""
+        assert isinstance(self.job.model, Model)
+        return self.job.model.source
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from harness.inference.models.loading import weights_folder
 from harness.recipes import SFT
 from harness.training.callbacks import recover
 from harness.training.config import choose_precision
-from harness.training.external.process import run_process
+from harness.training.external.process import TrainingLogs, run_process
 from harness.training.network import ground
 from harness.training.rows import draw_rows
 from harness.training.session import steps_of
@@ -54,9 +54,8 @@ def train_together(job: TuneJob, *, progress: Progress) -> tuple[dict[str, str |
         try:
             run_process(
                 _command(recipe, folder),
+                TrainingLogs(folder / "train.log", folder / TOLD),
                 shown=f"training on {recipe.devices} devices",
-                log=folder / "train.log",
-                progress_log=folder / TOLD,
                 meter=meter,
                 environment=_variables(recipe, on_cpu=on_cpu),
             )

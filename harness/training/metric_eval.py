@@ -11,14 +11,12 @@ from transformers import GenerationConfig
 
 from harness.errors import StageFailed
 from harness.inference.models.rendering import answer_ids, end_id, prompt_ids, thought_apart
-from harness.recipes import Trained
-from harness.recipes.adapters import Adapter
 from harness.stats.compare import statistic_of
 from harness.training.callbacks import CheckpointGoal, Watched
 from harness.training.config import Precision, TrainingContext, TrainingSession
 from harness.training.rows import draw_rows
 from harness.types.protocols import AnyMetric, BatchMetric, CorpusMetric, HasChoices, Metric, Task
-from harness.types.samples import Answer, Example, Sample, Score
+from harness.types.samples import Answer, Sample, Score
 
 # Answers generated at once, and their longest where the task does not say.
 _AT_ONCE = 32
@@ -94,19 +92,14 @@ class WatchedSamples:
         return ids.to(self.precision.device), mask.to(self.precision.device)
 
 
-def make_exam(
-    metric: AnyMetric,
-    task: Task | None,
-    examples: Sequence[Example],
-    *,
-    tokenizer: Any,
-    adapter: Adapter,
-    precision: Precision,
-) -> WatchedSamples:
-    """Return the exam of the dev `examples`.
+def make_exam(begun: TrainingContext) -> WatchedSamples:
+    """Return the exam of the dev examples in the metric that the recipe watches.
 
     Raises StageFailed where there is none, or where nobody can say what a right answer is.
     """
+    recipe, task, tokenizer = begun.recipe, begun.job.task, begun.tokenizer
+    metric: AnyMetric = recipe.watch
+    examples = draw_rows(begun.job.dev, recipe.evaluate_on, seed=begun.job.seed)
     samples = [example.sample for example in examples if example.sample is not None]
     if task is None or not examples or len(samples) < len(examples):
         raise StageFailed(
@@ -119,23 +112,15 @@ def make_exam(
         samples=tuple(samples),
         prompts=tuple(tuple(prompt_ids(tokenizer, example.prompt)) for example in examples),
         tokenizer=tokenizer,
-        precision=precision,
-        padded=adapter.pads,
-    )
-
-
-def watched(begun: TrainingContext, course: TrainingSession, recipe: Trained) -> TrainingSession:
-    """Let the metric that the recipe watches choose the checkpoint."""
-    if recipe.watch is None:
-        return course
-    exam = make_exam(
-        recipe.watch,
-        begun.job.task,
-        draw_rows(begun.job.dev, recipe.evaluate_on, seed=begun.job.seed),
-        tokenizer=begun.tokenizer,
-        adapter=recipe.adapter,
         precision=begun.precision,
+        padded=recipe.adapter.pads,
     )
+
+
+def watched(begun: TrainingContext, course: TrainingSession) -> TrainingSession:
+    """Let the metric that the recipe watches choose the checkpoint."""
+    recipe = begun.recipe
+    exam = make_exam(begun)
     goal = CheckpointGoal(key=f"eval_{recipe.watch.name}", higher=recipe.watch.better == "higher")
     trainer = course.trainer
     trainer.args.metric_for_best_model, trainer.args.greater_is_better = goal.key, goal.higher

@@ -43,7 +43,7 @@ from harness.training.adapter_setup import (
     save_plain,
 )
 from harness.training.adapter_support import NO_RANK_LEFT, align, freeze_divisors, keep_ranks
-from harness.training.config import Precision, StartingPoint
+from harness.training.config import Precision, StartingPoint, TrainingContext
 from harness.training.rows import TokenizedRow
 from harness.types.jobs import TuneJob
 from harness.types.models import Model
@@ -189,18 +189,16 @@ def attend_fast(model: Any, precision: Precision, *, longest: int) -> None:
         model.set_attn_implementation("eager")
 
 
-def save_trained(
-    model: Any, tokenizer: Any, folder: Path, *, about: dict[str, str | int | None], ground: StartingPoint, base: str
-) -> None:
-    """Write the tuned system to `folder`, whole or not at all: an adapter, or a full model with its tokenizer.
+def save_trained(model: Any, begun: TrainingContext, *, about: dict[str, str | int | None]) -> None:
+    """Write the tuned system to `begun.result`, whole or not at all: an adapter, or a full model with its tokenizer.
 
-    about: what harness.json says of it. base: the name that an adapter gives its base model. An adapter on a base
-    that earlier steps moved is merged into it, in float32.
+    about: what harness.json says of it. An adapter on a base that earlier steps moved is merged into it, in float32.
     """
+    folder, ground, tokenizer = begun.result, begun.ground, begun.tokenizer
     unfinished = folder.with_name(f"{folder.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     if is_adapted(model):
-        _save_adapter(model, unfinished, base=base)
+        _save_adapter(model, unfinished, base=begun.source)
         if ground.moved:
             whole = merge(attach(load_model(ground.model, dtype=torch.float32), unfinished))
             shutil.rmtree(unfinished)
@@ -275,13 +273,7 @@ def in_memory(network: Any, rows: Sequence[TokenizedRow]) -> list[torch.Tensor]:
 
 
 def probe(
-    ground: StartingPoint,
-    folder: Path,
-    adapter: Adapter,
-    precision: Precision,
-    rows: Sequence[TokenizedRow],
-    *,
-    trained: Sequence[torch.Tensor],
+    begun: TrainingContext, rows: Sequence[TokenizedRow], *, trained: Sequence[torch.Tensor]
 ) -> tuple[Check, ...]:
     """Return the checks on the saved system: it changes logits, it is the one that was trained, its base is served.
 
@@ -289,6 +281,8 @@ def probe(
     files on disk, so that a difference is the training's and no rounding; a model that the memory does not hold in
     float32 in the format that it is served in.
     """
+    ground, folder, precision = begun.ground, begun.result, begun.precision
+    adapter: Adapter = begun.recipe.adapter
     asked, dtype = rows[:_ROWS], _format(ground, precision)
     base = load_model(ground.model, dtype=dtype)
     started = base if ground.adapter is None else attach(base, ground.adapter)

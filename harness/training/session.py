@@ -91,21 +91,15 @@ def making(recipe: Trained) -> ModelSteps:
     return _REWARD if recipe.makes == "reward" else _POLICY
 
 
-def finish(
-    begun: TrainingContext,
-    course: TrainingSession,
-    recipe: Trained,
-    model: Model,
-    progress: Progress,
-    judge: "Judge | None",
-) -> TuneResult:
+def finish(begun: TrainingContext, course: TrainingSession, progress: Progress, judge: "Judge | None") -> TuneResult:
     """Train, save the best weights as `job.folder / "adapter"`, and check what was saved."""
-    trainer, folder, made = course.trainer, begun.job.folder / "adapter", making(recipe)
+    recipe: Trained = begun.recipe
+    trainer, made = course.trainer, making(recipe)
     started = made.in_memory(trainer.model, course.rows)
     earlier = _earlier(begun)
     before = elapsed(earlier.log_history) if earlier else 0.0
     began = time.monotonic()
-    state = train(begun, course, recipe, progress, judge)
+    state = train(begun, course, progress, judge)
     seconds = before + time.monotonic() - began
     best = _take_best(begun, course, state)
     trained, total = count_parameters(trainer.model)
@@ -114,19 +108,19 @@ def finish(
         "makes": recipe.makes,
         "adapter": recipe.adapter.name,
         "adapter_key": adapter_key(recipe.adapter),
-        "base": model.name,
+        "base": begun.job.model.name,
         "step": best,
         "quantization": recipe.adapter.quantization,
     }
-    made.save(trainer.model, begun.tokenizer, folder, about=about, ground=begun.ground, base=model.source)
-    environment = _environment(begun, course, recipe, state, best=best, seconds=seconds)
+    made.save(trainer.model, begun, about=about)
+    environment = _environment(begun, course, state, best=best, seconds=seconds)
     outputs = made.in_memory(trainer.model, course.rows)
     free(trainer)
-    found = made.probe(begun.ground, folder, recipe.adapter, begun.precision, course.rows, trained=outputs)
+    found = made.probe(begun, course.rows, trained=outputs)
     for spent in (begun.checkpoints, begun.job.folder / "base"):
         shutil.rmtree(spent, ignore_errors=True)
     return TuneResult(
-        folder=folder,
+        folder=begun.result,
         log=log_points(state.log_history, course.logged),
         checks=(*course.checks, *course.later(), *begun.checks, *found, *unlearned(started, outputs)),
         tokens=last_tokens(state.log_history),
@@ -137,10 +131,9 @@ def finish(
     )
 
 
-def train(
-    begun: TrainingContext, course: TrainingSession, recipe: Trained, progress: Progress, judge: "Judge | None"
-) -> TrainerState:
+def train(begun: TrainingContext, course: TrainingSession, progress: Progress, judge: "Judge | None") -> TrainerState:
     """Train to the end, and return the trainer's state with its whole log history."""
+    recipe: Trained = begun.recipe
     trainer, resumed, earlier = course.trainer, begun.resumed, _earlier(begun)
     done = 0
     if earlier is not None and resumed is not None:
@@ -185,8 +178,9 @@ def _take_best(begun: TrainingContext, course: TrainingSession, state: TrainerSt
 
 
 def _environment(
-    begun: TrainingContext, course: TrainingSession, recipe: Trained, state: TrainerState, *, best: int, seconds: float
+    begun: TrainingContext, course: TrainingSession, state: TrainerState, *, best: int, seconds: float
 ) -> Mapping[str, str | int | float | bool | None]:
+    recipe: Trained = begun.recipe
     packages = ("trl", "peft", "accelerate", "bitsandbytes", "datasets")
     autocast = begun.precision.autocast
     return {
@@ -272,7 +266,7 @@ def train_share(
             split(course.trainer)
         course = _accompanied(begun, course)
         course.trainer.add_callback(Begins(lambda: witness(course.trainer)))
-        train(begun, course, recipe, progress, None)
+        train(begun, course, progress, None)
 
 
 def _once(
@@ -292,11 +286,12 @@ def _once(
             recipe = replace(recipe, learning_rate=curve.suggested)
     with seeded(job.seed), no_bars():
         begun = _begin(replace(job, recipe=recipe), recipe, model, progress)
-        course = watched(begun, _accompanied(begun, _ready(prepare(begun))), recipe)
+        course = _accompanied(begun, _ready(prepare(begun)))
+        course = course if recipe.watch is None else watched(begun, course)
         begun = replace(begun, network=None)  # the trainer holds it, and gives it up before the checks
         if judge is not None:
             judge.goal = course.goal
-        result = finish(begun, course, recipe, model, progress, judge)
+        result = finish(begun, course, progress, judge)
     if curve is None:
         return result
     found = {**result.environment, "suggested_rate": curve.suggested}
@@ -312,7 +307,7 @@ def _ready(course: TrainingSession) -> TrainingSession:
 
 def _accompanied(begun: TrainingContext, course: TrainingSession) -> TrainingSession:
     """Return `course` with what its adapter needs while training, and the checks on that."""
-    company = accompany(course.trainer, begun.recipe, begun.job.folder / "adapter")
+    company = accompany(course.trainer, begun.recipe, begun.result)
     return replace(
         course,
         checks=(*course.checks, *company.checks),

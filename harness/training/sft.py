@@ -4,13 +4,11 @@ Batches packed into one row, or padded. TRL's SFTTrainer with the loss on the an
 length, and an exact dev loss.
 """
 
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -26,7 +24,7 @@ from harness.inference.models.loading import attention_as, load_tokenizer, sprea
 from harness.inference.models.prefix_tree import token_tree
 from harness.recipes import SFT
 from harness.training.adapter_setup import has_virtual_tokens
-from harness.training.config import Precision, shared_settings
+from harness.training.config import shared_settings
 from harness.training.ewc import Consolidation, consolidate
 from harness.training.external.run import fit_outside
 from harness.training.launch import train_together
@@ -183,22 +181,12 @@ _ROUNDING, _ROUNDING_BF16 = 1e-3, 0.05
 
 
 def trainer_config(
-    recipe: SFT,
-    *,
-    folder: Path,
-    seed: int,
-    steps: int,
-    every: int,
-    precision: Precision,
-    settings: Mapping[str, Any] = MappingProxyType({}),
+    begun: TrainingContext, *, steps: int, settings: Mapping[str, Any] = MappingProxyType({})
 ) -> SFTConfig:
-    """Return TRL's settings of `recipe`; `every` is the number of steps between evaluations and checkpoints.
-
-    settings: further ones.
-    """
+    """Return TRL's settings of a run of `steps` updates. settings: further ones."""
     return SFTConfig(
         **settings,
-        **shared_settings(recipe, folder=folder, seed=seed, steps=steps, every=every, precision=precision),
+        **shared_settings(begun, steps=steps),
         include_num_input_tokens_seen="non_padding",
         max_length=None,
         packing=False,
@@ -376,17 +364,9 @@ def prepare(
         turns_checks = (check,)
     dev_rows, dev_check = _dev_rows(job, recipe, tokenizer, begun.longest)
     attend_fast(begun.network, begun.precision, longest=max(row.tokens for row in rows))
-    holding, held_checks = _held(begun)
+    holding, held_checks = consolidate(begun, recipe.keep) if recipe.keep is not None else (None, ())
     steps = steps_of(recipe, len(rows))
-    config = trainer_config(
-        recipe,
-        folder=begun.checkpoints,
-        seed=job.seed,
-        steps=steps,
-        every=recipe.evaluate_every or math.ceil(steps / 10),
-        precision=begun.precision,
-        settings=settings,
-    )
+    config = trainer_config(begun, steps=steps, settings=settings)
     trainer = kind(
         autocast=begun.precision.autocast,
         dev=[row.features() for row in dev_rows],
@@ -410,22 +390,6 @@ def prepare(
             "dev_rows": len(dev_rows),
             "packed": bool(trainer.packs),
         },
-    )
-
-
-def _held(begun: TrainingContext) -> tuple[Consolidation | None, tuple[Check, ...]]:
-    """Return what holds the weights that earlier tasks need, where the recipe asks for it."""
-    job, recipe = begun.job, begun.recipe
-    if recipe.keep is None:
-        return None, ()
-    return consolidate(
-        begun.network,
-        recipe.keep,
-        job.earlier,
-        tokenizer=begun.tokenizer,
-        longest=begun.longest,
-        seed=job.seed,
-        autocast=begun.precision.autocast,
     )
 
 

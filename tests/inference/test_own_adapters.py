@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from harness.errors import StageFailed
-from harness.inference.models import adapters as own
 from harness.inference.local.engine import LocalEngine, open_engine
 from harness.inference.models import adapters as attached
+from harness.inference.models import adapters as own
 from harness.inference.models.loading import load_model, load_tokenizer
 from harness.inference.models.rendering import answer_ids, prompt_ids
 from harness.inference.vllm.engine import _rank_of

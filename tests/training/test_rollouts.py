@@ -82,7 +82,7 @@ def test_probabilities_do_not_depend_on_the_rows_beside(tiny: Model, temperature
     right, right_mask = side_by_side(answers, how.pad, left=False)
     ids, mask = torch.cat([left, right], dim=1), torch.cat([left_mask, right_mask], dim=1)
     with torch.no_grad():
-        together = think(network, ids, mask, answer=3, temperature=temperature, states=True)
+        together = think(network, (ids, mask), answer=3, temperature=temperature, states=True)
     assert together.states is not None
     assert together.states.shape == (5, 3, 64)
 

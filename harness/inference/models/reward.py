@@ -41,11 +41,16 @@ def load_reward(model: Model, folder: Path) -> Any:
         raise StageFailed(f"{folder} holds a {made}, not a reward model; train one with RewardModel(...) in Steps")
     device = choose_device(model.device)
     if not is_adapter(folder):
-        return scorer_of(folder, device=device, dtype=torch.float32, headless=False).eval()
-    base = scorer_of(
-        weights_folder(model), device=device, dtype=torch.float32, trust_remote_code=model.trust_remote_code
+        network, missing = _loaded(folder, device=device, dtype=torch.float32)
+        _refuse_missing(folder, missing)
+        return network
+    base = new_scorer(
+        weights_folder(model),
+        tokenizer_of(folder),
+        device=device,
+        dtype=torch.float32,
+        trust_remote_code=model.trust_remote_code,
     )
-    _agree_on_padding(base, tokenizer_of(folder))
     return attach(base, folder)
 
 
@@ -73,19 +78,15 @@ def rewards(network: Any, tokenizer: Any, sequences: Sequence[Sequence[int]]) ->
     return found
 
 
-def scorer_of(
+def _loaded(
     folder: Path,
     *,
     device: torch.device,
     dtype: torch.dtype,
     quantize: Literal["nf4"] | None = None,
     trust_remote_code: bool = False,
-    headless: bool = True,
-) -> Any:
-    """Return the model of `folder` with one output. headless: a causal model, whose new head has random weights.
-
-    Raises InvalidExperiment where the folder cannot be read so, or lacks weights that no new head explains.
-    """
+) -> tuple[Any, set[str]]:
+    """Return the model of `folder` with one output, in evaluation mode, and the names of the weights that it lacks."""
     steady()
     quantization = None if quantize is None else nf4(dtype)
     try:
@@ -104,18 +105,25 @@ def scorer_of(
             )
     except UNREADABLE as error:
         raise InvalidExperiment(f"{folder} cannot be loaded as a model with one output: {in_a_line(error)}") from error
-    missing = sorted(set(report["missing_keys"]) - ({_HEAD} if headless else set()))
+    return (loaded if quantization else loaded.to(device)).eval(), set(report["missing_keys"])
+
+
+def _refuse_missing(folder: Path, missing: set[str]) -> None:
     if missing:
         raise InvalidExperiment(
-            f"{folder}: the weights lack {len(missing)} tensors of a model with one output, such as {missing[0]}; "
+            f"{folder}: the weights lack {len(missing)} tensors of a model with one output, such as {min(missing)}; "
             "save the model again"
         )
-    return (loaded if quantization else loaded.to(device)).eval()
 
 
 def new_scorer(folder: Path, tokenizer: Any, *, device: torch.device, dtype: torch.dtype, **options: Any) -> Any:
-    """Return the causal model of `folder` with a new head, in agreement with `tokenizer` on the padding token."""
-    network = scorer_of(folder, device=device, dtype=dtype, **options)
+    """Return the causal model of `folder` with a new head of random weights, which pads as `tokenizer` does.
+
+    Raises:
+        InvalidExperiment: If the folder cannot be read so, or lacks weights that no new head explains.
+    """
+    network, missing = _loaded(folder, device=device, dtype=dtype, **options)
+    _refuse_missing(folder, missing - {_HEAD})
     _agree_on_padding(network, tokenizer)
     return network
 

@@ -153,5 +153,5 @@ def _adapter(settings: Settings) -> Full | LoRA | QLoRA:
         alpha=settings.number("lora_alpha", 16),
         dropout=settings.number("lora_dropout", 0.0),
         targets=() if targets == ("all-linear",) else targets,
-        extra=switched_on(settings, adapter, _OPTIONS),
+        **switched_on(settings, adapter, _OPTIONS),
     )

@@ -160,5 +160,5 @@ def _adapter(settings: Settings) -> Full | LoRA | QLoRA:
         alpha=settings.number("lora_alpha", 2 * rank),
         dropout=settings.number("lora_dropout", 0.0),
         targets=() if targets == ("all",) else targets,
-        extra=switched_on(settings, adapter, _OPTIONS),
+        **switched_on(settings, adapter, _OPTIONS),
     )

@@ -173,5 +173,5 @@ def _adapter(settings: Settings) -> Full | LoRA | QLoRA:
         alpha=alpha,
         dropout=dropout,
         targets=() if ",".join(targets) == _ALL else targets,
-        extra=extra,
+        **extra,
     )

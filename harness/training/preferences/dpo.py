@@ -5,7 +5,6 @@ TRL's trainers of pairs that have no reference, on ready rows.
 ORPO with TRL: the chosen answer's own loss, and its odds over the rejected one.
 """
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -103,17 +102,8 @@ def pair_course(begun: TrainingContext, pairs: PreferenceRows, trainer: Any) -> 
 
 def pair_settings(begun: TrainingContext, rows: int) -> dict[str, Any]:
     """Return the settings that all trainers on ready rows share; nothing is cut, rows too long were left out."""
-    recipe = begun.recipe
-    steps = steps_of(recipe, rows)
     return {
-        **shared_settings(
-            recipe,
-            folder=begun.checkpoints,
-            seed=begun.job.seed,
-            steps=steps,
-            every=recipe.evaluate_every or math.ceil(steps / 10),
-            precision=begun.precision,
-        ),
+        **shared_settings(begun, steps=steps_of(begun.recipe, rows)),
         "include_num_input_tokens_seen": "non_padding",
     }
 

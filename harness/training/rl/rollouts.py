@@ -102,13 +102,14 @@ class ThoughtTokens:
 
 
 def think(
-    network: Any, ids: torch.Tensor, mask: torch.Tensor, *, answer: int, temperature: float, states: bool = False
+    network: Any, rows: tuple[torch.Tensor, torch.Tensor], *, answer: int, temperature: float, states: bool = False
 ) -> ThoughtTokens:
     """Return what `network` thinks of the last `answer` tokens of each row, at the temperature they were drawn with.
 
-    ids, mask: (rows, time), padded on the left before the prompts and on the right after the answers. Positions are
-    counted without padding, as they are when a prompt is served; TRL leaves it in them.
+    rows: ids and mask, (rows, time), padded on the left before the prompts and on the right after the answers. Places
+    are counted without padding, as they are when a prompt is served; TRL leaves it in them.
     """
+    ids, mask = rows
     output = network(
         input_ids=ids,
         attention_mask=mask,

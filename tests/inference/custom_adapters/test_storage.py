@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import load_file
 
 from harness.errors import StageFailed
-from harness.inference.models import adapters as own
 from harness.inference.models import adapters as attached
+from harness.inference.models import adapters as own
 from harness.recipes import MAM, BitFit, Bottleneck
 from harness.recipes.adapters import Adapter
 

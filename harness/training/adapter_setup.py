@@ -32,7 +32,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from harness.errors import StageFailed
 from harness.inference.models.adapters import is_adapted, is_prompt_learning, merge
-from harness.inference.models.loading import dtype_name
+from harness.inference.models.loading import dtype_name, side_by_side
 from harness.inference.models.rendering import answer_ids, prompt_ids
 from harness.recipes import Trained
 from harness.recipes.adapters import (
@@ -140,10 +140,8 @@ def _from_data(network: Any, supplies: Supplies) -> None:
 
 
 def _batch(rows: Sequence[Sequence[int]], pad: int, device: torch.device) -> dict[str, torch.Tensor]:
-    width = max(map(len, rows))
-    ids = torch.tensor([[*row, *([pad] * (width - len(row)))] for row in rows], device=device)
-    mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows], device=device)
-    return {"input_ids": ids, "attention_mask": mask}
+    ids, mask = side_by_side(rows, pad, left=False)
+    return {"input_ids": ids.to(device), "attention_mask": mask.to(device)}
 
 
 TASK = "CAUSAL_LM"

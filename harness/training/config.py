@@ -145,6 +145,16 @@ def seeded(seed: int) -> Iterator[None]:
             np.random.set_state(numpy)
 
 
+class Unpublished:
+    """Beside a trainer: a checkpoint is no publication."""
+
+    def create_model_card(self, *_: Any, **__: Any) -> None:
+        """Write no card."""
+
+    def _send_telemetry(self) -> None:
+        """Send nothing anywhere."""
+
+
 _SCHEDULES = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
 _BY_LOSS = CheckpointGoal()
 

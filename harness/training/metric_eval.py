@@ -10,6 +10,7 @@ import torch
 from transformers import GenerationConfig
 
 from harness.errors import StageFailed
+from harness.inference.models.loading import side_by_side
 from harness.inference.models.rendering import answer_ids, end_id, prompt_ids, thought_apart
 from harness.stats.compare import statistic_of
 from harness.training.callbacks import CheckpointGoal, Watched
@@ -63,8 +64,9 @@ class WatchedSamples:
             max_new_tokens=most, do_sample=False, eos_token_id=end, pad_token_id=self.tokenizer.pad_token_id or end
         )
         for places in self._batches():
-            ids, mask = self._side_by_side([self.prompts[place] for place in places], pad=greedy.pad_token_id)
-            found = network.generate(input_ids=ids, attention_mask=mask, generation_config=greedy)
+            ids, mask = side_by_side([self.prompts[place] for place in places], greedy.pad_token_id, left=True)
+            device = self.precision.device
+            found = network.generate(input_ids=ids.to(device), attention_mask=mask.to(device), generation_config=greedy)
             for place, row in zip(places, _answers(found, ids.shape[1]), strict=True):
                 kept = row[: row.index(end)] if end in row else row
                 texts[place] = self.tokenizer.decode(kept, skip_special_tokens=True, clean_up_tokenization_spaces=False)
@@ -84,12 +86,6 @@ class WatchedSamples:
         groups = [order] if self.padded else [list(group) for _, group in groupby(order, key=length)]
         for group in groups:
             yield from (group[start : start + _AT_ONCE] for start in range(0, len(group), _AT_ONCE))
-
-    def _side_by_side(self, rows: Sequence[tuple[int, ...]], *, pad: int) -> tuple[torch.Tensor, torch.Tensor]:
-        width = max(map(len, rows))
-        ids = torch.tensor([[pad] * (width - len(row)) + [*row] for row in rows])  # (rows, width)
-        mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
-        return ids.to(self.precision.device), mask.to(self.precision.device)
 
 
 def make_exam(begun: TrainingContext) -> WatchedSamples:
@@ -162,10 +158,7 @@ def _answers(found: torch.Tensor, prompt: int) -> list[list[int]]:
 def _likeliest(network: Any, prompt: tuple[int, ...], answers: Sequence[list[int]], device: torch.device) -> int:
     """Return the place of the answer of highest likelihood. Padded on the right, where no token sees the padding."""
     width = max(map(len, answers))
-    rows = torch.tensor([[*prompt, *answer, *[0] * (width - len(answer))] for answer in answers], device=device)
-    mask = torch.tensor(
-        [[1] * (len(prompt) + len(answer)) + [0] * (width - len(answer)) for answer in answers], device=device
-    )
+    rows, mask = (each.to(device) for each in side_by_side([[*prompt, *answer] for answer in answers], 0, left=False))
     logits = network(input_ids=rows, attention_mask=mask, use_cache=False).logits[:, -width - 1 : -1]
     chances = logits.float().log_softmax(-1)  # (answers, width, vocabulary)
     targets = rows[:, -width:]

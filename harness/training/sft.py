@@ -24,7 +24,7 @@ from harness.inference.models.loading import attention_as, load_tokenizer, sprea
 from harness.inference.models.prefix_tree import token_tree
 from harness.recipes import SFT
 from harness.training.adapter_setup import has_virtual_tokens
-from harness.training.config import shared_settings
+from harness.training.config import Unpublished, shared_settings
 from harness.training.ewc import Consolidation, consolidate
 from harness.training.external.run import fit_outside
 from harness.training.launch import train_together
@@ -40,7 +40,6 @@ from harness.training.rows import (
     with_earlier_turns,
 )
 from harness.training.session import TrainingContext, TrainingSession, carry_out, steps_of
-from harness.training.trl_base import Unpublished
 from harness.types.jobs import TuneJob, TuneResult
 from harness.types.protocols import Progress
 from harness.types.samples import Check

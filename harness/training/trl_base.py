@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from harness.training.config import Precision
+from harness.training.config import Precision, Unpublished
 
 _OF_A_POLICY = {
     "_generate_and_score_completions": ("inputs",),
@@ -50,16 +50,6 @@ PRIVATE: Mapping[str, Mapping[str, tuple[str, ...] | None]] = MappingProxyType(
         "peft.tuners.adalora:RankAllocator": {"_set_budget_scheduler": ("model",)},
     }
 )
-
-
-class Unpublished:
-    """Beside a trainer: a checkpoint is no publication."""
-
-    def create_model_card(self, *_: Any, **__: Any) -> None:
-        """Write no card."""
-
-    def _send_telemetry(self) -> None:
-        """Send nothing anywhere."""
 
 
 class Formatted(Unpublished):

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from harness.inference.local.engine import open_engine
-from harness.inference.models.loading import load_model, load_tokenizer
+from harness.inference.models.loading import load_model, load_tokenizer, side_by_side
 from harness.recipes import GRPO
 from harness.training.config import Precision
-from harness.training.rl.rollouts import Drawing, draw_completions, drawing, side_by_side, think, with_room
+from harness.training.rl.rollouts import Drawing, draw_completions, drawing, think, with_room
 from harness.training.rows import TokenizedRow, make_rows
 from harness.types.models import Model
 from harness.types.samples import Answer, Decoding, Example, Message, Sample

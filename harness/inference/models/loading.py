@@ -19,7 +19,7 @@ import platform
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
@@ -424,3 +424,14 @@ def spread(states: torch.Tensor, places: torch.Tensor, heads: int) -> torch.Tens
     apart = states[0].index_select(1, places.flatten())  # (key heads, rows x time, width)
     apart = apart.view(states.shape[1], *places.shape, -1).transpose(0, 1)
     return apart.repeat_interleave(heads // states.shape[1], dim=1)
+
+
+def side_by_side(rows: Sequence[Sequence[int]], pad: int, *, left: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return ids and mask of `rows`, both (rows, longest), padded on one side."""
+    width = max(1, *map(len, rows))
+    ids, mask = [], []
+    for row in rows:
+        gap, seen = [pad] * (width - len(row)), [1] * len(row)
+        ids.append([*gap, *row] if left else [*row, *gap])
+        mask.append([*[0] * len(gap), *seen] if left else [*seen, *[0] * len(gap)])
+    return torch.tensor(ids), torch.tensor(mask)

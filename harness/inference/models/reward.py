@@ -17,6 +17,7 @@ from harness.inference.models.loading import (
     in_a_line,
     nf4,
     no_bars,
+    side_by_side,
     steady,
     tokenizer_of,
     weights_folder,
@@ -65,12 +66,7 @@ def rewards(network: Any, tokenizer: Any, sequences: Sequence[Sequence[int]]) ->
     found = [0.0] * len(sequences)
     for start in range(0, len(order), _ROWS):
         places = order[start : start + _ROWS]
-        width = max(1, *(len(sequences[place]) for place in places))
-        ids = torch.full((len(places), width), int(tokenizer.pad_token_id))
-        mask = torch.zeros_like(ids)
-        for row, place in enumerate(places):
-            ids[row, : len(sequences[place])] = torch.tensor([*sequences[place]], dtype=torch.long)
-            mask[row, : len(sequences[place])] = 1
+        ids, mask = side_by_side([sequences[place] for place in places], int(tokenizer.pad_token_id), left=False)
         device = network.device
         scores = network(input_ids=ids.to(device), attention_mask=mask.to(device), use_cache=False).logits  # (rows, 1)
         for place, score in zip(places, scores[:, 0].float().tolist(), strict=True):

@@ -16,7 +16,7 @@ from trl.experimental.cpo import CPOConfig, CPOTrainer
 from trl.experimental.orpo import ORPOConfig, ORPOTrainer
 
 from harness.recipes import DPO, ORPO
-from harness.training.config import Precision, shared_settings
+from harness.training.config import Precision, Unpublished, shared_settings
 from harness.training.network import attend_fast
 from harness.training.preferences.pairs import (
     LOGGED,
@@ -28,7 +28,7 @@ from harness.training.preferences.pairs import (
     scored_pairs,
 )
 from harness.training.session import TrainingContext, TrainingSession, carry_out, steps_of
-from harness.training.trl_base import ReferencedRows, Unpublished
+from harness.training.trl_base import ReferencedRows
 from harness.types.jobs import TuneJob, TuneResult
 from harness.types.protocols import Progress
 

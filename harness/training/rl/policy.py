@@ -26,14 +26,13 @@ from harness.recipes import Reinforced
 from harness.recipes.adapters import Adapter
 from harness.training.adapter_setup import moved_its_base
 from harness.training.callbacks import CheckpointGoal
-from harness.training.config import Precision, StartingPoint, shared_settings
+from harness.training.config import Precision, StartingPoint, Unpublished, shared_settings
 from harness.training.network import attend_fast
 from harness.training.rl.checks import ends_check, flat_now, flat_reward, prompts_check, varies_check
 from harness.training.rl.rewards import Grading, grading
 from harness.training.rl.rollouts import Drawing, draw_completions, drawing, think, with_room
 from harness.training.rows import TokenizedRow, draw_rows, make_rows
 from harness.training.session import TrainingContext, TrainingSession
-from harness.training.trl_base import Unpublished
 from harness.types.protocols import Progress
 from harness.types.samples import Check
 

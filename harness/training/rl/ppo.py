@@ -17,7 +17,7 @@ from transformers import Trainer, TrainingArguments
 from harness.errors import StageFailed
 from harness.recipes import PPO
 from harness.training.adapter_setup import has_virtual_tokens
-from harness.training.config import shared_settings
+from harness.training.config import Unpublished, shared_settings
 from harness.training.rl.checks import CLIPPED, REWARD, SAME, flat_now, flat_reward
 from harness.training.rl.policy import (
     GOAL,
@@ -46,7 +46,6 @@ from harness.training.rl.ppo_math import (
 from harness.training.rl.rewards import Completed, Grades
 from harness.training.rl.rollouts import ThoughtTokens, draw_completions, think
 from harness.training.session import TrainingContext, TrainingSession, carry_out
-from harness.training.trl_base import Unpublished
 from harness.types.jobs import TuneJob, TuneResult
 from harness.types.protocols import Progress
 from harness.types.samples import Check

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from transformers import GenerationConfig
 
+from harness.inference.models.loading import side_by_side
 from harness.inference.models.rendering import end_id
 from harness.recipes import Reinforced
 from harness.training.config import Precision
@@ -126,17 +127,6 @@ def think(
         entropy=entropy,
         states=output.hidden_states[-1][:, -answer - 1 : -1].float() if states else None,
     )
-
-
-def side_by_side(rows: Sequence[Sequence[int]], pad: int, *, left: bool) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return ids and mask of `rows`, both (rows, longest)."""
-    width = max(map(len, rows))
-    ids, mask = [], []
-    for row in rows:
-        gap, seen = [pad] * (width - len(row)), [1] * len(row)
-        ids.append([*gap, *row] if left else [*row, *gap])
-        mask.append([*[0] * len(gap), *seen] if left else [*seen, *[0] * len(gap)])
-    return torch.tensor(ids), torch.tensor(mask)
 
 
 def with_room(

@@ -211,7 +211,7 @@ def _beside(shape: ModelShape, recipe: Trained, formats: Formats, *, length: int
     parts = []
     if recipe.adapter.whole and _has_reference(recipe):
         parts.append(("reference", shape.parameters * formats.base))
-    if isinstance(recipe, PPO | RLOO) and getattr(recipe, "reward", None) is None:
+    if isinstance(recipe, PPO | RLOO) and recipe.reward is None:
         parts.append(("reward model", shape.parameters * formats.base))
     if isinstance(recipe, PPO | RLOO | GRPO):
         drawn = texts if isinstance(recipe, GRPO | RLOO) else recipe.batch_size

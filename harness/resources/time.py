@@ -90,8 +90,9 @@ def duration_text(shape: ModelShape, recipe: Trained, machine: Machine, work: Wo
     trained *= _METHODS.get(type(recipe), 1.0)
     shortest = longest = 0.0
     if isinstance(recipe, GRPO | RLOO | PPO):
-        trained *= getattr(recipe, "generations", 1) * getattr(recipe, "passes", 1)
-        a_token = 2 * shape.parameters * seen * getattr(recipe, "generations", 1) * _DRAWING
+        generations, passes = (1, recipe.passes) if isinstance(recipe, PPO) else (recipe.generations, 1)
+        trained *= generations * passes
+        a_token = 2 * shape.parameters * seen * generations * _DRAWING
         most_tokens = recipe.max_tokens or work.length
         shortest, longest = a_token * min(work.answer, most_tokens), a_token * most_tokens
     if machine.kind == "gpu":

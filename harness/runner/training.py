@@ -29,7 +29,12 @@ from harness.store.rows import StageRow, TrainingLogRow
 from harness.types.dotted_paths import resolve
 from harness.types.jobs import Stage, System, TuneJob, TuneResult
 from harness.types.models import ENGINES, Model
-from harness.types.protocols import Engine, Progress, Task
+from harness.types.protocols import (
+    Engine,
+    KeepsTasks,
+    Progress,
+    Task,
+)
 from harness.types.samples import Check, Example, Messages, Sample, Split
 from harness.types.shapes import ModelShape
 
@@ -158,7 +163,7 @@ def job_of(run: Run, system: System, step: TuneStep, folders: Mapping[str, Path]
     folders: those of the steps that this one needs, by the key of their stage.
     """
     replay, checks = _replay(run, system, step)
-    keeps = getattr(step.recipe, "keep", None) is not None
+    keeps = isinstance(step.recipe, KeepsTasks) and step.recipe.keep is not None
     train, dev = training_share(run, system, step), run.samples(step.task, Split.DEV)
     preferences = taught(step.task, step.recipe, bound(system.strategy, step.task), train, dev)
     job = TuneJob(

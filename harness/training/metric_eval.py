@@ -16,12 +16,19 @@ from harness.stats.compare import statistic_of
 from harness.training.callbacks import CheckpointGoal, Watched
 from harness.training.config import Precision, TrainingContext, TrainingSession
 from harness.training.rows import draw_rows
-from harness.types.protocols import AnyMetric, BatchMetric, CorpusMetric, HasChoices, Metric, Task
+from harness.types.protocols import (
+    AnyMetric,
+    BatchMetric,
+    CorpusMetric,
+    HasChoices,
+    Metric,
+    Task,
+    answer_tokens,
+)
 from harness.types.samples import Answer, Sample, Score
 
 # Answers generated at once, and their longest where the task does not say.
 _AT_ONCE = 32
-_ANSWER_TOKENS = 256
 
 
 @dataclass(frozen=True)
@@ -59,7 +66,7 @@ class WatchedSamples:
     def _generate(self, network: Any) -> list[str]:
         texts = [""] * len(self.prompts)
         end = end_id(self.tokenizer)
-        most = int(getattr(self.task, "answer_tokens", _ANSWER_TOKENS))
+        most = answer_tokens(self.task)
         greedy = GenerationConfig(
             max_new_tokens=most, do_sample=False, eos_token_id=end, pad_token_id=self.tokenizer.pad_token_id or end
         )

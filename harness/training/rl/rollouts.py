@@ -13,11 +13,13 @@ from harness.recipes import Reinforced
 from harness.training.config import Precision
 from harness.training.rl.rewards import Completed
 from harness.training.rows import TokenizedRow
-from harness.types.protocols import Task
+from harness.types.protocols import (
+    Task,
+    answer_tokens,
+)
 from harness.types.samples import Check
 
 # Where neither the recipe nor the task says how long an answer may be.
-_ANSWER_TOKENS = 256
 # Rows that grow at once.
 _AT_ONCE = 64
 
@@ -58,7 +60,7 @@ def drawing(recipe: Reinforced, task: Task | None, tokenizer: Any, network: Any,
         tokenizer=tokenizer,
         precision=precision,
         ends=tuple(dict.fromkeys(int(token) for token in found if token is not None)),
-        most=recipe.max_tokens or int(getattr(task, "answer_tokens", _ANSWER_TOKENS)),
+        most=recipe.max_tokens or answer_tokens(task),
         temperature=recipe.temperature,
         top_p=recipe.top_p,
     )

@@ -14,13 +14,7 @@ from harness.stats.intervals import EVERYTHING, Interval
 from harness.stats.power import needed_seeds
 from harness.stats.projection import At, Projection, units_that_decide
 from harness.stats.wording import about, amount, change, confidence, count, difference_text, mean_text, rounded, span
-from harness.types.protocols import (
-    Direction,
-    Named,
-    OnlyWeighed,
-    Task,
-    needs_likelihood,
-)
+from harness.types.protocols import Direction, Named, OnlyWeighed, Task, needs_likelihood
 
 Status = Literal["met", "failed", "open"]
 Side = Literal["above", "below"]

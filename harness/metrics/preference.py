@@ -18,14 +18,7 @@ from harness.metrics.exact import ExactMatch
 from harness.metrics.judge_reply import REPLY_SCHEMA, Choice, winner
 from harness.types.models import AnyModel, as_model
 from harness.types.numbers import real_number, shown
-from harness.types.protocols import (
-    ChecksReferences,
-    Direction,
-    Executed,
-    Metric,
-    Priced,
-    needs_likelihood,
-)
+from harness.types.protocols import ChecksReferences, Direction, Executed, Metric, Priced, needs_likelihood
 from harness.types.samples import Answer, Check, Message, Messages, Sample, Score
 
 _WORTH = {"tuned": 1.0, "tie": 0.5, "baseline": 0.0}

@@ -6,12 +6,7 @@ from dataclasses import dataclass
 
 from harness.errors import InvalidExperiment
 from harness.recipes.steps import Steps, as_steps, makes_policy, task_of, tasks_of
-from harness.types.protocols import (
-    KeepsTasks,
-    LearnsTask,
-    Recipe,
-    Task,
-)
+from harness.types.protocols import KeepsTasks, LearnsTask, Recipe, Task
 
 Mix = tuple[tuple[Task, float], ...]
 

@@ -5,14 +5,7 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from harness.errors import InvalidExperiment
-from harness.types.protocols import (
-    LearnsTask,
-    Makes,
-    NeedsRewardModel,
-    Recipe,
-    Strategy,
-    Task,
-)
+from harness.types.protocols import LearnsTask, Makes, NeedsRewardModel, Recipe, Strategy, Task
 
 
 @dataclass(frozen=True)

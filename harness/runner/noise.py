@@ -24,14 +24,7 @@ from harness.stats.compare import standing, statistic_of
 from harness.types.jobs import Stage, System
 from harness.types.model_files import locate
 from harness.types.models import ENGINES, AnyModel, Endpoint, Model
-from harness.types.protocols import (
-    AnyMetric,
-    AsksItself,
-    CorpusMetric,
-    Engine,
-    FloatArray,
-    needs_likelihood,
-)
+from harness.types.protocols import AnyMetric, AsksItself, CorpusMetric, Engine, FloatArray, needs_likelihood
 from harness.types.samples import Split
 
 _Circumstance = Literal["in reversed order", "one at a time", "in float32", "in bfloat16"]

@@ -7,13 +7,7 @@ from dataclasses import dataclass
 from harness.data.leakage.preferences import preference_leakage
 from harness.data.preferences import Preferred, Voted, columns_checks, read_pairs, read_votes
 from harness.errors import InvalidData
-from harness.types.protocols import (
-    LearnsPairs,
-    LearnsVotes,
-    Prompter,
-    Recipe,
-    Task,
-)
+from harness.types.protocols import LearnsPairs, LearnsVotes, Prompter, Recipe, Task
 from harness.types.samples import Check, Messages, Pair, Sample, Split, Vote
 
 # Share of a file's prompts that are held out of training, for the dev loss and a reward model's accuracy.

@@ -29,12 +29,7 @@ from harness.store.rows import StageRow, TrainingLogRow
 from harness.types.dotted_paths import resolve
 from harness.types.jobs import Stage, System, TuneJob, TuneResult
 from harness.types.models import ENGINES, Model
-from harness.types.protocols import (
-    Engine,
-    KeepsTasks,
-    Progress,
-    Task,
-)
+from harness.types.protocols import Engine, KeepsTasks, Progress, Task
 from harness.types.samples import Check, Example, Messages, Sample, Split
 from harness.types.shapes import ModelShape
 

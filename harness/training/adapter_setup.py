@@ -16,14 +16,7 @@ from typing import Any
 import torch
 from bitsandbytes.functional import dequantize_4bit, quantize_4bit
 from bitsandbytes.nn import Linear4bit
-from peft import (
-    AdaLoraModel,
-    EvaConfig,
-    IA3Config,
-    LoraConfig,
-    get_peft_model_state_dict,
-    initialize_lora_eva_weights,
-)
+from peft import AdaLoraModel, EvaConfig, IA3Config, LoraConfig, get_peft_model_state_dict, initialize_lora_eva_weights
 from peft.tuners.lora import Linear as LoraLinear
 from peft.tuners.lora import LoraLayer
 from peft.tuners.tuners_utils import BaseTunerLayer
@@ -35,13 +28,7 @@ from harness.inference.models.adapters import is_adapted, is_prompt_learning, me
 from harness.inference.models.loading import dtype_name, side_by_side
 from harness.inference.models.rendering import answer_ids, prompt_ids
 from harness.recipes import Trained
-from harness.recipes.adapters import (
-    IA3,
-    AdapterSupport,
-    LoRA,
-    QLoRA,
-    support_of,
-)  # fmt: skip
+from harness.recipes.adapters import IA3, AdapterSupport, LowRank, support_of
 from harness.types.jobs import TuneJob
 from harness.types.samples import Check
 
@@ -153,7 +140,7 @@ def named_modules(given: str | tuple[str, ...]) -> str | list[str]:
     return given if isinstance(given, str) else list(given)
 
 
-class LoRASupport(AdapterSupport[LoRA]):
+class LoRASupport(AdapterSupport[LowRank]):
     """Low-rank updates, and the starts that take something out of the base's weights or the data."""
 
     def peft_config(self, *, prepared: bool = True) -> LoraConfig:
@@ -188,15 +175,6 @@ class LoRASupport(AdapterSupport[LoRA]):
     def trained_base(self, put_on: Callable[[], Any]) -> Any | None:
         """Return the base that LoftQ trained on, in float32: its weights as NF4 keeps them, with the update's start."""
         return merge(put_on().float()) if self.adapter.init == "loftq" else None
-
-
-class QLoRASupport(AdapterSupport[QLoRA]):
-    """Low-rank updates on a base in 4 bits."""
-
-    def peft_config(self, *, prepared: bool = True) -> LoraConfig:
-        """See `AdapterSupport.peft_config`."""
-        adapter = self.adapter
-        return LoRASupport(LoRA(adapter.rank, adapter.alpha, adapter.dropout, adapter.targets)).peft_config()
 
 
 class IA3Support(AdapterSupport[IA3]):

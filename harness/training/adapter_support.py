@@ -18,14 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import (
-    AdaLoraConfig,
-    PeftConfig,
-    PeftType,
-    PrefixTuningConfig,
-    PromptEncoderConfig,
-    PromptTuningConfig,
-)
+from peft import AdaLoraConfig, PeftConfig, PeftType, PrefixTuningConfig, PromptEncoderConfig, PromptTuningConfig
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -36,7 +29,6 @@ from harness.inference.models.loading import unwarned
 from harness.recipes.adapters import (
     PEFT,
     AdaLoRA,
-    Adapter,
     AdapterSupport,
     PrefixTuning,
     PromptTuning,
@@ -45,13 +37,7 @@ from harness.recipes.adapters import (
 )  # fmt: skip
 from harness.recipes.adapters.protocol import Declared
 from harness.recipes.adapters.virtual_tokens import RECURRENT_LAYERS
-from harness.training.adapter_setup import (
-    TASK,
-    Supplies,
-    allocates_ranks,
-    has_virtual_tokens,
-    named_modules,
-)
+from harness.training.adapter_setup import TASK, Supplies, allocates_ranks, has_virtual_tokens, named_modules
 from harness.types.samples import Check
 
 
@@ -137,7 +123,18 @@ class PromptTuningSupport(_WholeSupport[PromptTuning]):
         return _with_embeddings(put_on(), folder)
 
 
-class PTuningSupport(_WholeSupport[PTuning]):
+class _EncodedSupport(_WholeSupport[Declared]):
+    """Of virtual tokens that a network makes."""
+
+    def go_on(self, folder: Path, put_on: Callable[[], Any]) -> Any:
+        """See `AdapterSupport.go_on`; raises StageFailed in any case."""
+        raise StageFailed(
+            f"{self.adapter.name}: of an earlier step the virtual tokens are kept, not the network that made them, so a "
+            "second step cannot go on with it; use PromptTuning or PTuningV2, or train with LoRA"
+        )
+
+
+class PTuningSupport(_EncodedSupport[PTuning]):
     """Embeddings before the text, made by a small network."""
 
     def peft_config(self, *, prepared: bool = True) -> PromptEncoderConfig:
@@ -152,12 +149,8 @@ class PTuningSupport(_WholeSupport[PTuning]):
             **layers,
         )
 
-    def go_on(self, folder: Path, put_on: Callable[[], Any]) -> Any:
-        """See `AdapterSupport.go_on`; raises StageFailed in any case."""
-        raise _not_kept(self.adapter)
 
-
-class PrefixTuningSupport(_WholeSupport[PrefixTuning]):
+class PrefixTuningSupport(_EncodedSupport[PrefixTuning]):
     """Keys and values before the text's, made by a small network."""
 
     def peft_config(self, *, prepared: bool = True) -> PrefixTuningConfig:
@@ -169,10 +162,6 @@ class PrefixTuningSupport(_WholeSupport[PrefixTuning]):
             encoder_hidden_size=self.adapter.width,
             init_weights="zero",
         )
-
-    def go_on(self, folder: Path, put_on: Callable[[], Any]) -> Any:
-        """See `AdapterSupport.go_on`; raises StageFailed in any case."""
-        raise _not_kept(self.adapter)
 
 
 class PTuningV2Support(_WholeSupport[PTuningV2]):
@@ -206,13 +195,6 @@ def _with_embeddings(network: Any, folder: Path) -> Any:
     with torch.no_grad():
         network.prompt_encoder[network.active_adapter].embedding.weight.copy_(learned)
     return network
-
-
-def _not_kept(adapter: Adapter) -> StageFailed:
-    return StageFailed(
-        f"{adapter.name}: of an earlier step the virtual tokens are kept, not the network that made them, so a "
-        "second step cannot go on with it; use PromptTuning or PTuningV2, or train with LoRA"
-    )
 
 
 # PEFT takes the empty tensors of a module that lost all its ranks for a fault.

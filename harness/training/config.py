@@ -7,7 +7,6 @@ The settings that every trainer of transformers and TRL shares, as a recipe decl
 What a training run is made of before it starts: what was begun, and the course that a method makes of it.
 """
 
-import gc
 import json
 import math
 import random
@@ -22,6 +21,7 @@ import torch
 from transformers import set_seed
 
 from harness.errors import StageFailed
+from harness.inference.models.adapters import collect
 from harness.inference.models.loading import choose_device, choose_dtype, is_out_of_memory
 from harness.recipes import Trained
 from harness.recipes.adapters import Adapter
@@ -55,7 +55,7 @@ def within_memory(job: TuneJob, train: Callable[[TuneJob], TuneResult], *, progr
         except RuntimeError as error:
             smaller = _half(recipe, micro, error)
         # Outside the handler, so that what the failed step held is freed before the next begins.
-        _free()
+        collect()
         progress.say(f"{micro} examples at once do not fit the memory: going on with {smaller}, as many a step")
         micro = smaller
         job.folder.mkdir(parents=True, exist_ok=True)
@@ -94,12 +94,6 @@ def _remembered(folder: Path, declared: int) -> int:
         return min(declared, int(json.loads((folder / _REMEMBERED).read_text(encoding="utf-8"))["micro_batch_size"]))
     except (OSError, ValueError, KeyError):
         return declared
-
-
-def _free() -> None:
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,15 +16,7 @@ from harness.stats.compare import statistic_of
 from harness.training.callbacks import CheckpointGoal, Watched
 from harness.training.config import Precision, TrainingContext, TrainingSession
 from harness.training.rows import draw_rows
-from harness.types.protocols import (
-    AnyMetric,
-    BatchMetric,
-    CorpusMetric,
-    HasChoices,
-    Metric,
-    Task,
-    answer_tokens,
-)
+from harness.types.protocols import AnyMetric, BatchMetric, CorpusMetric, HasChoices, Metric, Task, answer_tokens
 from harness.types.samples import Answer, Sample, Score
 
 # Answers generated at once, and their longest where the task does not say.

@@ -4,7 +4,7 @@ Low-rank updates whose ranks are handed out while training, to the layers that g
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from harness.errors import InvalidExperiment
@@ -22,8 +22,50 @@ Init = Literal["default", "pissa", "olora", "loftq", "eva"]
 _INITS = ("default", "pissa", "olora", "loftq", "eva")
 
 
+class LowRank(Adapter):
+    """What LoRA and its variants have in common: updates of a rank, scaled, beside linear layers."""
+
+    rank: int
+    alpha: float | None
+    dropout: float
+    targets: Targets
+    rslora: bool = False
+    dora: bool = False
+    init: Init = "default"
+
+    learning_rate: ClassVar[float] = _LEARNING_RATE
+    rates: ClassVar[tuple[float, float]] = _RATES
+    merges: ClassVar[bool] = True
+    pads: ClassVar[bool] = True
+
+    @property
+    def scale(self) -> float:
+        """alpha, with its default filled in."""
+        return _usual_scale(self) if self.alpha is None else self.alpha
+
+    @property
+    def for_tuners(self) -> TunerAdapter:
+        return TunerAdapter(
+            kind="lora" if self.quantization is None else "qlora",
+            rank=self.rank,
+            scale=self.scale,
+            dropout=self.dropout,
+            targets=self.targets,
+            rslora=self.rslora,
+            dora=self.dora,
+            starts_at_zero=self.init == "default",
+        )
+
+    def trained_parameters(self, shape: ModelShape) -> int:
+        chosen = shape.targeted(self.targets)
+        return shape.layers * sum(_update(one, self.rank) + (one.width_out if self.dora else 0) for one in chosen)
+
+    def module_names(self) -> Mapping[str, Sequence[str]]:
+        return named_targets(self.targets)
+
+
 @dataclass(frozen=True)
-class LoRA(Adapter):
+class LoRA(LowRank):
     """Low-rank updates beside frozen linear layers (Hu et al. 2021).
 
     rank: width of the update. alpha: its scale is alpha / rank; None is 2 * rank.
@@ -48,10 +90,6 @@ class LoRA(Adapter):
     init: Init = field(default="default", metadata={"key": "changed"})
 
     support: ClassVar[str] = "harness.training.adapter_setup:LoRASupport"
-    learning_rate: ClassVar[float] = _LEARNING_RATE
-    rates: ClassVar[tuple[float, float]] = _RATES
-    merges: ClassVar[bool] = True
-    pads: ClassVar[bool] = True
     splits: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -64,11 +102,6 @@ class LoRA(Adapter):
             )
 
     @property
-    def scale(self) -> float:
-        """alpha, with its default filled in."""
-        return _usual_scale(self) if self.alpha is None else self.alpha
-
-    @property
     def name(self) -> str:
         kind = "dora" if self.dora else "lora"
         options = [*(["rslora"] if self.rslora else []), *([self.init] if self.init != "default" else [])]
@@ -77,18 +110,6 @@ class LoRA(Adapter):
     @property
     def step_cost(self) -> float:
         return _UNFUSED_COST if self.dora or self.init == "eva" else 1.0
-
-    @property
-    def for_tuners(self) -> TunerAdapter:
-        starts_at_zero = self.init == "default"
-        return replace(_in_tuners("lora", self), rslora=self.rslora, dora=self.dora, starts_at_zero=starts_at_zero)
-
-    def trained_parameters(self, shape: ModelShape) -> int:
-        chosen = shape.targeted(self.targets)
-        return shape.layers * sum(_update(one, self.rank) + (one.width_out if self.dora else 0) for one in chosen)
-
-    def module_names(self) -> Mapping[str, Sequence[str]]:
-        return named_targets(self.targets)
 
 
 def DoRA(  # noqa: N802 - a noun of the declarations, as LoRA is
@@ -99,7 +120,7 @@ def DoRA(  # noqa: N802 - a noun of the declarations, as LoRA is
 
 
 @dataclass(frozen=True)
-class QLoRA(Adapter):
+class QLoRA(LowRank):
     """LoRA on a base stored in 4 bits: NF4 with double quantisation (Dettmers et al. 2023).
 
     rank, alpha, dropout, targets: as in LoRA. The tuned system is served on the base as the experiment's model
@@ -111,11 +132,7 @@ class QLoRA(Adapter):
     dropout: float = 0.0
     targets: Targets = "all-linear"
 
-    support: ClassVar[str] = "harness.training.adapter_setup:QLoRASupport"
-    learning_rate: ClassVar[float] = _LEARNING_RATE
-    rates: ClassVar[tuple[float, float]] = _RATES
-    merges: ClassVar[bool] = True
-    pads: ClassVar[bool] = True
+    support: ClassVar[str] = "harness.training.adapter_setup:LoRASupport"
     step_cost: ClassVar[float] = 1.6  # docs/methods.md, as all costs of a step
     quantization: ClassVar[Literal["nf4"]] = "nf4"
 
@@ -123,26 +140,8 @@ class QLoRA(Adapter):
         _check_low_rank(self)
 
     @property
-    def scale(self) -> float:
-        """alpha, with its default filled in."""
-        return _usual_scale(self) if self.alpha is None else self.alpha
-
-    @property
     def name(self) -> str:
         return _low_rank_name("qlora", self)
-
-    @property
-    def for_tuners(self) -> TunerAdapter:
-        return _in_tuners("qlora", self)
-
-    def trained_parameters(self, shape: ModelShape) -> int:
-        return lora_parameters(shape, rank=self.rank, targets=self.targets)
-
-    def module_names(self) -> Mapping[str, Sequence[str]]:
-        return named_targets(self.targets)
-
-
-LowRank = LoRA | QLoRA
 
 
 def lora_parameters(shape: ModelShape, *, rank: int, targets: tuple[str, ...] | str) -> int:
@@ -190,15 +189,8 @@ def _update(linear: Linear, rank: int) -> int:
     return rank * (linear.width_in + linear.width_out)
 
 
-def _in_tuners(kind: Literal["lora", "qlora"], adapter: LowRank) -> TunerAdapter:
-    return TunerAdapter(
-        kind=kind, rank=adapter.rank, scale=adapter.scale, dropout=adapter.dropout, targets=adapter.targets
-    )
-
-
 def _usual_scale(adapter: LowRank) -> float:
-    rank_stabilised = isinstance(adapter, LoRA) and adapter.rslora
-    return _STABILISED_ALPHA if rank_stabilised else 2.0 * adapter.rank
+    return _STABILISED_ALPHA if adapter.rslora else 2.0 * adapter.rank
 
 
 def _low_rank_name(kind: str, adapter: LowRank) -> str:

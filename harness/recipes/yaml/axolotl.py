@@ -6,7 +6,7 @@ Source: the configuration schema of Axolotl 0.19 (axolotl/utils/schemas) and wha
 from collections.abc import Mapping
 
 from harness.errors import InvalidExperiment
-from harness.recipes.adapters import Full, LoRA, QLoRA
+from harness.recipes.adapters import Full, LoRA, LowRank, QLoRA
 from harness.recipes.sft import SFT
 from harness.recipes.yaml.mapping import (
     FIELDS,
@@ -132,7 +132,7 @@ _AS_HERE: dict[str, tuple[object, ...]] = {
 }
 
 
-def _adapter(settings: Settings) -> Full | LoRA | QLoRA:
+def _adapter(settings: Settings) -> Full | LowRank:
     kind = settings.text("adapter", "")
     quantised = settings.flag("load_in_4bit", kind == "qlora")
     if not kind:

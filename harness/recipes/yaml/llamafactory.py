@@ -6,7 +6,7 @@ Source: the argument classes of LLaMA-Factory 0.9.5 (llamafactory/hparams) and o
 from collections.abc import Mapping
 
 from harness.errors import InvalidExperiment
-from harness.recipes.adapters import Full, LoRA, QLoRA
+from harness.recipes.adapters import Full, LoRA, LowRank, QLoRA
 from harness.recipes.sft import SFT
 from harness.recipes.yaml.mapping import (
     FIELDS,
@@ -142,7 +142,7 @@ def _expect(settings: Settings, key: str, wanted: str, way_out: str) -> None:
         raise settings.refused(key, found, way_out)
 
 
-def _adapter(settings: Settings) -> Full | LoRA | QLoRA:
+def _adapter(settings: Settings) -> Full | LowRank:
     kind = settings.text("finetuning_type", "lora")
     if kind == "full":
         return Full()

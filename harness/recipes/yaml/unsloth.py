@@ -6,7 +6,7 @@ Source: the configuration classes of Unsloth 2026.10 (sections model, data, trai
 from collections.abc import Mapping
 
 from harness.errors import InvalidExperiment
-from harness.recipes.adapters import Full, LoRA, QLoRA
+from harness.recipes.adapters import Full, LoRA, LowRank, QLoRA
 from harness.recipes.sft import SFT
 from harness.recipes.yaml.mapping import (
     Config,
@@ -153,7 +153,7 @@ def _flat(config: Mapping[str, object]) -> Config:
     return flat
 
 
-def _adapter(settings: Settings) -> Full | LoRA | QLoRA:
+def _adapter(settings: Settings) -> Full | LowRank:
     quantised = settings.flag("training.load_in_4bit", True)
     kind = settings.text("training.training_type", "lora")
     if kind not in ("lora", "full"):

@@ -13,10 +13,7 @@ from harness.recipes import Reinforced
 from harness.training.config import Precision
 from harness.training.rl.rewards import Completed
 from harness.training.rows import TokenizedRow
-from harness.types.protocols import (
-    Task,
-    answer_tokens,
-)
+from harness.types.protocols import Task, answer_tokens
 from harness.types.samples import Check
 
 # Where neither the recipe nor the task says how long an answer may be.

@@ -136,7 +136,7 @@ TASK = "CAUSAL_LM"
 _INIT: dict[str, bool | str] = {"default": True, "pissa": "pissa", "olora": "olora", "loftq": True, "eva": "eva"}
 
 
-def named_modules(given: str | tuple[str, ...]) -> str | list[str]:
+def peft_targets(given: str | tuple[str, ...]) -> str | list[str]:
     return given if isinstance(given, str) else list(given)
 
 
@@ -151,7 +151,7 @@ class LoRASupport(AdapterSupport[LowRank]):
             r=adapter.rank,
             lora_alpha=adapter.scale,
             lora_dropout=adapter.dropout,
-            target_modules=named_modules(adapter.targets),
+            target_modules=peft_targets(adapter.targets),
             use_rslora=adapter.rslora,
             use_dora=adapter.dora,
             init_lora_weights=init,
@@ -252,25 +252,26 @@ _ATTENTION = frozenset({"q_proj", "k_proj", "v_proj", "o_proj", "qkv_proj", "out
 _SHOWN = 12
 
 
-@dataclass(frozen=True, slots=True)
-class SupportChecks:
-    """checks: what is known before training. later: returns those that only its end can make."""
+def accompany(trainer: Any, recipe: Trained, folder: Path) -> tuple[tuple[Check, ...], Callable[[], tuple[Check, ...]]]:
+    """Give `trainer` what the adapter of `recipe` needs while training.
 
-    checks: tuple[Check, ...]
-    later: Callable[[], tuple[Check, ...]]
+    Args:
+        trainer: A trainer of transformers.
+        recipe: What it trains.
+        folder: Where the result will lie.
 
+    Returns:
+        The checks that are known before training, and what makes those that only its end allows.
 
-def accompany(trainer: Any, recipe: Trained, folder: Path) -> SupportChecks:
-    """Give `trainer` what the adapter of `recipe` needs while training. folder: where the result will lie.
-
-    Raises StageFailed where the trainer's settings would train another model than the one that is served.
+    Raises:
+        StageFailed: If the trainer's settings would train another model than the one that is served.
     """
     network = trainer.model
     _refuse_faults(trainer, recipe)
     if four_bit_layers(network):
         trainer.add_callback(Flow())
     checks = [check for check in (format_check(network), modules_check(network)) if check is not None]
-    return SupportChecks(tuple(checks), support_of(recipe.adapter).accompany(trainer, folder))
+    return tuple(checks), support_of(recipe.adapter).accompany(trainer, folder)
 
 
 def modules_check(network: Any) -> Check | None:

@@ -37,7 +37,7 @@ from harness.recipes.adapters import (
 )  # fmt: skip
 from harness.recipes.adapters.protocol import Declared
 from harness.recipes.adapters.virtual_tokens import RECURRENT_LAYERS
-from harness.training.adapter_setup import TASK, Supplies, allocates_ranks, has_virtual_tokens, named_modules
+from harness.training.adapter_setup import TASK, Supplies, allocates_ranks, has_virtual_tokens, peft_targets
 from harness.types.samples import Check
 
 
@@ -81,7 +81,7 @@ class AdaLoRASupport(AdapterSupport[AdaLoRA]):
             target_r=adapter.rank,
             lora_alpha=adapter.scale,
             lora_dropout=adapter.dropout,
-            target_modules=named_modules(adapter.targets),
+            target_modules=peft_targets(adapter.targets),
             deltaT=adapter.every,
             orth_reg_weight=adapter.orthogonality,
             total_step=_STEPS_UNKNOWN,
@@ -129,8 +129,8 @@ class _EncodedSupport(_WholeSupport[Declared]):
     def go_on(self, folder: Path, put_on: Callable[[], Any]) -> Any:
         """See `AdapterSupport.go_on`; raises StageFailed in any case."""
         raise StageFailed(
-            f"{self.adapter.name}: of an earlier step the virtual tokens are kept, not the network that made them, so a "
-            "second step cannot go on with it; use PromptTuning or PTuningV2, or train with LoRA"
+            f"{self.adapter.name}: of an earlier step the virtual tokens are kept, not the network that made them, so "
+            "a second step cannot go on with it; use PromptTuning or PTuningV2, or train with LoRA"
         )
 
 

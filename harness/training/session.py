@@ -307,11 +307,11 @@ def _ready(course: TrainingSession) -> TrainingSession:
 
 def _accompanied(begun: TrainingContext, course: TrainingSession) -> TrainingSession:
     """Return `course` with what its adapter needs while training, and the checks on that."""
-    company = accompany(course.trainer, begun.recipe, begun.result)
+    checks, later = accompany(course.trainer, begun.recipe, begun.result)
     return replace(
         course,
-        checks=(*course.checks, *company.checks),
-        later=lambda: (*course.later(), *company.later()),
+        checks=(*course.checks, *checks),
+        later=lambda: (*course.later(), *later()),
     )
 
 

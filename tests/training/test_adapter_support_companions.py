@@ -36,8 +36,8 @@ def trainer(tiny: Model, adapter: Adapter, **fields: Any) -> Any:
 
 
 def checks(tiny: Model, adapter: Adapter) -> list[tuple[str, str, str]]:
-    company = accompany(trainer(tiny, adapter), SFT(adapter=adapter), Path("nowhere"))
-    return [(check.status, check.name, check.detail) for check in company.checks]
+    found, _ = accompany(trainer(tiny, adapter), SFT(adapter=adapter), Path("nowhere"))
+    return [(check.status, check.name, check.detail) for check in found]
 
 
 def test_a_prefix_under_checkpointing_is_refused(job: Jobs, heard: Any, monkeypatch: pytest.MonkeyPatch) -> None:

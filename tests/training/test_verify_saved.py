@@ -33,9 +33,9 @@ def test_a_saved_file_with_other_weights_is_invalid(
 ) -> None:
     save = session._POLICY.save
 
-    def save_otherwise(network, tokenizer, folder, **facts) -> None:  # type: ignore[no-untyped-def]
-        save(network, tokenizer, folder, **facts)
-        path = folder / f"{file}.safetensors"
+    def save_otherwise(network, begun, **facts) -> None:  # type: ignore[no-untyped-def]
+        save(network, begun, **facts)
+        path = begun.result / f"{file}.safetensors"
         weights = load_file(path)
         last = max(weights)
         save_file(weights | {last: weights[last] + 0.05}, path, metadata={"format": "pt"})

@@ -38,7 +38,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "Rewards": ("Grader", "JudgeGrade", "Weighted"),
     "Adapters": (
         *("Full", "LoRA", "DoRA", "QLoRA", "AdaLoRA", "IA3", "BitFit", "PrefixTuning", "PTuningV2"),
-        *("PromptTuning", "PTuning", "Bottleneck", "MAM", "UniPELT", "PEFT"),
+        *("PromptTuning", "PTuning", "Bottleneck", "MAM", "UniPELT", "PEFT", "Adapter", "AdapterSupport"),
     ),
     "Verdicts and errors": (
         *("NoGo", "Inconclusive", "HarnessError", "InvalidExperiment", "InvalidData", "InvalidEvidence"),

@@ -15,8 +15,7 @@ from benchmarks.setting import MODEL, version
 from harness import Model, Split, ZeroShot
 from harness.inference.models.loading import load_tokenizer, weights_folder
 from harness.training.rows import make_rows
-from harness.training.sft import fit
-from harness.training.sft_trainer import LikeLengths
+from harness.training.sft import LikeLengths, fit
 from harness.types.jobs import TuneJob
 from harness.types.samples import Example
 from tasks.home_commands import HomeCommands

@@ -42,6 +42,8 @@ NAMES = [
     "SFT",
     "Accuracy",
     "AdaLoRA",
+    "Adapter",
+    "AdapterSupport",
     "Answer",
     "AtLeast",
     "AtMost",

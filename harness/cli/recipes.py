@@ -45,10 +45,10 @@ def add_memory(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 def _memory(options: argparse.Namespace) -> int:
     from harness.recipes.parse import SHORT_NAMES, read_recipe
-    from harness.resources.estimate import Work, estimates
+    from harness.resources.estimate import estimates
     from harness.resources.machine import gpu_of, this_machine
     from harness.resources.model_shape import read_shape
-    from harness.resources.time import TrainingPace, measured_rate
+    from harness.resources.time import TrainingPace, Work, measured_rate
     from harness.types.models import Model
 
     shape = read_shape(Model(options.model))

@@ -7,7 +7,18 @@ from harness.types.protocols import Task
 from harness.types.samples import Passage, Sample, Split
 
 # What protocols look for in a class. Everything else is looked up in the whole task when it is asked for.
-_MEMBERS = ("name", "prompt", "read", "choices", "shot", "only_weighed", "asker", "content_key", "answer_tokens")
+_MEMBERS = (
+    "name",
+    "prompt",
+    "read",
+    "choices",
+    "shot",
+    "only_weighed",
+    "asker",
+    "content_key",
+    "answer_tokens",
+    "stop",
+)
 
 
 class TaskPart:

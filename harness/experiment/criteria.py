@@ -14,7 +14,7 @@ from harness.stats.intervals import EVERYTHING, Interval
 from harness.stats.power import needed_seeds
 from harness.stats.projection import At, Projection, units_that_decide
 from harness.stats.wording import about, amount, change, confidence, count, difference_text, mean_text, rounded, span
-from harness.types.protocols import Direction, Named, OnlyWeighed, Task
+from harness.types.protocols import Direction, Named, OnlyWeighed, Task, needs_likelihood
 
 Status = Literal["met", "failed", "open"]
 Side = Literal["above", "below"]
@@ -321,7 +321,7 @@ class Guard:
         if isinstance(self.task, type) or not isinstance(self.task, Task):
             raise InvalidExperiment(f"Guard(task={self.task!r}): pass a task object, such as DatasetTask(...)")
         _validate("Guard", self.metric, "by_at_most", self.by_at_most)
-        if isinstance(self.task, OnlyWeighed) and not getattr(self.metric, "needs_likelihood", False):
+        if isinstance(self.task, OnlyWeighed) and not needs_likelihood(self.metric):
             raise InvalidExperiment(
                 f"Guard({self.task.name!r}, {self.metric.name}): nothing is answered there, so give a metric of "
                 "likelihoods, such as Perplexity()"

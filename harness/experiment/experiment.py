@@ -25,6 +25,7 @@ from harness.types.protocols import (
     Recipe,
     Strategy,
     Task,
+    needs_likelihood,
 )
 from harness.types.samples import Sample, Sampling, Split
 
@@ -233,7 +234,7 @@ def _check_options(experiment: Experiment) -> None:
         _check_stop_early(experiment)
     if experiment.sampling is not None and experiment.sampling.repeats > 1:
         for metric in experiment.metrics:
-            if isinstance(metric, CorpusMetric) and not getattr(metric, "needs_likelihood", False):
+            if isinstance(metric, CorpusMetric) and not needs_likelihood(metric):
                 raise InvalidExperiment(
                     f"{metric.name} is a metric of the whole set, and a sample's {experiment.sampling.repeats} answers "
                     "have no mean in it; use a metric of single answers, such as Accuracy, or repeats=1"

@@ -21,7 +21,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoConfig, AutoModel, AutoTokenizer, GPT2Tokenizer, RobertaTokenizer
 
 from harness.errors import InvalidEvidence, InvalidExperiment, MissingPackage
-from harness.inference.models.hardware import errors_only, no_bars, steady
+from harness.inference.models.loading import errors_only, no_bars, steady
 from harness.metrics.model_based import MOST_UNKNOWN, BERTScore, packaged_folder, unreadable
 from harness.types.samples import Answer, Sample, Score
 

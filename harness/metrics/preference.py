@@ -18,7 +18,7 @@ from harness.metrics.exact import ExactMatch
 from harness.metrics.judge_reply import REPLY_SCHEMA, Choice, winner
 from harness.types.models import AnyModel, as_model
 from harness.types.numbers import real_number, shown
-from harness.types.protocols import ChecksReferences, Direction, Executed, Metric, Priced
+from harness.types.protocols import ChecksReferences, Direction, Executed, Metric, Priced, needs_likelihood
 from harness.types.samples import Answer, Check, Message, Messages, Sample, Score
 
 _WORTH = {"tuned": 1.0, "tie": 0.5, "baseline": 0.0}
@@ -153,7 +153,7 @@ class Preference:
 
     @property
     def needs_likelihood(self) -> bool:
-        return bool(getattr(self.by, "needs_likelihood", False))
+        return needs_likelihood(self.by)
 
     @property
     def judges_refusals(self) -> bool:

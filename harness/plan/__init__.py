@@ -1,11 +1,10 @@
 """Experiment -> Plan: systems, and stages with content keys; nothing runs."""
 
 from harness.plan.keys import TRAINING_STACK, choices_of, model_key, rendering_of
-from harness.plan.plan import DEFAULT_ANSWER_TOKENS, JUDGE_TOKENS, Plan
+from harness.plan.plan import JUDGE_TOKENS, Plan
 from harness.plan.training_steps import TuneStep
 
 __all__ = [
-    "DEFAULT_ANSWER_TOKENS",
     "JUDGE_TOKENS",
     "TRAINING_STACK",
     "Plan",

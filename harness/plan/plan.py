@@ -14,10 +14,19 @@ from harness.recipes.continual import other_tasks
 from harness.recipes.steps import Steps, as_steps, makes_policy, tasks_of
 from harness.types.jobs import Stage, System, Trial
 from harness.types.models import AnyModel, as_model
-from harness.types.protocols import AsksItself, Executed, OnlyWeighed, Strategy, Task
+from harness.types.protocols import (
+    AsksItself,
+    Executed,
+    HasEpochs,
+    OnlyWeighed,
+    StopsAnswers,
+    Strategy,
+    Task,
+    answer_tokens,
+    needs_likelihood,
+)
 from harness.types.samples import Check, Decoding, Messages, Split
 
-DEFAULT_ANSWER_TOKENS = 256
 # A judge that gives its reasons first needs room to reach its verdict.
 JUDGE_TOKENS = 256
 
@@ -76,7 +85,7 @@ class Plan:
 
     @cached_property
     def needs_likelihood(self) -> bool:
-        return any(getattr(metric, "needs_likelihood", False) for metric in self.experiment.metrics)
+        return any(needs_likelihood(metric) for metric in self.experiment.metrics)
 
     @cached_property
     def criteria_key(self) -> str:
@@ -239,8 +248,8 @@ class Plan:
         )
 
     def decoding(self, task: Task, repeat: int = 0) -> Decoding:
-        tokens = getattr(task, "answer_tokens", DEFAULT_ANSWER_TOKENS)
-        stop, drawn = tuple(getattr(task, "stop", ())), self.experiment.sampling
+        tokens = answer_tokens(task)
+        stop, drawn = tuple(task.stop) if isinstance(task, StopsAnswers) else (), self.experiment.sampling
         if drawn is None:
             return Decoding(max_tokens=tokens, stop=stop)
         return Decoding(max_tokens=tokens, stop=stop, temperature=drawn.temperature, top_p=drawn.top_p, seed=repeat)
@@ -270,7 +279,8 @@ class Plan:
     def examples_seen(self, system: System) -> float:
         """How many training examples one training of the system sees, over all steps, repeats counted."""
         return sum(
-            rows_of(step.recipe, step.task, system.share) * float(getattr(step.recipe, "epochs", 1))
+            rows_of(step.recipe, step.task, system.share)
+            * (step.recipe.epochs if isinstance(step.recipe, HasEpochs) else 1.0)
             for step in self.steps(system, 0)
         )
 
@@ -283,9 +293,7 @@ class Plan:
         by_guards = (guard.metric for guard in self.experiment.guards if guard.task is task)
         taught = (one for system in self.tuned for one in self.step_tasks(system))
         own = task is self.experiment.task or any(one is task for one in taught)
-        return (own and self.needs_likelihood) or any(
-            getattr(metric, "needs_likelihood", False) for metric in by_guards
-        )
+        return (own and self.needs_likelihood) or any(needs_likelihood(metric) for metric in by_guards)
 
     def task(self, name: str) -> Task:
         """Return the task of this name: the experiment's own, a guard's, or that of a step."""

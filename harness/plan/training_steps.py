@@ -9,7 +9,16 @@ from harness.plan.keys import Contents, model_key
 from harness.recipes import JudgeGrade, Reinforced
 from harness.recipes.steps import Steps, as_steps, makes_policy, needs_reward_model, task_of
 from harness.types.jobs import Stage, System
-from harness.types.protocols import Recipe, Task
+from harness.types.protocols import (
+    KeepsTasks,
+    LearnsPairs,
+    LearnsPreferences,
+    LearnsTask,
+    LearnsVotes,
+    LimitsExamples,
+    Recipe,
+    Task,
+)
 from harness.types.samples import Split
 
 
@@ -56,7 +65,7 @@ def rows_of(recipe: Recipe, task: Task, share: float = 1.0) -> int:
 def new_rows(recipe: Recipe, task: Task, share: float = 1.0) -> int:
     """Return how many of the task's own examples a step learns."""
     rows = len(task.samples(Split.TRAIN))
-    return max(1, round(share * min(rows, getattr(recipe, "limit", None) or rows)))
+    return max(1, round(share * min(rows, (recipe.limit if isinstance(recipe, LimitsExamples) else None) or rows)))
 
 
 def replays(task: Task, ratio: float, new: int) -> int:
@@ -66,7 +75,7 @@ def replays(task: Task, ratio: float, new: int) -> int:
 
 def replayed(recipe: Recipe) -> tuple[tuple[Task, float], ...]:
     """Return the tasks of which a step shows examples again, each with how many for one of its own."""
-    return tuple(getattr(recipe, "mix", ()) or ())
+    return tuple(recipe.mix) if isinstance(recipe, LearnsTask) else ()
 
 
 def budgeted(recipe: Recipe, task: Task, budget: int | None) -> Recipe:
@@ -113,10 +122,10 @@ def _key(contents: Contents, system: System, step: TuneStep) -> str:
 
 def _read(recipe: Recipe) -> None:
     """Raise InvalidData for a row that cannot be learned from: it is to be told before anything is measured."""
-    for name, reader in (("pairs", read_pairs), ("votes", read_votes)):
-        path = getattr(recipe, name, None)
-        if path is not None:
-            reader(path)
+    if isinstance(recipe, LearnsPairs) and recipe.pairs is not None:
+        read_pairs(recipe.pairs)
+    if isinstance(recipe, LearnsVotes) and recipe.votes is not None:
+        read_votes(recipe.votes)
 
 
 def _beyond(contents: Contents, system: System, step: TuneStep) -> list[object]:
@@ -126,7 +135,7 @@ def _beyond(contents: Contents, system: System, step: TuneStep) -> list[object]:
         found.append(["start", step.start.key])
     if step.reward is not None:
         found.append(["reward", step.reward.key])
-    if hasattr(step.recipe, "content_key"):  # it learns from preferences: a file of them, or the task's own
+    if isinstance(step.recipe, LearnsPreferences):  # it learns from preferences: a file of them, or the task's own
         file = step.recipe.content_key()
         _read(step.recipe)
         own = [contents.of_rejected(step.task, split) for split in (Split.TRAIN, Split.DEV)] if file is None else []
@@ -137,7 +146,7 @@ def _beyond(contents: Contents, system: System, step: TuneStep) -> list[object]:
     judges = [model_key(grader.judge) for grader in graders if isinstance(grader, JudgeGrade)]
     if judges:
         found.append(["judges", judges])
-    if getattr(step.recipe, "keep", None) is not None:
+    if isinstance(step.recipe, KeepsTasks) and step.recipe.keep is not None:
         found.append(["earlier", [_train_key(contents, system, task) for task in step.earlier]])
     return found
 

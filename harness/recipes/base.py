@@ -20,6 +20,7 @@ from harness.types.protocols import (
     Metric,
     PairMetric,
     Strategy,
+    needs_likelihood,
 )
 
 DEFAULT_TRIALS = 8
@@ -57,7 +58,7 @@ def check_watch(metric: object) -> str | None:
         return "compares two systems; watch a metric of single answers, such as ExactMatch()"
     if isinstance(metric, Executed):
         return "runs a model of its own; watch a metric that is computed at once, such as ExactMatch()"
-    if getattr(metric, "needs_likelihood", False):
+    if needs_likelihood(metric):
         return "is computed from likelihoods, which the dev loss already shows; leave watch out"
     if not isinstance(metric, Metric | BatchMetric | CorpusMetric):
         return "is no metric; give one of single answers, such as ExactMatch()"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from harness.errors import InvalidExperiment
 from harness.recipes.steps import Steps, as_steps, makes_policy, task_of, tasks_of
-from harness.types.protocols import Recipe, Task
+from harness.types.protocols import KeepsTasks, LearnsTask, Recipe, Task
 
 Mix = tuple[tuple[Task, float], ...]
 
@@ -80,7 +80,7 @@ def check_recipe(recipe: Recipe, task: Task, guarded: Sequence[Task]) -> None:
     before: set[str] = set()
     for step in steps:
         own = task_of(step, task)
-        if getattr(step, "keep", None) is not None and not before - {own.name}:
+        if isinstance(step, KeepsTasks) and step.keep is not None and not before - {own.name}:
             raise InvalidExperiment(
                 f"{step.name} keeps what earlier tasks taught, and no step before it trains on another task; put such "
                 "a step before it in Steps, or leave keep= out"
@@ -96,8 +96,9 @@ def check_recipe(recipe: Recipe, task: Task, guarded: Sequence[Task]) -> None:
 
 def other_tasks(recipe: Recipe) -> tuple[Task, ...]:
     """Return the tasks that a step names: the one it learns, where that is its own, and those it replays."""
-    own = getattr(recipe, "task", None)
-    mixed = tuple(task for task, _ in getattr(recipe, "mix", ()) or ())
+    if not isinstance(recipe, LearnsTask):
+        return ()
+    own, mixed = recipe.task, tuple(task for task, _ in recipe.mix)
     return mixed if own is None else (own, *mixed)
 
 

@@ -13,7 +13,17 @@ from typing import ClassVar, cast
 from harness.errors import InvalidExperiment, NotFingerprintable
 from harness.fingerprint import fingerprint
 from harness.types.models import AnyModel, as_model
-from harness.types.protocols import AnyMetric, BatchMetric, Direction, Executed, JudgedMetric, Metric, Named, PairMetric
+from harness.types.protocols import (
+    AnyMetric,
+    BatchMetric,
+    Direction,
+    Executed,
+    JudgedMetric,
+    Metric,
+    Named,
+    PairMetric,
+    needs_likelihood,
+)
 from harness.types.samples import Answer, Message, Messages, Sample
 
 DEFAULT_INSTRUCTION = (
@@ -149,7 +159,7 @@ def as_grader(given: object) -> AnyGrader:
             f"{given.name} compares two answers, so it gives one completion no reward; use a metric of one answer, "
             "JudgeGrade(model), or a reward model"
         )
-    if getattr(given, "needs_likelihood", False):
+    if needs_likelihood(given):
         raise InvalidExperiment(
             f"{getattr(given, 'name', given)} is computed from the reference's likelihood and knows no completion; "
             "use a metric of the answer, such as ExactMatch()"

@@ -6,7 +6,6 @@ Who carries a recipe out: this package's trainer, another tuner, or several proc
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, get_args
 
-from harness.recipes.adapters import Full, LoRA, QLoRA
 from harness.recipes.base import Trained
 from harness.recipes.continual import EWC, Mix, as_mix
 from harness.types.protocols import Task
@@ -33,11 +32,12 @@ def check_carrier(recipe: "SFT") -> None:
 
 
 def _check_backend(recipe: "SFT", said: str) -> None:
-    if not isinstance(recipe.adapter, LoRA | QLoRA | Full):
+    adapter = recipe.adapter.for_tuners
+    if adapter is None:
         raise recipe.refused(
             f"adapter={recipe.adapter.name}, {said}", "it trains LoRA, QLoRA or Full; leave backend out for others"
         )
-    if getattr(recipe.adapter, "init", "default") != "default":
+    if not adapter.starts_at_zero:
         raise recipe.refused(
             f"adapter={recipe.adapter.name}, {said}", "its update starts at zero; leave init out, or leave backend out"
         )
@@ -52,7 +52,7 @@ def _check_devices(recipe: "SFT", said: str) -> None:
         raise recipe.refused(
             f"{name}={micro}, {said}", f"a device would have no row of it; give {name}={recipe.devices} or more"
         )
-    if recipe.sharing in ("zero3", "fsdp2") and not isinstance(recipe.adapter, LoRA | Full):
+    if recipe.sharing in ("zero3", "fsdp2") and not recipe.adapter.splits:
         raise recipe.refused(
             f"adapter={recipe.adapter.name}, strategy={recipe.sharing!r}",
             'only LoRA and Full have weights that can be split; give strategy="ddp"',

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from harness.errors import InvalidExperiment
-from harness.types.protocols import Recipe, Strategy, Task
+from harness.types.protocols import LearnsTask, Makes, NeedsRewardModel, Recipe, Strategy, Task
 
 
 @dataclass(frozen=True)
@@ -69,17 +69,17 @@ def as_steps(recipe: Recipe) -> Steps:
 
 def makes_policy(recipe: Recipe) -> bool:
     """Tell whether what `recipe` trains answers; else it is a reward model."""
-    return getattr(recipe, "makes", "policy") == "policy"
+    return not isinstance(recipe, Makes) or recipe.makes == "policy"
 
 
 def needs_reward_model(recipe: Recipe) -> bool:
     """Tell whether `recipe` learns from the rewards of a model that an earlier step trains."""
-    return bool(getattr(recipe, "needs_reward_model", False))
+    return isinstance(recipe, NeedsRewardModel) and recipe.needs_reward_model
 
 
 def task_of(recipe: Recipe, task: Task) -> Task:
     """Return the task whose examples `recipe` learns: its own, else the experiment's `task`."""
-    own: Task = getattr(recipe, "task", None) or task
+    own = (recipe.task if isinstance(recipe, LearnsTask) else None) or task
     return task if own.name == task.name else own  # the experiment's may be a part of the declared one
 
 

@@ -2,39 +2,20 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from harness.errors import InvalidExperiment
 from harness.recipes import SFT, LoRA, QLoRA, Steps, Trained
-from harness.recipes.adapters import Full
 from harness.recipes.yaml.mapping import write_recipe
 from harness.resources.machine import GIB, Machine
 from harness.resources.memory import Memory, Part, devices_of, recipe_memory
-from harness.resources.model_shape import ModelShape
-from harness.resources.time import Duration, TrainingPace, duration_text
+from harness.resources.time import Duration, TrainingPace, Work, duration_text
 from harness.types.protocols import Recipe
+from harness.types.shapes import ModelShape
 
 # How far measured peaks were from their estimate at most (docs/memory.md).
 DOUBT = 0.25
 # Checkpoints on disk at once: the best, the last two, and one being written.
 _CHECKPOINTS = 4
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Work:
-    """What is trained on.
-
-    rows: examples. length: tokens of the longest. mean: tokens of a row on average, None where all are the longest.
-    answer: learned tokens of a row. dev: examples of an evaluation, where the recipe does not ask for fewer.
-    quantize: "nf4" where the model answers in 4 bits.
-    """
-
-    rows: int
-    length: int
-    mean: float | None = None
-    answer: int = 64
-    dev: int = 100
-    quantize: Literal["nf4"] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,12 +92,9 @@ def estimate_run(
         memory=memory,
         disk=round(_CHECKPOINTS * memory.trained * (4 + 8) + kept),
         saved=kept,
-        duration=duration_text(
-            shape, recipe, machine, rows=work.rows, mean=work.mean or length, length=length, answer=work.answer,
-            pace=pace, dev=work.dev,
-        ),
+        duration=duration_text(shape, recipe, machine, replace(work, length=length), pace=pace),
         devices=devices,
-    )  # fmt: skip
+    )
 
 
 def _of_all(memory: Memory, devices: int) -> Memory:
@@ -182,11 +160,12 @@ def _shrinking(recipe: Trained) -> Iterator[Trained]:
     if isinstance(recipe, SFT) and recipe.devices > 1:
         for sharing in ("zero2", "zero3"):
             yield from _changed(recipe, strategy=sharing)
-    if isinstance(recipe.adapter, Full):
+    if recipe.adapter.whole:
         yield from _changed(recipe, adapter=LoRA(), learning_rate=None)  # a rate goes with its adapter
-    if not isinstance(recipe.adapter, QLoRA):
-        rank = recipe.adapter.rank if isinstance(recipe.adapter, LoRA) else 16
-        yield from _changed(recipe, adapter=QLoRA(rank=rank), learning_rate=None)
+    if recipe.adapter.quantization is None:
+        alike = recipe.adapter.for_tuners
+        quantised = QLoRA() if alike is None or not alike.rank else QLoRA(rank=alike.rank)
+        yield from _changed(recipe, adapter=quantised, learning_rate=None)
 
 
 def _changed(recipe: Trained, **fields: object) -> Iterator[Trained]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from harness.recipes.adapters import Adapter, Full
+from harness.recipes.adapters import Adapter
 from harness.resources.memory import Formats
 
 GIB = 2**30
@@ -40,7 +40,7 @@ class Machine:
         quantize: "nf4" where the model answers in 4 bits.
         """
         width = 2.0 if self.bfloat16 else 4.0
-        full = isinstance(adapter, Full)
+        full = adapter.whole
         return Formats(
             base=4.0 if full else width,
             products=width,

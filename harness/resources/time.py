@@ -5,15 +5,16 @@ import platform
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from harness.fingerprint import cache_folder
 from harness.recipes import DPO, GRPO, KTO, ORPO, PPO, RLOO, RewardModel, Trained
-from harness.recipes.adapters import AdaLoRA, Adapter, Full, LoRA, QLoRA
+from harness.recipes.adapters import Adapter
 from harness.resources.machine import Machine
 from harness.resources.memory import devices_of
-from harness.resources.model_shape import ModelShape
+from harness.types.shapes import ModelShape
 
 _SIDE = 768
 _SECONDS = 0.3
@@ -28,9 +29,6 @@ _READING_SHARES = (0.4, 1.2)
 _DRAWING = 10.0
 # Evaluations of a recipe that does not say how often.
 _EVALUATIONS = 10
-# Seconds of a step over those of LoRA's, where a method does more than its products (docs/methods.md).
-_COSTS = {QLoRA: 1.6, AdaLoRA: 1.5}
-_UNFUSED = 2.1
 # Seconds a row of a method over those of supervised training: two answers, passes of a reference, no packed batches.
 _METHODS: dict[type[Trained], float] = {DPO: 5.0, ORPO: 3.0, KTO: 12.0, RewardModel: 3.0}
 # Seconds at most for what goes before and after: loading, the base's answers, saving, looking at what was saved.
@@ -57,42 +55,46 @@ class TrainingPace:
     reading: float | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What is trained on.
+
+    rows: examples. length: tokens of the longest. mean: tokens of a row on average, None where all are the longest.
+    answer: learned tokens of a row. dev: examples of an evaluation, where the recipe does not ask for fewer.
+    quantize: "nf4" where the model answers in 4 bits.
+    """
+
+    rows: int
+    length: int
+    mean: float | None = None
+    answer: int = 64
+    dev: int = 100
+    quantize: Literal["nf4"] | None = None
+
+
 def operations(shape: ModelShape, adapter: Adapter, *, tokens: int) -> float:
     """Return the floating-point operations of training on `tokens`: forward 2 a weight, backward 2, and 2 more
     for the gradient of the weights where all are trained.
 
     Source: Kaplan et al., Scaling Laws for Neural Language Models (2020), section 2.1.
     """
-    return (6.0 if isinstance(adapter, Full) else 4.0) * shape.parameters * tokens
+    return (6.0 if adapter.whole else 4.0) * shape.parameters * tokens
 
 
-def duration_text(
-    shape: ModelShape,
-    recipe: Trained,
-    machine: Machine,
-    *,
-    rows: int,
-    mean: float,
-    length: int,
-    answer: int,
-    pace: TrainingPace,
-    dev: int = 0,
-) -> Duration:
-    """Return how long training on `rows` examples of `mean` tokens takes, with its evaluations on `dev` ones.
-
-    length: tokens of the longest. answer: tokens of the longest known answer; one that is drawn may end there, or only
-    at its limit.
-    """
+def duration_text(shape: ModelShape, recipe: Trained, machine: Machine, work: Work, *, pace: TrainingPace) -> Duration:
+    """Return how long training takes, with its evaluations; a drawn answer may end as a known one, or at its limit."""
+    rows, dev, mean = work.rows, work.dev, work.mean or work.length
     seen = min(rows, recipe.limit or rows) * recipe.epochs
     evaluated = min(dev, recipe.evaluate_on or dev) * _evaluations(recipe, seen)
-    trained = operations(shape, recipe.adapter, tokens=round(seen * mean)) * _cost(recipe.adapter)
+    trained = operations(shape, recipe.adapter, tokens=round(seen * mean)) * recipe.adapter.step_cost
     trained *= _METHODS.get(type(recipe), 1.0)
     shortest = longest = 0.0
     if isinstance(recipe, GRPO | RLOO | PPO):
-        trained *= getattr(recipe, "generations", 1) * getattr(recipe, "passes", 1)
-        a_token = 2 * shape.parameters * seen * getattr(recipe, "generations", 1) * _DRAWING
-        most_tokens = recipe.max_tokens or length
-        shortest, longest = a_token * min(answer, most_tokens), a_token * most_tokens
+        generations, passes = (1, recipe.passes) if isinstance(recipe, PPO) else (recipe.generations, 1)
+        trained *= generations * passes
+        a_token = 2 * shape.parameters * seen * generations * _DRAWING
+        most_tokens = recipe.max_tokens or work.length
+        shortest, longest = a_token * min(work.answer, most_tokens), a_token * most_tokens
     if machine.kind == "gpu":
         trained /= devices_of(recipe)  # on a CPU they share its cores
     trained += 2 * shape.parameters * evaluated * mean
@@ -108,13 +110,6 @@ def duration_text(
 
 def _evaluations(recipe: Trained, seen: float) -> float:
     return _EVALUATIONS if recipe.evaluate_every is None else seen / recipe.batch_size / recipe.evaluate_every
-
-
-def _cost(adapter: Adapter) -> float:
-    """Return how many times as long a step takes as its operations say."""
-    if isinstance(adapter, LoRA) and (adapter.dora or adapter.init == "eva"):
-        return _UNFUSED
-    return next((cost for kind, cost in _COSTS.items() if isinstance(adapter, kind)), 1.0)
 
 
 def reading_rate(shape: ModelShape, *, tokens: float, seconds: float) -> float:

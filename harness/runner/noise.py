@@ -24,7 +24,7 @@ from harness.stats.compare import standing, statistic_of
 from harness.types.jobs import Stage, System
 from harness.types.model_files import locate
 from harness.types.models import ENGINES, AnyModel, Endpoint, Model
-from harness.types.protocols import AnyMetric, AsksItself, CorpusMetric, Engine, FloatArray
+from harness.types.protocols import AnyMetric, AsksItself, CorpusMetric, Engine, FloatArray, needs_likelihood
 from harness.types.samples import Split
 
 _Circumstance = Literal["in reversed order", "one at a time", "in float32", "in bfloat16"]
@@ -88,7 +88,7 @@ def possible_noise(plan: Plan, system: System, answers: Stage) -> tuple[Stage, .
     if not judged or plan.experiment.sampling is not None or _is_priced(system.model):
         return ()
     again = [answers]
-    if any(getattr(metric, "needs_likelihood", False) for metric in judged) and system.gives_likelihoods:
+    if any(needs_likelihood(metric) for metric in judged) and system.gives_likelihoods:
         again.append(plan.likelihood(system, plan.experiment.task, Split.DEV, answers.seed))
     names: list[_Circumstance] = ["in reversed order", "one at a time"]
     if isinstance(plan.experiment.task, AsksItself):
@@ -217,7 +217,7 @@ def _stages(run: Run, system: System, first: Answered, circumstance: _Circumstan
 
 def _measured(run: Run, system: System, first: Answered) -> list[Stage]:
     """Return the stages of DEV that are asked again: of the answers, and of the likelihoods if a metric needs them."""
-    weighed = any(getattr(metric, "needs_likelihood", False) for metric in _judged(run))
+    weighed = any(needs_likelihood(metric) for metric in _judged(run))
     if not weighed or not system.gives_likelihoods:
         return [first.stage]
     return [first.stage, run.plan.likelihood(system, run.plan.experiment.task, Split.DEV, first.stage.seed)]

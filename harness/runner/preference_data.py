@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from harness.data.leakage.preferences import preference_leakage
 from harness.data.preferences import Preferred, Voted, columns_checks, read_pairs, read_votes
 from harness.errors import InvalidData
-from harness.types.protocols import Prompter, Recipe, Task
+from harness.types.protocols import LearnsPairs, LearnsVotes, Prompter, Recipe, Task
 from harness.types.samples import Check, Messages, Pair, Sample, Split, Vote
 
 # Share of a file's prompts that are held out of training, for the dev loss and a reward model's accuracy.
@@ -59,7 +59,7 @@ def pairs_of(
 
     Raises InvalidData where the file cannot be read.
     """
-    file = getattr(recipe, "pairs", None)
+    file = recipe.pairs if isinstance(recipe, LearnsPairs) else None
     if file is None:
         return _own_pairs(prompter, samples)
     known = _by_id(task)
@@ -77,7 +77,7 @@ def votes_of(
 
     Without a file, references are good answers and rejected ones bad.
     """
-    file = getattr(recipe, "votes", None)
+    file = recipe.votes if isinstance(recipe, LearnsVotes) else None
     if file is not None:
         known = _by_id(task)
         return tuple(

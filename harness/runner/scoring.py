@@ -18,7 +18,16 @@ from harness.store.rows import MeasureRow, ScoreRow
 from harness.types.dotted_paths import missing_package, resolve
 from harness.types.jobs import Stage
 from harness.types.numbers import real_number, shown
-from harness.types.protocols import BatchMetric, Executed, JudgedMetric, Metric, Named, PairMetric, Priced
+from harness.types.protocols import (
+    BatchMetric,
+    Executed,
+    JudgedMetric,
+    Metric,
+    Named,
+    PairMetric,
+    Priced,
+    needs_likelihood,
+)
 from harness.types.samples import Answer, Check, Messages, Sample, Score
 
 Arguments = ParamSpec("Arguments")
@@ -100,7 +109,7 @@ def applies(metric: Named, answered: Answered) -> bool:
 def can_measure(metric: Named, answered: Answered) -> bool:
     """False where the metric, or the one it judges pairs by, needs likelihoods that a server does not give."""
     judged_by = getattr(metric, "by", None)
-    needs = getattr(metric, "needs_likelihood", False) or getattr(judged_by, "needs_likelihood", False)
+    needs = needs_likelihood(metric) or needs_likelihood(judged_by)
     return answered.system.gives_likelihoods or not needs
 
 

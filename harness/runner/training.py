@@ -18,10 +18,10 @@ from harness.errors import HarnessError, InvalidExperiment, StageFailed
 from harness.plan import Plan, TuneStep, model_key
 from harness.plan.training_steps import new_rows, replayed, replays
 from harness.recipes import Steps
-from harness.resources.estimate import RunEstimate, Work, estimates, gib, way_out
+from harness.resources.estimate import RunEstimate, estimates, gib, way_out
 from harness.resources.machine import this_machine
-from harness.resources.model_shape import ModelShape, read_shape
-from harness.resources.time import TrainingPace, measured_rate, reading_rate
+from harness.resources.model_shape import read_shape
+from harness.resources.time import TrainingPace, Work, measured_rate, reading_rate
 from harness.runner.context import Run, bound
 from harness.runner.preference_data import taught
 from harness.runner.stages import guarded, machine, stage_row
@@ -29,8 +29,9 @@ from harness.store.rows import StageRow, TrainingLogRow
 from harness.types.dotted_paths import resolve
 from harness.types.jobs import Stage, System, TuneJob, TuneResult
 from harness.types.models import ENGINES, Model
-from harness.types.protocols import Engine, Progress, Task
+from harness.types.protocols import Engine, KeepsTasks, Progress, Task
 from harness.types.samples import Check, Example, Messages, Sample, Split
+from harness.types.shapes import ModelShape
 
 # Bytes of text a token, on the short side, and tokens of a chat template around a prompt.
 _BYTES, _FRAME = 3.0, 24
@@ -157,7 +158,7 @@ def job_of(run: Run, system: System, step: TuneStep, folders: Mapping[str, Path]
     folders: those of the steps that this one needs, by the key of their stage.
     """
     replay, checks = _replay(run, system, step)
-    keeps = getattr(step.recipe, "keep", None) is not None
+    keeps = isinstance(step.recipe, KeepsTasks) and step.recipe.keep is not None
     train, dev = training_share(run, system, step), run.samples(step.task, Split.DEV)
     preferences = taught(step.task, step.recipe, bound(system.strategy, step.task), train, dev)
     job = TuneJob(

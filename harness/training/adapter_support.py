@@ -1,51 +1,204 @@
-"""AdaLoRA at work: ranks are handed out step by step, and the singular vectors are kept orthogonal.
+"""Adapters of which PEFT alone does less than training needs: AdaLoRA, virtual tokens, and any by its own config.
 
-Neither transformers nor TRL asks PEFT to hand out ranks, and PEFT adds its penalty to a loss that TRL does not use.
+AdaLoRA: neither transformers nor TRL asks PEFT to hand out ranks, and PEFT adds its penalty to a loss that TRL does not
+use. Virtual tokens: PEFT puts them before the padding of a left-padded row, which moves them away from the text and
+changes the loss silently; and it leaves their own logits in, which no trainer of TRL expects.
 
-A network with virtual tokens whose logits lie where the text's tokens do, wherever its rows are padded.
-
-PEFT puts virtual tokens before the padding of a left-padded row, which moves them away from the text and changes the
-loss silently; and it leaves the virtual tokens' own logits in, which no trainer of TRL expects.
-
-What training on a 4-bit base needs: the right format, and layers whose gradient goes on flowing.
-
-Checkpoints of adapters of which PEFT saves less than training needs to go on.
-
-Of a prompt encoder PEFT saves the virtual tokens that it makes, not the encoder; loading them into one gives another
-prompt. Of AdaLoRA it saves the ranks that are left, and loading them changes the shapes that the optimiser knows.
-
-What goes with a trainer because of the adapter it trains, whatever the method: callbacks, checkpoints, checks.
+Checkpoints: of a prompt encoder PEFT saves the virtual tokens that it makes, not the encoder; loading them into one
+gives another prompt. Of AdaLoRA it saves the ranks that are left, and loading them changes the shapes that the
+optimiser knows.
 """
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from bitsandbytes.nn import Linear4bit
-from peft import AdaLoraModel
-from peft.tuners.lora import LoraLayer
-from peft.tuners.tuners_utils import BaseTunerLayer
+from peft import AdaLoraConfig, PeftConfig, PeftType, PrefixTuningConfig, PromptEncoderConfig, PromptTuningConfig
+from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from harness.errors import StageFailed
-from harness.inference.models.adapters import is_adapted, is_prompt_learning
-from harness.inference.models.hardware import dtype_name, unwarned
-from harness.recipes import AdaLoRA, Trained
+from harness.inference.models.loading import unwarned
+from harness.recipes.adapters import (
+    PEFT,
+    AdaLoRA,
+    AdapterSupport,
+    PrefixTuning,
+    PromptTuning,
+    PTuning,
+    PTuningV2,
+)  # fmt: skip
+from harness.recipes.adapters.protocol import Declared
+from harness.recipes.adapters.virtual_tokens import RECURRENT_LAYERS
+from harness.training.adapter_setup import TASK, Supplies, allocates_ranks, has_virtual_tokens, peft_targets
 from harness.types.samples import Check
+
+
+def _from_text(network: Any, text: str, tokenizer: Any) -> None:
+    encoder = network.prompt_encoder[network.active_adapter]
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    count = encoder.embedding.weight.shape[0]
+    repeated = (ids * (count // len(ids) + 1))[:count]
+    words = network.word_embeddings
+    with torch.no_grad():
+        chosen = words(torch.tensor(repeated, device=words.weight.device))  # (tokens, hidden)
+        encoder.embedding.weight.copy_(chosen.float())
+
+
+# The allocator's schedule is set when training begins and the number of steps is known.
+_STEPS_UNKNOWN = 1 << 20
+
+
+def _declared(told: Mapping[str, object]) -> PeftConfig:
+    """Return the config that a mapping declares, with the library's defaults for what it leaves out."""
+    kind, rest = str(told["peft_type"]).upper(), {name: value for name, value in told.items() if name != "peft_type"}
+    if kind not in PEFT_TYPE_TO_CONFIG_MAPPING:
+        kinds = sorted(one.value for one in PEFT_TYPE_TO_CONFIG_MAPPING)
+        raise StageFailed(f"peft_type={kind!r} is no method of peft; give one of {', '.join(kinds)}")
+    made = PEFT_TYPE_TO_CONFIG_MAPPING[PeftType(kind)]
+    try:
+        return made(**rest)
+    except (TypeError, ValueError) as error:
+        known = ", ".join(sorted(one.name for one in fields(made) if one.init))
+        raise StageFailed(f"PEFT({kind}): {error}; its settings are {known}") from error
+
+
+class AdaLoRASupport(AdapterSupport[AdaLoRA]):
+    """Low-rank updates whose ranks are handed out while training."""
+
+    def peft_config(self, *, prepared: bool = True) -> AdaLoraConfig:
+        """See `AdapterSupport.peft_config`."""
+        adapter = self.adapter
+        return AdaLoraConfig(
+            init_r=adapter.initial_rank,
+            target_r=adapter.rank,
+            lora_alpha=adapter.scale,
+            lora_dropout=adapter.dropout,
+            target_modules=peft_targets(adapter.targets),
+            deltaT=adapter.every,
+            orth_reg_weight=adapter.orthogonality,
+            total_step=_STEPS_UNKNOWN,
+            task_type=TASK,
+        )
+
+    def accompany(self, trainer: Any, folder: Path) -> Callable[[], tuple[Check, ...]]:
+        """See `AdapterSupport.accompany`."""
+        keep_whole(trainer)
+        trainer.add_callback(Allocation(self.adapter))
+        return lambda: ranks_checks(folder, self.adapter)
+
+
+class _WholeSupport(AdapterSupport[Declared]):
+    """Of an adapter whose checkpoints need more than what PEFT saves, if it is one of virtual tokens."""
+
+    def accompany(self, trainer: Any, folder: Path) -> Callable[[], tuple[Check, ...]]:
+        """See `AdapterSupport.accompany`."""
+        if has_virtual_tokens(trainer.model):
+            keep_whole(trainer)
+        return tuple
+
+
+class PromptTuningSupport(_WholeSupport[PromptTuning]):
+    """Embeddings before the text, which may start as those of words."""
+
+    def peft_config(self, *, prepared: bool = True) -> PromptTuningConfig:
+        """See `AdapterSupport.peft_config`."""
+        drawn = "SAMPLE_VOCAB" if self.adapter.text is None else "RANDOM"  # a text's embeddings are put in afterwards
+        return PromptTuningConfig(task_type=TASK, num_virtual_tokens=self.adapter.tokens, prompt_tuning_init=drawn)
+
+    def start(self, network: Any, supplies: Supplies) -> None:
+        """See `AdapterSupport.start`."""
+        if self.adapter.text is not None and supplies.tokenizer is not None:
+            _from_text(network, self.adapter.text, supplies.tokenizer)
+
+    def go_on(self, folder: Path, put_on: Callable[[], Any]) -> Any:
+        """See `AdapterSupport.go_on`."""
+        return _with_embeddings(put_on(), folder)
+
+
+class _EncodedSupport(_WholeSupport[Declared]):
+    """Of virtual tokens that a network makes."""
+
+    def go_on(self, folder: Path, put_on: Callable[[], Any]) -> Any:
+        """See `AdapterSupport.go_on`; raises StageFailed in any case."""
+        raise StageFailed(
+            f"{self.adapter.name}: of an earlier step the virtual tokens are kept, not the network that made them, so "
+            "a second step cannot go on with it; use PromptTuning or PTuningV2, or train with LoRA"
+        )
+
+
+class PTuningSupport(_EncodedSupport[PTuning]):
+    """Embeddings before the text, made by a small network."""
+
+    def peft_config(self, *, prepared: bool = True) -> PromptEncoderConfig:
+        """See `AdapterSupport.peft_config`."""
+        kind = self.adapter.encoder.upper()
+        layers = {} if kind == "MLP" else {"encoder_num_layers": RECURRENT_LAYERS}
+        return PromptEncoderConfig(
+            task_type=TASK,
+            num_virtual_tokens=self.adapter.tokens,
+            encoder_reparameterization_type=kind,
+            encoder_hidden_size=self.adapter.hidden,
+            **layers,
+        )
+
+
+class PrefixTuningSupport(_EncodedSupport[PrefixTuning]):
+    """Keys and values before the text's, made by a small network."""
+
+    def peft_config(self, *, prepared: bool = True) -> PrefixTuningConfig:
+        """See `AdapterSupport.peft_config`."""
+        return PrefixTuningConfig(
+            task_type=TASK,
+            num_virtual_tokens=self.adapter.tokens,
+            prefix_projection=True,
+            encoder_hidden_size=self.adapter.width,
+            init_weights="zero",
+        )
+
+
+class PTuningV2Support(_WholeSupport[PTuningV2]):
+    """Keys and values before the text's, trained themselves."""
+
+    def peft_config(self, *, prepared: bool = True) -> PrefixTuningConfig:
+        """See `AdapterSupport.peft_config`."""
+        return PrefixTuningConfig(
+            task_type=TASK, num_virtual_tokens=self.adapter.tokens, prefix_projection=False, init_weights="zero"
+        )
+
+    def go_on(self, folder: Path, put_on: Callable[[], Any]) -> Any:
+        """See `AdapterSupport.go_on`."""
+        return _with_embeddings(put_on(), folder)
+
+
+class PEFTSupport(_WholeSupport[PEFT]):
+    """Any other method of PEFT, by its config."""
+
+    def peft_config(self, *, prepared: bool = True) -> PeftConfig:
+        """See `AdapterSupport.peft_config`."""
+        given = self.adapter.config
+        config = _declared(given) if isinstance(given, Mapping) else deepcopy(given)
+        config.task_type = config.task_type or TASK
+        return config
+
+
+def _with_embeddings(network: Any, folder: Path) -> Any:
+    """Return `network` with the virtual tokens that lie in `folder`."""
+    learned = load_file(folder / "adapter_model.safetensors")["prompt_embeddings"]
+    with torch.no_grad():
+        network.prompt_encoder[network.active_adapter].embedding.weight.copy_(learned)
+    return network
+
 
 # PEFT takes the empty tensors of a module that lost all its ranks for a fault.
 NO_RANK_LEFT = r"Adapter '.*': \d+ LoRA tensor\(s\) have invalid shape"
-
-
-def allocates_ranks(network: Any) -> bool:
-    """Tell whether `network` carries AdaLoRA."""
-    return isinstance(getattr(network, "base_model", None), AdaLoraModel)
 
 
 def freeze_divisors(network: Any) -> None:
@@ -139,11 +292,6 @@ def ranks_checks(folder: Path, adapter: AdaLoRA) -> tuple[Check, ...]:
 _WITHOUT_LOGITS = ("PREFIX_TUNING", "CARTRIDGE")
 
 
-def has_virtual_tokens(network: Any) -> bool:
-    """Tell whether PEFT puts virtual tokens before what `network` reads."""
-    return is_adapted(network) and is_prompt_learning(network)
-
-
 def align(network: Any) -> None:
     """Let `network` answer with one logit a text's token, from rows whose padding PEFT sees on the right."""
     config = network.peft_config[network.active_adapter]
@@ -158,7 +306,6 @@ def _forward(
     attention_mask: torch.Tensor | None = None,
     *,
     logits_to_keep: int | torch.Tensor = 0,
-    position_ids: torch.Tensor | None = None,
     **rest: Any,
 ) -> Any:
     if input_ids is None:
@@ -171,6 +318,7 @@ def _forward(
     # Kept logits are chosen by position in the text, which rolling moves: all are made then, and chosen afterwards.
     kept = 0 if order is not None else _behind(logits_to_keep, virtual)
     # Positions count from the virtual tokens on, which is what PEFT and the model do by themselves.
+    rest.pop("position_ids", None)
     output = original(input_ids=input_ids, attention_mask=attention_mask, logits_to_keep=kept, **rest)
     logits = getattr(output, "logits", None)
     if logits is None:  # TRL's fused head, which takes the last positions of right-padded rows itself
@@ -198,62 +346,12 @@ def _flush_left(mask: torch.Tensor) -> torch.Tensor | None:
     return (places + before) % mask.shape[1]
 
 
-def four_bit_layers(network: Any) -> list[Any]:
-    """Return the layers of `network` that hold their weights in 4 bits."""
-    return [module for module in network.modules() if isinstance(module, Linear4bit)]
-
-
-def format_check(network: Any) -> Check | None:
-    """Return the check of the 4-bit format; None where nothing is quantised.
-
-    bitsandbytes' own defaults are FP4 without double quantisation, with products in float32 whatever the model.
-    """
-    layers = four_bit_layers(network)
-    if not layers:
-        return None
-    kinds = sorted({str(layer.weight.quant_type) for layer in layers})
-    double = all(layer.weight.quant_state.nested for layer in layers)
-    products = sorted({dtype_name(layer.compute_dtype) for layer in layers})
-    facts = (
-        f"{len(layers)} linear layers in {', '.join(kinds).upper()} {'with' if double else 'without'} double "
-        f"quantisation, products in {', '.join(products)}"
-    )
-    if kinds == ["nf4"] and double and layers[0].compute_dtype != torch.float16:
-        return Check(name="quantised base", status="ok", detail=facts)
-    detail = f"{facts}; QLoRA is NF4 with double quantisation and products in bfloat16 or float32: load the base so"
-    return Check(name="quantised base", status="invalid", detail=detail)
-
-
-class Flow(TrainerCallback):  # type: ignore[misc]
-    """Ends a run on a 4-bit base whose layers have lost their gradient.
-
-    On CPUs with avx512_bf16 a forward pass in evaluation mode repacks 4-bit weights for a kernel that has no gradient.
-    What lies before such a layer is then reached through the adapters beside it alone: it learns, from a wrong
-    gradient, and neither the loss nor the gradient's norm shows it.
-    """
-
-    def on_pre_optimizer_step(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: Any = None, **_: Any
-    ) -> None:
-        layers = four_bit_layers(model)
-        repacked = sum(bool(getattr(layer.weight.quant_state, "packing_format_for_cpu", False)) for layer in layers)
-        if repacked:
-            raise StageFailed(
-                f"step {state.global_step + 1} of {state.max_steps}: {repacked} of {len(layers)} 4-bit layers were "
-                "repacked by an evaluation for a kernel without gradient, so that the adapters before them learn from "
-                "a wrong one; train with LoRA instead, or on a GPU"
-            )
-
-
 _FILE = "trained.safetensors"
 _SCORES = ("ipt", "exp_avg_ipt", "exp_avg_unc")  # what the rank allocator has seen of each weight
 
 
 def keep_whole(trainer: Any) -> None:
-    """Let the checkpoints of `trainer` hold all trained weights, where PEFT's own file does not."""
-    network = trainer.model
-    if not (has_virtual_tokens(network) or allocates_ranks(network)):
-        return
+    """Let the checkpoints of `trainer` hold all trained weights, which PEFT's own file does not."""
     trainer.add_callback(_Keeper())
     trainer._save_checkpoint = partial(_save, trainer._save_checkpoint)
     trainer._load_from_checkpoint = partial(_load, trainer)
@@ -298,69 +396,3 @@ def _load(trainer: Any, checkpoint: str, model: Any = None) -> None:
                 weights[name].copy_(stored.get_tensor(key))
             else:
                 getattr(allocator, part)[name] = stored.get_tensor(key).to(network.device)
-
-
-# Modules inside attention, in the names of the usual architectures.
-_ATTENTION = frozenset({"q_proj", "k_proj", "v_proj", "o_proj", "qkv_proj", "out_proj", "query_key_value", "c_attn"})
-_SHOWN = 12
-
-
-@dataclass(frozen=True, slots=True)
-class SupportChecks:
-    """checks: what is known before training. later: returns those that only its end can make."""
-
-    checks: tuple[Check, ...]
-    later: Callable[[], tuple[Check, ...]]
-
-
-def accompany(trainer: Any, recipe: Trained, folder: Path) -> SupportChecks:
-    """Give `trainer` what the adapter of `recipe` needs while training. folder: where the result will lie.
-
-    Raises StageFailed where the trainer's settings would train another model than the one that is served.
-    """
-    network, adapter = trainer.model, recipe.adapter
-    _refuse_faults(trainer, recipe)
-    keep_whole(trainer)
-    if four_bit_layers(network):
-        trainer.add_callback(Flow())
-    checks = [check for check in (format_check(network), modules_check(network)) if check is not None]
-    if not isinstance(adapter, AdaLoRA):
-        return SupportChecks(tuple(checks), tuple)
-    trainer.add_callback(Allocation(adapter))
-    return SupportChecks(tuple(checks), lambda: ranks_checks(folder, adapter))
-
-
-def modules_check(network: Any) -> Check | None:
-    """Return the check that names the adapted modules; None where no module is adapted.
-
-    PEFT's own default for LoRA is the queries and values of attention.
-    """
-    adapted = [
-        name.rpartition(".")[2] for name, module in network.named_modules() if isinstance(module, BaseTunerLayer)
-    ]
-    if not adapted:
-        return None
-    kinds = sorted(set(adapted))
-    named = ", ".join(kinds[:_SHOWN]) + (f" and {len(kinds) - _SHOWN} more" if len(kinds) > _SHOWN else "")
-    facts = f"{len(adapted)} modules are adapted: {named}"
-    if any(isinstance(module, LoraLayer) for module in network.modules()) and set(kinds) <= _ATTENTION:
-        detail = f'{facts}; attention alone learns less than all layers do at the same size: targets="all-linear"'
-        return Check(name="adapted modules", status="warning", detail=detail)
-    return Check(name="adapted modules", status="ok", detail=facts)
-
-
-def _refuse_faults(trainer: Any, recipe: Trained) -> None:
-    if not has_virtual_tokens(trainer.model):
-        return
-    name = recipe.adapter.name
-    # The first is the trainer's wish, which it carries out when training begins; the second what the model does now.
-    if trainer.args.activation_checkpointing or trainer.model.base_model.is_activation_checkpointing:
-        raise StageFailed(
-            f"{name}: with gradient checkpointing the virtual tokens' keys and values are dropped, and nothing is "
-            "learned; set gradient_checkpointing=False"
-        )
-    if hasattr(trainer, "num_generations"):
-        raise StageFailed(
-            f"{name}: {type(recipe).__name__} draws its answers in left-padded batches, in which virtual tokens stand "
-            "away from the text, so it would learn from the answers of another model; use LoRA"
-        )

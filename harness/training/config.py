@@ -3,14 +3,16 @@
 In which number formats a run computes, and its seeds.
 
 The settings that every trainer of transformers and TRL shares, as a recipe declares them.
+
+What a training run is made of before it starts: what was begun, and the course that a method makes of it.
 """
 
-import gc
 import json
+import math
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +21,12 @@ import torch
 from transformers import set_seed
 
 from harness.errors import StageFailed
-from harness.inference.models.hardware import choose_device, choose_dtype, is_out_of_memory
-from harness.recipes import Full, Trained
+from harness.inference.models.adapters import collect
+from harness.inference.models.loading import choose_device, choose_dtype, is_out_of_memory
+from harness.recipes import Trained
 from harness.recipes.adapters import Adapter
 from harness.training.callbacks import CheckpointGoal
+from harness.training.rows import TokenizedRow
 from harness.types.jobs import TuneJob, TuneResult
 from harness.types.models import Model
 from harness.types.protocols import Progress
@@ -51,7 +55,7 @@ def within_memory(job: TuneJob, train: Callable[[TuneJob], TuneResult], *, progr
         except RuntimeError as error:
             smaller = _half(recipe, micro, error)
         # Outside the handler, so that what the failed step held is freed before the next begins.
-        _free()
+        collect()
         progress.say(f"{micro} examples at once do not fit the memory: going on with {smaller}, as many a step")
         micro = smaller
         job.folder.mkdir(parents=True, exist_ok=True)
@@ -92,12 +96,6 @@ def _remembered(folder: Path, declared: int) -> int:
         return declared
 
 
-def _free() -> None:
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-
-
 @dataclass(frozen=True, slots=True)
 class Precision:
     """device: where it computes. weights: dtype of the base; trained weights are float32 whatever it is.
@@ -125,7 +123,7 @@ def choose_precision(model: Model, adapter: Adapter) -> Precision:
     wanted = choose_dtype(model.dtype, device)
     if wanted is not torch.bfloat16:
         return Precision(device, torch.float32, None)
-    return Precision(device, torch.float32 if isinstance(adapter, Full) else torch.bfloat16, torch.bfloat16)
+    return Precision(device, torch.float32 if adapter.whole else torch.bfloat16, torch.bfloat16)
 
 
 @contextmanager
@@ -141,27 +139,35 @@ def seeded(seed: int) -> Iterator[None]:
             np.random.set_state(numpy)
 
 
+class Unpublished:
+    """Beside a trainer: a checkpoint is no publication."""
+
+    def create_model_card(self, *_: Any, **__: Any) -> None:
+        """Write no card."""
+
+    def _send_telemetry(self) -> None:
+        """Send nothing anywhere."""
+
+
 _SCHEDULES = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
 _BY_LOSS = CheckpointGoal()
 
 
 def shared_settings(
-    recipe: Trained,
-    *,
-    folder: Path,
-    seed: int,
-    steps: int,
-    every: int,
-    precision: Precision,
-    goal: CheckpointGoal = _BY_LOSS,
+    begun: "TrainingContext", *, steps: int, every: int | None = None, goal: CheckpointGoal = _BY_LOSS
 ) -> dict[str, Any]:
     """Return keyword arguments of transformers' TrainingArguments and of each of TRL's configs.
 
-    steps: updates of the whole run. every: steps between evaluations and checkpoints. goal: what chooses one.
+    Args:
+        begun: What the trainer is made from.
+        steps: Updates of the whole run.
+        every: Steps between evaluations and checkpoints; None is the recipe's, or a tenth of the run.
+        goal: What chooses a checkpoint.
     """
+    recipe: Trained = begun.recipe
     micro = recipe.micro_batch_size or recipe.batch_size
     return {
-        "output_dir": str(folder),
+        "output_dir": str(begun.checkpoints),
         "num_train_epochs": recipe.epochs,
         "per_device_train_batch_size": micro,
         "per_device_eval_batch_size": micro,
@@ -176,17 +182,88 @@ def shared_settings(
         "logging_nan_inf_filter": False,  # it would replace a NaN by the mean of earlier losses
         "eval_strategy": "no",  # the pacer callback asks for evaluations, also at the last step
         "save_strategy": "steps",
-        "save_steps": every,
+        "save_steps": every or recipe.evaluate_every or math.ceil(steps / 10),
         "save_total_limit": 3,  # the best one and the last two
         "metric_for_best_model": goal.key,
         "greater_is_better": goal.higher,
-        "seed": seed,
-        "data_seed": seed,
-        "use_cpu": precision.device.type == "cpu",
+        "seed": begun.job.seed,
+        "data_seed": begun.job.seed,
+        "use_cpu": begun.precision.device.type == "cpu",
         "bf16": False,  # a CPU run raises on TRL's default; autocast is opened where the method computes
         "gradient_checkpointing": False,  # TRL's default breaks prefix tuning and costs time on small models
         "dataloader_num_workers": 0,
-        "dataloader_pin_memory": precision.device.type == "cuda",
+        "dataloader_pin_memory": begun.precision.device.type == "cuda",
         "report_to": "none",
         "disable_tqdm": True,
     }
+
+
+@dataclass(frozen=True, slots=True)
+class StartingPoint:
+    """model: the base of this run. adapter: folder of an earlier step's adapter that goes on being trained.
+
+    moved: the base holds what earlier steps learned, so that only a whole model can be served.
+    """
+
+    model: Model
+    adapter: Path | None = None
+    moved: bool = False
+
+
+@dataclass(frozen=True)
+class TrainingContext:
+    """What a method's trainer is made from. checkpoints: folder of them. resumed: the one that training goes on from.
+
+    longest: most tokens of a row.
+    """
+
+    job: TuneJob
+    recipe: Any
+    ground: StartingPoint
+    precision: Precision
+    tokenizer: Any
+    network: Any
+    longest: int | None
+    checkpoints: Path
+    resumed: Path | None
+    checks: tuple[Check, ...]
+
+    @property
+    def result(self) -> Path:
+        """The folder of the tuned system."""
+        return self.job.folder / "adapter"
+
+    @property
+    def source(self) -> str:
+        """The name that an adapter gives its base model."""
+        assert isinstance(self.job.model, Model)
+        return self.job.model.source
+
+
+@dataclass(frozen=True)
+class TrainingSession:
+    """A trainer that is ready to go, and how it is to be watched.
+
+    rows: training rows on which base, trained and saved system are compared. evaluates: whether there is anything to
+    evaluate on. goal: what chooses the checkpoint. likelihood: the loss is a mean over tokens of a log-likelihood, so
+    that its size tells when training diverges. logged: what the method logs besides, trainer's key -> name.
+    environment: what the stage's record says besides. later: checks that only the end of training can make.
+    """
+
+    trainer: Any
+    rows: list[TokenizedRow]
+    steps: int
+    evaluates: bool
+    checks: tuple[Check, ...] = ()
+    goal: CheckpointGoal = field(default_factory=CheckpointGoal)
+    likelihood: bool = True
+    logged: Mapping[str, str] = field(default_factory=dict)
+    environment: Callable[[], Mapping[str, str | int | float | bool | None]] = dict
+    later: Callable[[], tuple[Check, ...]] = tuple
+
+
+def steps_of(recipe: Trained, rows: int) -> int:
+    """Return how many updates the whole run has, as the trainer counts them."""
+    micro = recipe.micro_batch_size or recipe.batch_size
+    updates = math.ceil(math.ceil(rows / micro) / (recipe.batch_size // micro))
+    return math.ceil(recipe.epochs * updates)

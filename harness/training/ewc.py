@@ -13,8 +13,9 @@ from torch.nn.functional import cross_entropy
 
 from harness.errors import StageFailed
 from harness.recipes.continual import EWC
+from harness.training.config import TrainingContext
 from harness.training.rows import TokenizedRow, draw_rows, make_rows, rows_that_fit
-from harness.types.samples import Check, Example
+from harness.types.samples import Check
 
 
 @dataclass(frozen=True)
@@ -42,26 +43,18 @@ class Consolidation:
         return 0.5 * self.strength * torch.stack(parts).sum()
 
 
-def consolidate(
-    model: Any,
-    keep: EWC,
-    earlier: Sequence[Example],
-    *,
-    tokenizer: Any,
-    longest: int | None,
-    seed: int,
-    autocast: torch.dtype | None,
-) -> tuple[Consolidation, tuple[Check, ...]]:
-    """Return what holds `model`'s trainable weights where they are, estimated on examples of the `earlier` tasks.
+def consolidate(begun: TrainingContext, keep: EWC) -> tuple[Consolidation, tuple[Check, ...]]:
+    """Return what holds the network's trainable weights where they are, estimated on examples of earlier tasks.
 
     Raises StageFailed where there is no earlier task.
     """
-    if not earlier:
+    model, job = begun.network, begun.job
+    if not job.earlier:
         raise StageFailed(f"{keep.name} has no earlier task to keep; put a step on another task before this one")
-    drawn = make_rows(tokenizer, draw_rows(earlier, keep.samples, seed=seed))
-    rows, fit = rows_that_fit(drawn, longest=longest, kind="earlier")
+    drawn = make_rows(begun.tokenizer, draw_rows(job.earlier, keep.samples, seed=job.seed))
+    rows, fit = rows_that_fit(drawn, longest=begun.longest, kind="earlier")
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    found = fisher(model, parameters, rows, seed=seed, autocast=autocast)
+    found = fisher(model, parameters, rows, seed=job.seed, autocast=begun.precision.autocast)
     held = tuple(
         HeldWeights(parameter, parameter.detach().clone().float(), information)
         for parameter, information in zip(parameters, found, strict=True)

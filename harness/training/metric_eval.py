@@ -10,20 +10,17 @@ import torch
 from transformers import GenerationConfig
 
 from harness.errors import StageFailed
+from harness.inference.models.loading import side_by_side
 from harness.inference.models.rendering import answer_ids, end_id, prompt_ids, thought_apart
-from harness.recipes import Full, LoRA, QLoRA, Trained
-from harness.recipes.adapters import Adapter
 from harness.stats.compare import statistic_of
 from harness.training.callbacks import CheckpointGoal, Watched
-from harness.training.config import Precision
-from harness.training.context import TrainingContext, TrainingSession
+from harness.training.config import Precision, TrainingContext, TrainingSession
 from harness.training.rows import draw_rows
-from harness.types.protocols import AnyMetric, BatchMetric, CorpusMetric, HasChoices, Metric, Task
-from harness.types.samples import Answer, Example, Sample, Score
+from harness.types.protocols import AnyMetric, BatchMetric, CorpusMetric, HasChoices, Metric, Task, answer_tokens
+from harness.types.samples import Answer, Sample, Score
 
 # Answers generated at once, and their longest where the task does not say.
 _AT_ONCE = 32
-_ANSWER_TOKENS = 256
 
 
 @dataclass(frozen=True)
@@ -61,13 +58,14 @@ class WatchedSamples:
     def _generate(self, network: Any) -> list[str]:
         texts = [""] * len(self.prompts)
         end = end_id(self.tokenizer)
-        most = int(getattr(self.task, "answer_tokens", _ANSWER_TOKENS))
+        most = answer_tokens(self.task)
         greedy = GenerationConfig(
             max_new_tokens=most, do_sample=False, eos_token_id=end, pad_token_id=self.tokenizer.pad_token_id or end
         )
         for places in self._batches():
-            ids, mask = self._side_by_side([self.prompts[place] for place in places], pad=greedy.pad_token_id)
-            found = network.generate(input_ids=ids, attention_mask=mask, generation_config=greedy)
+            ids, mask = side_by_side([self.prompts[place] for place in places], greedy.pad_token_id, left=True)
+            device = self.precision.device
+            found = network.generate(input_ids=ids.to(device), attention_mask=mask.to(device), generation_config=greedy)
             for place, row in zip(places, _answers(found, ids.shape[1]), strict=True):
                 kept = row[: row.index(end)] if end in row else row
                 texts[place] = self.tokenizer.decode(kept, skip_special_tokens=True, clean_up_tokenization_spaces=False)
@@ -88,26 +86,15 @@ class WatchedSamples:
         for group in groups:
             yield from (group[start : start + _AT_ONCE] for start in range(0, len(group), _AT_ONCE))
 
-    def _side_by_side(self, rows: Sequence[tuple[int, ...]], *, pad: int) -> tuple[torch.Tensor, torch.Tensor]:
-        width = max(map(len, rows))
-        ids = torch.tensor([[pad] * (width - len(row)) + [*row] for row in rows])  # (rows, width)
-        mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
-        return ids.to(self.precision.device), mask.to(self.precision.device)
 
-
-def make_exam(
-    metric: AnyMetric,
-    task: Task | None,
-    examples: Sequence[Example],
-    *,
-    tokenizer: Any,
-    adapter: Adapter,
-    precision: Precision,
-) -> WatchedSamples:
-    """Return the exam of the dev `examples`.
+def make_exam(begun: TrainingContext) -> WatchedSamples:
+    """Return the exam of the dev examples in the metric that the recipe watches.
 
     Raises StageFailed where there is none, or where nobody can say what a right answer is.
     """
+    recipe, task, tokenizer = begun.recipe, begun.job.task, begun.tokenizer
+    metric: AnyMetric = recipe.watch
+    examples = draw_rows(begun.job.dev, recipe.evaluate_on, seed=begun.job.seed)
     samples = [example.sample for example in examples if example.sample is not None]
     if task is None or not examples or len(samples) < len(examples):
         raise StageFailed(
@@ -120,23 +107,15 @@ def make_exam(
         samples=tuple(samples),
         prompts=tuple(tuple(prompt_ids(tokenizer, example.prompt)) for example in examples),
         tokenizer=tokenizer,
-        precision=precision,
-        padded=isinstance(adapter, Full | LoRA | QLoRA),
-    )
-
-
-def watched(begun: TrainingContext, course: TrainingSession, recipe: Trained) -> TrainingSession:
-    """Let the metric that the recipe watches choose the checkpoint."""
-    if recipe.watch is None:
-        return course
-    exam = make_exam(
-        recipe.watch,
-        begun.job.task,
-        draw_rows(begun.job.dev, recipe.evaluate_on, seed=begun.job.seed),
-        tokenizer=begun.tokenizer,
-        adapter=recipe.adapter,
         precision=begun.precision,
+        padded=recipe.adapter.pads,
     )
+
+
+def watched(begun: TrainingContext, course: TrainingSession) -> TrainingSession:
+    """Let the metric that the recipe watches choose the checkpoint."""
+    recipe = begun.recipe
+    exam = make_exam(begun)
     goal = CheckpointGoal(key=f"eval_{recipe.watch.name}", higher=recipe.watch.better == "higher")
     trainer = course.trainer
     trainer.args.metric_for_best_model, trainer.args.greater_is_better = goal.key, goal.higher
@@ -178,10 +157,7 @@ def _answers(found: torch.Tensor, prompt: int) -> list[list[int]]:
 def _likeliest(network: Any, prompt: tuple[int, ...], answers: Sequence[list[int]], device: torch.device) -> int:
     """Return the place of the answer of highest likelihood. Padded on the right, where no token sees the padding."""
     width = max(map(len, answers))
-    rows = torch.tensor([[*prompt, *answer, *[0] * (width - len(answer))] for answer in answers], device=device)
-    mask = torch.tensor(
-        [[1] * (len(prompt) + len(answer)) + [0] * (width - len(answer)) for answer in answers], device=device
-    )
+    rows, mask = (each.to(device) for each in side_by_side([[*prompt, *answer] for answer in answers], 0, left=False))
     logits = network(input_ids=rows, attention_mask=mask, use_cache=False).logits[:, -width - 1 : -1]
     chances = logits.float().log_softmax(-1)  # (answers, width, vocabulary)
     targets = rows[:, -width:]

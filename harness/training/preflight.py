@@ -1,6 +1,5 @@
 """Whether an adapter fits a model, before a weight is loaded: on shapes alone, with the names that the model has."""
 
-import json
 import warnings
 from collections.abc import Iterator
 from contextlib import suppress
@@ -10,17 +9,12 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from harness.errors import InvalidExperiment, StageFailed
-from harness.inference.models.hardware import errors_only, no_bars
-from harness.inference.models.loading import UNREADABLE, weights_folder
-from harness.recipes import IA3, PEFT, SFT, AdaLoRA, LoRA, QLoRA, Trained
-from harness.recipes.adapters import Adapter, Full
+from harness.inference.models.loading import UNREADABLE, errors_only, no_bars, weights_folder
+from harness.recipes import SFT, Trained
+from harness.recipes.adapters import Adapter
 from harness.training.network import add_adapter, linear_names
 from harness.types.models import Model
 from harness.types.protocols import Progress
-
-_ALL = "all-linear"
-# Settings of PEFT's configs that name modules.
-_NAMING = ("target_modules", "feedforward_modules", "modules_to_save", "exclude_modules", "layers_pattern")
 
 
 def check_places(model: Model, recipe: Trained, *, progress: Progress) -> None:
@@ -28,7 +22,7 @@ def check_places(model: Model, recipe: Trained, *, progress: Progress) -> None:
 
     What cannot be told from shapes is left to training.
     """
-    if isinstance(recipe.adapter, Full):
+    if recipe.adapter.whole:
         return
     base = without_numbers(model, progress=progress)
     if base is None:
@@ -65,7 +59,7 @@ def without_numbers(model: Model, *, progress: Progress) -> Any | None:
 
 def _faults(base: Any, adapter: Adapter) -> Iterator[str]:
     modules = dict(base.named_modules())
-    for field, names in _named(adapter):
+    for field, names in adapter.module_names().items():
         unknown = [name for name in names if not any(_is(module, name) for module in modules)]
         if unknown:
             linear = field not in ("modules_to_save", "layers_pattern")
@@ -76,32 +70,13 @@ def _faults(base: Any, adapter: Adapter) -> Iterator[str]:
 
 
 def _layer_faults(base: Any, adapter: Adapter) -> Iterator[str]:
-    if not isinstance(adapter, PEFT):
-        return
-    wanted = json.loads(adapter.settings).get("layers_to_transform")
     layers = int(getattr(base.config.get_text_config(), "num_hidden_layers", 0))
-    numbers = [wanted] if isinstance(wanted, int) else list(wanted or ())
-    beyond = [number for number in numbers if isinstance(number, int) and not 0 <= number < layers]
+    beyond = [number for number in adapter.layer_numbers() if not 0 <= number < layers]
     if beyond and layers:
         yield (
             f"layers_to_transform names {', '.join(map(str, beyond))}, and the model has {layers} layers, "
             f"0 to {layers - 1}"
         )
-
-
-def _named(adapter: Adapter) -> Iterator[tuple[str, list[str]]]:
-    """Yield each field that names modules, with the names; a pattern or "all-linear" names none."""
-    if isinstance(adapter, LoRA | QLoRA | AdaLoRA):
-        yield "targets", [] if adapter.targets == _ALL else list(adapter.targets)
-    elif isinstance(adapter, IA3):
-        yield "targets", list(adapter.targets or ())
-        yield "feedforward", list(adapter.feedforward or ())
-    elif isinstance(adapter, PEFT):
-        told = json.loads(adapter.settings)
-        for field in _NAMING:
-            given = told.get(field)
-            if isinstance(given, list):
-                yield field, [str(name) for name in given]
 
 
 def _is(module: str, name: str) -> bool:

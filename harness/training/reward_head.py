@@ -3,7 +3,6 @@
 import os
 import shutil
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,11 +12,9 @@ from harness.errors import StageFailed
 from harness.inference.models.adapters import attach, is_adapted, merge, save_adapter
 from harness.inference.models.loading import keep_gradients, load_tokenizer, weights_folder
 from harness.inference.models.reward import load_reward, new_scorer
-from harness.recipes import Full, QLoRA
-from harness.recipes.adapters import Adapter
-from harness.training.adapter_setup import peft_config
-from harness.training.config import Precision
-from harness.training.network import StartingPoint, write_facts
+from harness.recipes.adapters import Adapter, support_of
+from harness.training.config import Precision, StartingPoint, TrainingContext
+from harness.training.network import write_facts
 from harness.training.rows import TokenizedRow
 from harness.types.protocols import Progress
 from harness.types.samples import Check
@@ -42,12 +39,12 @@ def scorer(
         load_tokenizer(ground.model),
         device=precision.device,
         dtype=precision.weights,
-        quantize=adapter.quantization if isinstance(adapter, QLoRA) else None,
+        quantize=adapter.quantization,
         trust_remote_code=ground.model.trust_remote_code,
     )
-    if isinstance(adapter, Full):
+    if adapter.whole:
         return base.requires_grad_(True)
-    config = peft_config(adapter, prepared=False) if adapter.merges else None
+    config = support_of(adapter).peft_config(prepared=False) if adapter.merges else None
     if config is None or config.is_prompt_learning:
         raise StageFailed(
             f"{adapter.name} cannot train a reward model here: its head has to be saved with the adapter; "
@@ -61,19 +58,18 @@ def scorer(
         raise StageFailed(f"{adapter.name} cannot be put on the model: {str(error).splitlines()[0]}") from error
 
 
-def save_scorer(
-    model: Any, tokenizer: Any, folder: Path, *, about: dict[str, str | int | None], ground: StartingPoint, base: str
-) -> None:
-    """Write the reward model with its tokenizer to `folder`, whole or not at all.
+def save_scorer(model: Any, begun: TrainingContext, *, about: dict[str, str | int | None]) -> None:
+    """Write the reward model with its tokenizer to `begun.result`, whole or not at all.
 
     An adapter on a base that earlier steps moved is merged into it, in float32.
     """
+    folder, ground, tokenizer = begun.result, begun.ground, begun.tokenizer
     unfinished = folder.with_name(f"{folder.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     if not is_adapted(model):
         model.save_pretrained(unfinished)
     else:
-        save_adapter(model, unfinished, base=base)
+        save_adapter(model, unfinished, base=begun.source)
         if ground.moved:
             whole = merge(attach(_float32(ground, tokenizer), unfinished))
             shutil.rmtree(unfinished)
@@ -92,19 +88,13 @@ def scores_in_memory(network: Any, rows: Sequence[TokenizedRow]) -> list[torch.T
 
 
 def prove_scorer(
-    ground: StartingPoint,
-    folder: Path,
-    adapter: Adapter,
-    precision: Precision,
-    rows: Sequence[TokenizedRow],
-    *,
-    trained: Sequence[torch.Tensor],
+    begun: TrainingContext, rows: Sequence[TokenizedRow], *, trained: Sequence[torch.Tensor]
 ) -> tuple[Check, ...]:
     """Return the check that the saved reward model, loaded again in float32, scores as the one trained in memory."""
-    saved = load_reward(ground.model, folder)
+    saved = load_reward(begun.ground.model, begun.result)
     one, other = torch.stack(list(trained)), torch.stack([_reward(saved, row) for row in rows[:_ROWS]])
     apart = float((other - one).square().mean().sqrt() / one.square().mean().sqrt().clamp(min=1e-6))
-    exact = precision.weights is torch.float32 and not isinstance(adapter, QLoRA)
+    exact = begun.precision.weights is torch.float32 and begun.recipe.adapter.quantization is None
     allowed = _SAME_FLOAT32 if exact else _SAME_HALF
     facts = (
         f"loaded from disk, its rewards of {len(one)} training rows differ from those in memory by {apart:.2g} of "

@@ -18,21 +18,44 @@ from transformers import PrinterCallback, TrainerState
 
 from harness.errors import StageFailed
 from harness.inference.models.adapters import collect, count_parameters, remarks
-from harness.inference.models.hardware import describe_hardware, dtype_name, no_bars
-from harness.inference.models.loading import load_tokenizer
-from harness.recipes import QLoRA, Trained
-from harness.training import checkpoints
-from harness.training.adapter_setup import supplies_of
-from harness.training.adapter_support import accompany
-from harness.training.callbacks import Begins, Gauge, Line, Pacer, Sealer, Watch, elapsed, last_tokens, log_points
-from harness.training.config import choose_precision, seeded, within_memory
-from harness.training.context import TrainingContext, TrainingSession, steps_of
-from harness.training.fused_lora import fuse_lora
+from harness.inference.models.loading import describe_hardware, dtype_name, load_tokenizer, no_bars
+from harness.recipes import Trained
+from harness.training.adapter_setup import accompany, fuse_lora, supplies_of
+from harness.training.callbacks import (
+    STATE,
+    Begins,
+    Gauge,
+    Line,
+    Pacer,
+    Sealer,
+    Watch,
+    elapsed,
+    last_tokens,
+    log_points,
+    recover,
+)
+from harness.training.config import (
+    StartingPoint,
+    TrainingContext,
+    TrainingSession,
+    choose_precision,
+    seeded,
+    steps_of,
+    within_memory,
+)
 from harness.training.metric_eval import watched
-from harness.training.network import StartingPoint, adapter_key, ground, save_trained, train_in_float32, trainable
+from harness.training.network import (
+    adapter_key,
+    ground,
+    in_memory,
+    probe,
+    save_trained,
+    train_in_float32,
+    trainable,
+    unlearned,
+)
 from harness.training.rate_finder import RateCurve, range_test, remembered
 from harness.training.reward_head import prove_scorer, save_scorer, scorer, scores_in_memory
-from harness.training.verify_saved import in_memory, probe, unlearned
 from harness.types.jobs import TuneJob, TuneResult
 from harness.types.models import Model
 from harness.types.protocols import Progress
@@ -68,21 +91,15 @@ def making(recipe: Trained) -> ModelSteps:
     return _REWARD if recipe.makes == "reward" else _POLICY
 
 
-def finish(
-    begun: TrainingContext,
-    course: TrainingSession,
-    recipe: Trained,
-    model: Model,
-    progress: Progress,
-    judge: "Judge | None",
-) -> TuneResult:
+def finish(begun: TrainingContext, course: TrainingSession, progress: Progress, judge: "Judge | None") -> TuneResult:
     """Train, save the best weights as `job.folder / "adapter"`, and check what was saved."""
-    trainer, folder, made = course.trainer, begun.job.folder / "adapter", making(recipe)
+    recipe: Trained = begun.recipe
+    trainer, made = course.trainer, making(recipe)
     started = made.in_memory(trainer.model, course.rows)
     earlier = _earlier(begun)
     before = elapsed(earlier.log_history) if earlier else 0.0
     began = time.monotonic()
-    state = train(begun, course, recipe, progress, judge)
+    state = train(begun, course, progress, judge)
     seconds = before + time.monotonic() - began
     best = _take_best(begun, course, state)
     trained, total = count_parameters(trainer.model)
@@ -91,19 +108,19 @@ def finish(
         "makes": recipe.makes,
         "adapter": recipe.adapter.name,
         "adapter_key": adapter_key(recipe.adapter),
-        "base": model.name,
+        "base": begun.job.model.name,
         "step": best,
-        "quantization": _quantization(recipe),
+        "quantization": recipe.adapter.quantization,
     }
-    made.save(trainer.model, begun.tokenizer, folder, about=about, ground=begun.ground, base=model.source)
-    environment = _environment(begun, course, recipe, state, best=best, seconds=seconds)
+    made.save(trainer.model, begun, about=about)
+    environment = _environment(begun, course, state, best=best, seconds=seconds)
     outputs = made.in_memory(trainer.model, course.rows)
     free(trainer)
-    found = made.probe(begun.ground, folder, recipe.adapter, begun.precision, course.rows, trained=outputs)
+    found = made.probe(begun, course.rows, trained=outputs)
     for spent in (begun.checkpoints, begun.job.folder / "base"):
         shutil.rmtree(spent, ignore_errors=True)
     return TuneResult(
-        folder=folder,
+        folder=begun.result,
         log=log_points(state.log_history, course.logged),
         checks=(*course.checks, *course.later(), *begun.checks, *found, *unlearned(started, outputs)),
         tokens=last_tokens(state.log_history),
@@ -114,10 +131,9 @@ def finish(
     )
 
 
-def train(
-    begun: TrainingContext, course: TrainingSession, recipe: Trained, progress: Progress, judge: "Judge | None"
-) -> TrainerState:
+def train(begun: TrainingContext, course: TrainingSession, progress: Progress, judge: "Judge | None") -> TrainerState:
     """Train to the end, and return the trainer's state with its whole log history."""
+    recipe: Trained = begun.recipe
     trainer, resumed, earlier = course.trainer, begun.resumed, _earlier(begun)
     done = 0
     if earlier is not None and resumed is not None:
@@ -149,7 +165,7 @@ def train(
 
 def _earlier(begun: TrainingContext) -> TrainerState | None:
     """Return the state of the checkpoint that training goes on from, if it does."""
-    return None if begun.resumed is None else TrainerState.load_from_json(str(begun.resumed / checkpoints.STATE))
+    return None if begun.resumed is None else TrainerState.load_from_json(str(begun.resumed / STATE))
 
 
 def _take_best(begun: TrainingContext, course: TrainingSession, state: TrainerState) -> int:
@@ -162,15 +178,16 @@ def _take_best(begun: TrainingContext, course: TrainingSession, state: TrainerSt
 
 
 def _environment(
-    begun: TrainingContext, course: TrainingSession, recipe: Trained, state: TrainerState, *, best: int, seconds: float
+    begun: TrainingContext, course: TrainingSession, state: TrainerState, *, best: int, seconds: float
 ) -> Mapping[str, str | int | float | bool | None]:
+    recipe: Trained = begun.recipe
     packages = ("trl", "peft", "accelerate", "bitsandbytes", "datasets")
     autocast = begun.precision.autocast
     return {
         **describe_hardware(begun.precision.device, begun.precision.weights),
         **{package: version(package) for package in packages},
         "autocast": None if autocast is None else dtype_name(autocast),
-        "quantization": _quantization(recipe),
+        "quantization": recipe.adapter.quantization,
         "learning_rate": recipe.rate,
         "steps": int(state.global_step),
         "steps_planned": course.steps,
@@ -181,10 +198,6 @@ def _environment(
         "peak_memory_bytes": max((entry.get("memory", 0) for entry in state.log_history), default=0) or None,
         **course.environment(),
     }
-
-
-def _quantization(recipe: Trained) -> str | None:
-    return recipe.adapter.quantization if isinstance(recipe.adapter, QLoRA) else None
 
 
 def free(trainer: Any) -> None:
@@ -253,7 +266,7 @@ def train_share(
             split(course.trainer)
         course = _accompanied(begun, course)
         course.trainer.add_callback(Begins(lambda: witness(course.trainer)))
-        train(begun, course, recipe, progress, None)
+        train(begun, course, progress, None)
 
 
 def _once(
@@ -273,11 +286,12 @@ def _once(
             recipe = replace(recipe, learning_rate=curve.suggested)
     with seeded(job.seed), no_bars():
         begun = _begin(replace(job, recipe=recipe), recipe, model, progress)
-        course = watched(begun, _accompanied(begun, _ready(prepare(begun))), recipe)
+        course = _accompanied(begun, _ready(prepare(begun)))
+        course = course if recipe.watch is None else watched(begun, course)
         begun = replace(begun, network=None)  # the trainer holds it, and gives it up before the checks
         if judge is not None:
             judge.goal = course.goal
-        result = finish(begun, course, recipe, model, progress, judge)
+        result = finish(begun, course, progress, judge)
     if curve is None:
         return result
     found = {**result.environment, "suggested_rate": curve.suggested}
@@ -293,11 +307,11 @@ def _ready(course: TrainingSession) -> TrainingSession:
 
 def _accompanied(begun: TrainingContext, course: TrainingSession) -> TrainingSession:
     """Return `course` with what its adapter needs while training, and the checks on that."""
-    company = accompany(course.trainer, begun.recipe, begun.job.folder / "adapter")
+    checks, later = accompany(course.trainer, begun.recipe, begun.result)
     return replace(
         course,
-        checks=(*course.checks, *company.checks),
-        later=lambda: (*course.later(), *company.later()),
+        checks=(*course.checks, *checks),
+        later=lambda: (*course.later(), *later()),
     )
 
 
@@ -323,7 +337,7 @@ def _tested(
 
 def _begin(job: TuneJob, recipe: Trained, model: Model, progress: Progress) -> TrainingContext:
     folder = job.folder / "checkpoints"
-    found = checkpoints.recover(folder)
+    found = recover(folder)
     for line in found.torn:
         progress.say(f"stepped over a torn checkpoint, {line}")
     begins = making(recipe).ground(job, model, recipe.adapter, progress=progress)

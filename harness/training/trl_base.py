@@ -1,18 +1,55 @@
-"""What TRL's trainers are made to do here: publish nothing, take rows as they are, compute in the run's formats."""
+"""What TRL's trainers are made to do here: publish nothing, take rows as they are, compute in the run's formats.
 
+`PRIVATE` lists every private member of transformers, TRL and PEFT that the harness calls, replaces or sets: what to
+look at when one of them has a new version.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
-from harness.training.config import Precision
+from harness.training.config import Precision, Unpublished
 
-
-class Unpublished:
-    """Beside a trainer: a checkpoint is no publication."""
-
-    def create_model_card(self, *_: Any, **__: Any) -> None:
-        """Write no card."""
-
-    def _send_telemetry(self) -> None:
-        """Send nothing anywhere."""
+_OF_A_POLICY = {
+    "_generate_and_score_completions": ("inputs",),
+    "_tokenize_prompts": ("prompts",),
+    "_generate_single_turn": ("prompt_ids", "images", "multimodal_fields"),
+    "_get_per_token_logps_and_entropies": ("model", "input_ids", "attention_mask", "logits_to_keep", "batch_size"),
+    "_get_train_sampler": ("dataset",),
+}
+_OF_PAIRS = {
+    "_prepare_dataset": ("dataset", "processing_class", "args", "dataset_name"),
+    "_precompute_ref_logps": ("dataset", "name", "batch_size"),
+}
+# "package:Class" -> member -> its first parameters, None for what is no function.
+PRIVATE: Mapping[str, Mapping[str, tuple[str, ...] | None]] = MappingProxyType(
+    {
+        "transformers:Trainer": {
+            "_get_train_sampler": ("train_dataset",),
+            "_prepare_inputs": ("inputs",),
+            "_save_checkpoint": ("model", "trial"),
+            "_load_from_checkpoint": ("resume_from_checkpoint", "model"),
+            "_save": ("output_dir", "state_dict"),
+            "_save_optimizer_and_scheduler": ("output_dir",),
+            "_load_optimizer_and_scheduler": ("checkpoint",),
+            "_track_num_input_tokens": ("inputs",),
+            "_clip_grad_norm": ("model",),
+        },
+        "trl:SFTTrainer": {"_send_telemetry": ()},
+        "trl:DPOTrainer": _OF_PAIRS,
+        "trl:KTOTrainer": _OF_PAIRS,
+        "trl:RewardTrainer": {"_prepare_dataset": _OF_PAIRS["_prepare_dataset"]},
+        "trl:GRPOTrainer": _OF_A_POLICY,
+        "trl:RLOOTrainer": _OF_A_POLICY,
+        "transformers:PreTrainedModel": {
+            "_keys_to_ignore_on_save": None,
+            "_supports_attention_backend": None,
+            "_no_split_modules": None,
+        },
+        "transformers:PreTrainedConfig": {"_attn_implementation": None, "_name_or_path": None},
+        "peft.tuners.adalora:RankAllocator": {"_set_budget_scheduler": ("model",)},
+    }
+)
 
 
 class Formatted(Unpublished):

@@ -23,13 +23,14 @@ from harness.types.samples import (
 )
 
 Direction = Literal["higher", "lower"]
+# Of a task that does not say.
+DEFAULT_ANSWER_TOKENS = 256
 FloatArray = NDArray[np.float64]
 
 
 @runtime_checkable
 class Task(Protocol):
-    """What is asked. Optional members: `corpus()`, `choices`, `answer_tokens`, `stop`, `shot()`,
-    `asker`, `data_checks()`."""
+    """What is asked. Its optional members are the protocols that follow."""
 
     @property
     def name(self) -> str: ...
@@ -68,6 +69,27 @@ class HasDataChecks(Protocol):
     """A task that says what reading its data found: what was guessed, left out and not read."""
 
     def data_checks(self) -> Sequence[Check]: ...
+
+
+@runtime_checkable
+class LimitsAnswers(Protocol):
+    """A task that says how many tokens an answer has at most; else it is 256."""
+
+    @property
+    def answer_tokens(self) -> int: ...
+
+
+def answer_tokens(task: object) -> int:
+    """Return how many tokens an answer of `task` has at most."""
+    return int(task.answer_tokens) if isinstance(task, LimitsAnswers) else DEFAULT_ANSWER_TOKENS
+
+
+@runtime_checkable
+class StopsAnswers(Protocol):
+    """A task that names texts before which an answer ends."""
+
+    @property
+    def stop(self) -> Sequence[str]: ...
 
 
 @runtime_checkable
@@ -138,6 +160,19 @@ class Metric(Named, Protocol):
     """One score a sample. A metric that sets `needs_likelihood = True` finds `answer.likelihood` filled in."""
 
     def score(self, sample: Sample, answer: Answer) -> float | Score: ...
+
+
+@runtime_checkable
+class NeedsLikelihood(Protocol):
+    """Optional member of a metric, True if it finds `answer.likelihood` filled in."""
+
+    @property
+    def needs_likelihood(self) -> bool: ...
+
+
+def needs_likelihood(metric: object) -> bool:
+    """Tell whether `metric` is computed from likelihoods."""
+    return isinstance(metric, NeedsLikelihood) and metric.needs_likelihood
 
 
 @runtime_checkable
@@ -232,6 +267,84 @@ class Recipe(Protocol):
         ...
 
 
+@runtime_checkable
+class Makes(Protocol):
+    """Optional member of a recipe: what the trained folder is. A policy answers, a reward model scores."""
+
+    @property
+    def makes(self) -> Literal["policy", "reward"]: ...
+
+
+@runtime_checkable
+class NeedsRewardModel(Protocol):
+    """Optional member of a recipe, True if it learns from the rewards of a model that an earlier step trains."""
+
+    @property
+    def needs_reward_model(self) -> bool: ...
+
+
+@runtime_checkable
+class LearnsTask(Protocol):
+    """A recipe that may learn another task than the experiment's.
+
+    Attributes:
+        task: Whose examples are learned; None is the experiment's task.
+        mix: Tasks of which examples are learned again, each with how many for one of its own.
+    """
+
+    @property
+    def task(self) -> Task | None: ...
+    @property
+    def mix(self) -> Sequence[tuple[Task, float]]: ...
+
+
+@runtime_checkable
+class KeepsTasks(Protocol):
+    """A recipe that may hold what earlier tasks need; `keep` is None if it does not. It is given their examples."""
+
+    @property
+    def keep(self) -> object | None: ...
+
+
+@runtime_checkable
+class LearnsPairs(Protocol):
+    """A recipe that learns from pairs; `pairs` is the file of them, None if they are the task's own."""
+
+    @property
+    def pairs(self) -> str | None: ...
+
+
+@runtime_checkable
+class LearnsVotes(Protocol):
+    """A recipe that learns from votes; `votes` is the file of them, None if they are the task's own."""
+
+    @property
+    def votes(self) -> str | None: ...
+
+
+@runtime_checkable
+class LearnsPreferences(Protocol):
+    """A recipe that learns from preferences: `content_key` identifies the rows of its file, None if there is none."""
+
+    def content_key(self) -> str | None: ...
+
+
+@runtime_checkable
+class LimitsExamples(Protocol):
+    """A recipe that may learn a part of the training examples; `limit` is None if it learns all."""
+
+    @property
+    def limit(self) -> int | None: ...
+
+
+@runtime_checkable
+class HasEpochs(Protocol):
+    """A recipe that says how often it passes over its examples; else it is once."""
+
+    @property
+    def epochs(self) -> float: ...
+
+
 class Meter(Protocol):
     """One live progress line."""
 
@@ -292,6 +405,7 @@ class JudgedMetric(Named, Protocol):
 
 
 __all__ = [
+    "DEFAULT_ANSWER_TOKENS",
     "AnyMetric",
     "AnyModel",
     "AsksItself",
@@ -307,21 +421,35 @@ __all__ = [
     "HasChoices",
     "HasCorpus",
     "HasDataChecks",
+    "HasEpochs",
     "HasShots",
     "JudgedMetric",
     "JudgesRefusals",
+    "KeepsTasks",
     "KnowsLanguages",
+    "LearnsPairs",
+    "LearnsPreferences",
+    "LearnsTask",
+    "LearnsVotes",
     "LikelihoodBatch",
+    "LimitsAnswers",
+    "LimitsExamples",
     "LooksUp",
+    "Makes",
     "Meter",
     "Metric",
     "Named",
+    "NeedsLikelihood",
+    "NeedsRewardModel",
     "OnlyWeighed",
     "PairMetric",
     "Priced",
     "Progress",
     "Prompter",
     "Recipe",
+    "StopsAnswers",
     "Strategy",
     "Task",
+    "answer_tokens",
+    "needs_likelihood",
 ]

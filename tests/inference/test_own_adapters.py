@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from harness.errors import StageFailed
-from harness.inference.custom_adapters import storage as own
 from harness.inference.local.engine import LocalEngine, open_engine
 from harness.inference.models import adapters as attached
+from harness.inference.models import adapters as own
 from harness.inference.models.loading import load_model, load_tokenizer
 from harness.inference.models.rendering import answer_ids, prompt_ids
 from harness.inference.vllm.engine import _rank_of
@@ -48,7 +48,7 @@ def moved(tiny: Model, adapter: Adapter, folder: Path) -> Any:
     torch.manual_seed(3)
     network = own.add_custom_modules(load_model(tiny), adapter)
     with torch.no_grad():
-        for weight in own.on(network).parameters():
+        for weight in own.custom_modules(network).parameters():
             weight += 0.1 * torch.randn_like(weight)
     attached.save_adapter(network, folder, base=tiny.source)
     return network.eval()

@@ -6,10 +6,10 @@ import pytest
 
 from harness.metrics import ExactMatch
 from harness.recipes import DPO, GRPO, KTO, SFT, DoRA, Full, LoRA, QLoRA, Steps
-from harness.resources.estimate import Work, estimate_run, estimates, gib, smaller, spoken, way_out
+from harness.resources.estimate import estimate_run, estimates, gib, smaller, spoken, way_out
 from harness.resources.machine import GIB, Machine, gpu_of, this_machine
 from harness.resources.model_shape import shape_of
-from harness.resources.time import Duration, TrainingPace, duration_text, measured_rate, operations, reading_rate
+from harness.resources.time import Duration, TrainingPace, Work, duration_text, measured_rate, operations, reading_rate
 from tests.resources.test_model_shape import LLAMA_3B, SMOLLM
 
 PACE, SLOW = TrainingPace(rate=1e11), TrainingPace(rate=1e9)
@@ -92,17 +92,14 @@ def test_time_is_operations_over_a_rate() -> None:
     assert operations(shape, Full(), tokens=10) == 60 * shape.parameters
     assert operations(shape, LoRA(), tokens=10) == 40 * shape.parameters
     plain = Machine(kind="cpu", name="CPU", free=1, total=1, disk=1, bfloat16=False)
-    found = duration_text(shape, SFT(epochs=2), plain, rows=10, mean=100, length=100, answer=10, pace=SLOW)
+    found = duration_text(shape, SFT(epochs=2), plain, Work(rows=10, mean=100, length=100, answer=10, dev=0), pace=SLOW)
     assert found.low == pytest.approx(4 * shape.parameters * 2000 / 1e9)
     assert found.high == pytest.approx(5 * found.low + 20)
     searched = duration_text(
         shape,
         SFT(epochs=2, search={"rank": (2, 8)}, trials=5),
         plain,
-        rows=10,
-        mean=100,
-        length=100,
-        answer=10,
+        Work(rows=10, mean=100, length=100, answer=10, dev=0),
         pace=SLOW,
     )
     assert searched.low == pytest.approx(5 * found.low)
@@ -112,7 +109,8 @@ def test_evaluations_and_slower_methods_take_their_time() -> None:
     shape, plain = shape_of(SMOLLM), Machine(kind="cpu", name="CPU", free=1, total=1, disk=1, bfloat16=False)
 
     def seconds(recipe: SFT, dev: int = 0) -> float:
-        return duration_text(shape, recipe, plain, rows=40, mean=100, length=100, answer=10, pace=SLOW, dev=dev).low
+        work = Work(rows=40, mean=100, length=100, answer=10, dev=dev)
+        return duration_text(shape, recipe, plain, work, pace=SLOW).low
 
     trained = 4 * shape.parameters * 4000 / 1e9
     each = 2 * shape.parameters * 2000 / 1e9  # 20 dev rows, forward only
@@ -132,7 +130,7 @@ def test_evaluations_and_slower_methods_take_their_time() -> None:
 def test_answers_that_are_drawn_end_somewhere_between_a_known_one_and_their_limit() -> None:
     shape, plain = shape_of(SMOLLM), Machine(kind="cpu", name="CPU", free=1, total=1, disk=1, bfloat16=False)
     recipe = GRPO(reward=ExactMatch(), epochs=1, generations=4, max_tokens=50)
-    found = duration_text(shape, recipe, plain, rows=8, mean=100, length=100, answer=10, pace=SLOW)
+    found = duration_text(shape, recipe, plain, Work(rows=8, mean=100, length=100, answer=10, dev=0), pace=SLOW)
     trained = 4 * shape.parameters * 100 * 8 * 4 / 1e9
     drawn = 10 * 2 * shape.parameters * 8 * 4 / 1e9  # a token of every answer
     assert found.low == pytest.approx(trained + 10 * drawn)
@@ -178,7 +176,7 @@ def test_a_model_that_was_timed_narrows_the_range() -> None:
     shape, plain = shape_of(SMOLLM), Machine(kind="cpu", name="CPU", free=1, total=1, disk=1, bfloat16=False)
     # 800 tokens in a second; training costs twice the operations of reading.
     pace = TrainingPace(rate=1e12, reading=reading_rate(shape, tokens=800, seconds=1.0))
-    found = duration_text(shape, SFT(epochs=1), plain, rows=100, mean=80, length=300, answer=10, pace=pace)
+    found = duration_text(shape, SFT(epochs=1), plain, Work(rows=100, mean=80, length=300, answer=10, dev=0), pace=pace)
     assert (found.low, found.high) == (pytest.approx(2 * 10 / 1.2), pytest.approx(2 * 10 / 0.4 + 20))
 
 

@@ -21,7 +21,7 @@ from harness.recipes import (
     QLoRA,
     UniPELT,
 )
-from harness.resources.memory import norm_parameters, trained_parameters
+from harness.recipes.adapters import Adapter
 from harness.resources.model_shape import read_shape, shape_of
 from harness.types.models import Model
 from tests.resources.test_model_shape import LLAMA_2_7B, LLAMA_3B
@@ -61,11 +61,11 @@ ADAPTERS = (
     ],
 )
 def test_the_counts_are_the_published_ones(config: dict[str, object], adapter, trained: int) -> None:
-    assert trained_parameters(shape_of(config), adapter) == trained
+    assert adapter.trained_parameters(shape_of(config)) == trained
 
 
 def test_the_norms_alone_are_those_of_the_published_count() -> None:
-    assert norm_parameters(shape_of(LLAMA_3B)) == 175_104
+    assert shape_of(LLAMA_3B).norm_parameters == 175_104
 
 
 def test_every_adapter_trains_as_many_weights_as_its_closed_form(tiny_model: Path) -> None:
@@ -82,13 +82,13 @@ def test_every_adapter_trains_as_many_weights_as_its_closed_form(tiny_model: Pat
         base = load_model(model, dtype=torch.float32)
         network = base if isinstance(adapter, Full) else add_adapter(base.requires_grad_(False), adapter)
         found[repr(adapter)] = count_parameters(network)[0]
-        expected[repr(adapter)] = trained_parameters(shape, adapter)
+        expected[repr(adapter)] = adapter.trained_parameters(shape)
     assert found == expected
 
 
 def test_a_method_without_a_closed_form_has_no_count() -> None:
     @dataclasses.dataclass(frozen=True)
-    class Other:
+    class Other(Adapter):
         name: str = "other"
 
-    assert trained_parameters(shape_of(LLAMA_3B), Other()) is None  # type: ignore[arg-type]
+    assert Other().trained_parameters(shape_of(LLAMA_3B)) is None

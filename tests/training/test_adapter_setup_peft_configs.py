@@ -22,7 +22,7 @@ from harness.recipes import (
     PTuningV2,
     QLoRA,
 )
-from harness.training.adapter_setup import peft_config
+from harness.recipes.adapters import support_of
 from harness.training.network import add_adapter
 
 SMALL = LlamaConfig(
@@ -89,9 +89,9 @@ def test_a_lora_of_rank_16_on_all_linear_layers_of_llama_2_7b_has_40_million() -
 def test_a_mapping_declares_the_same_method_as_its_config() -> None:
     told = {"peft_type": "loha", "r": 4, "alpha": 8, "target_modules": ["q_proj", "v_proj"]}
     meant = peft.LoHaConfig(r=4, alpha=8, target_modules=["q_proj", "v_proj"])
-    made = peft_config(PEFT(told))
+    made = support_of(PEFT(told)).peft_config()
     assert made is not None
-    assert made.to_dict() == peft_config(PEFT(meant)).to_dict()  # type: ignore[union-attr]
+    assert made.to_dict() == support_of(PEFT(meant)).peft_config().to_dict()
     assert PEFT(told).merges
 
 
@@ -104,4 +104,4 @@ def test_a_mapping_declares_the_same_method_as_its_config() -> None:
 )
 def test_a_mapping_that_peft_does_not_know_is_refused_with_what_it_knows(told: dict[str, object], said: str) -> None:
     with pytest.raises(StageFailed, match=re.escape(said)):
-        peft_config(PEFT(told))
+        support_of(PEFT(told)).peft_config()

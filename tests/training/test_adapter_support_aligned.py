@@ -14,8 +14,8 @@ from harness.inference.models.loading import load_model, load_tokenizer
 from harness.recipes import PrefixTuning, PromptTuning, PTuning, PTuningV2, VirtualTokens
 from harness.training.adapter_support import align
 from harness.training.network import add_adapter
-from harness.training.packing import packed, padded
 from harness.training.rows import TokenizedRow, make_rows
+from harness.training.sft import packed, padded
 from harness.types.models import Model
 from harness.types.samples import Example, Message
 

@@ -14,10 +14,9 @@ from harness.errors import StageFailed
 from harness.inference.models.loading import load_model
 from harness.recipes import PEFT, SFT, Adapter, LoRA, PrefixTuning, PromptTuning
 from harness.training import sft
-from harness.training.adapter_support import accompany
+from harness.training.adapter_setup import accompany
 from harness.training.network import add_adapter
-from harness.training.sft import fit
-from harness.training.sft_trainer import trainer_config
+from harness.training.sft import fit, trainer_config
 from harness.types.jobs import TuneJob
 from harness.types.models import Model
 
@@ -37,8 +36,8 @@ def trainer(tiny: Model, adapter: Adapter, **fields: Any) -> Any:
 
 
 def checks(tiny: Model, adapter: Adapter) -> list[tuple[str, str, str]]:
-    company = accompany(trainer(tiny, adapter), SFT(adapter=adapter), Path("nowhere"))
-    return [(check.status, check.name, check.detail) for check in company.checks]
+    found, _ = accompany(trainer(tiny, adapter), SFT(adapter=adapter), Path("nowhere"))
+    return [(check.status, check.name, check.detail) for check in found]
 
 
 def test_a_prefix_under_checkpointing_is_refused(job: Jobs, heard: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from harness.errors import StageFailed
 from harness.inference.models.loading import load_model
 from harness.recipes import SFT, LoRA, QLoRA
 from harness.training import network as network_module
-from harness.training.adapter_support import Flow, format_check, four_bit_layers
+from harness.training.adapter_setup import Flow, format_check, four_bit_layers
 from harness.training.network import add_adapter, keep_gradients
 from harness.training.sft import fit
 from harness.types.jobs import TuneJob

@@ -13,7 +13,8 @@ from harness.fingerprint import file_sha256
 from harness.inference.models.adapters import attach
 from harness.inference.models.loading import load_model, load_tokenizer
 from harness.recipes import SFT, AdaLoRA, Adapter, LoRA, PrefixTuning, PTuning
-from harness.training.adapter_support import align, has_virtual_tokens
+from harness.training.adapter_setup import has_virtual_tokens
+from harness.training.adapter_support import align
 from harness.training.rows import make_rows
 from harness.training.sft import fit
 from harness.types.jobs import TuneJob

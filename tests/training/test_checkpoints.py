@@ -1,7 +1,7 @@
 import json
 from pathlib import Path
 
-from harness.training.checkpoints import fault, last_whole, recover, seal
+from harness.training.callbacks import fault, last_whole, recover, seal
 
 
 def checkpoint(folder: Path, step: int, *, best: int | None = None) -> Path:

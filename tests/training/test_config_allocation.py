@@ -10,8 +10,7 @@ import torch
 from harness.errors import StageFailed
 from harness.fingerprint import file_sha256
 from harness.recipes import SFT, LoRA
-from harness.training.sft import fit
-from harness.training.sft_trainer import AnswerTrainer
+from harness.training.sft import AnswerTrainer, fit
 from harness.types.jobs import TuneJob
 
 Jobs = Callable[..., TuneJob]

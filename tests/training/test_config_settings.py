@@ -1,6 +1,7 @@
 """The number formats of a run are chosen on purpose: neither TRL's default nor a model's name decides them."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -8,17 +9,17 @@ from trl import SFTConfig
 
 from harness.recipes import SFT, Full, LoRA
 from harness.recipes.adapters import Adapter
-from harness.training.config import choose_precision, shared_settings
-from harness.training.network import StartingPoint, trainable
+from harness.training.config import StartingPoint, choose_precision, shared_settings
+from harness.training.network import trainable
 from harness.types.models import Model
 
 
 def test_a_run_on_a_cpu_says_so_where_the_defaults_would_raise(tiny: Model, tmp_path: Path) -> None:
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU, where TRL's default is fine")
-    settings = shared_settings(
-        SFT(), folder=tmp_path, seed=1, steps=10, every=5, precision=choose_precision(tiny, LoRA())
-    )
+    precision = choose_precision(tiny, LoRA())
+    begun = SimpleNamespace(recipe=SFT(), checkpoints=tmp_path, job=SimpleNamespace(seed=1), precision=precision)
+    settings = shared_settings(begun, steps=10, every=5)  # type: ignore[arg-type]
     assert (settings["use_cpu"], settings["bf16"]) == (True, False)
     assert SFTConfig(**settings).use_cpu
     # The planted fault: TRL asks for bfloat16 of transformers, which refuses it without a GPU.

@@ -8,7 +8,7 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM
 
-from harness.training.fused_lora import fuse_lora
+from harness.training.adapter_setup import fuse_lora
 
 
 def lora(tiny_model, **options) -> peft.PeftModel:  # type: ignore[no-untyped-def]
@@ -42,7 +42,7 @@ def test_loss_and_gradients_are_those_of_peft(tiny_model) -> None:  # type: igno
 
 
 def test_gradients_in_double_precision_are_those_of_finite_differences(tiny_model) -> None:  # type: ignore[no-untyped-def]
-    from harness.training.fused_lora import _Fused
+    from harness.training.adapter_setup import _Fused
 
     torch.manual_seed(0)
     shapes = ((2, 3, 5), (4, 5), (4,), (2, 5), (4, 2))

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -10,7 +12,7 @@ from harness.errors import InvalidExperiment, StageFailed
 from harness.inference.models.loading import load_model, load_tokenizer
 from harness.inference.models.rendering import prompt_ids
 from harness.metrics import ExactMatch, MacroF1, Perplexity, Preference
-from harness.recipes import SFT, Full, LoRA
+from harness.recipes import SFT, Full
 from harness.training.config import choose_precision
 from harness.training.metric_eval import make_exam
 from harness.training.sft import fit
@@ -63,6 +65,17 @@ def series(result, name):
     return [(point.step, point.value) for point in result.log if point.name == name]
 
 
+def exam_of(tiny: Model, recipe: SFT, task: Any, examples: Any) -> Any:
+    """Return the exam of `examples` in what `recipe` watches."""
+    begun = SimpleNamespace(
+        recipe=recipe,
+        job=SimpleNamespace(task=task, dev=tuple(examples), seed=0),
+        tokenizer=load_tokenizer(tiny),
+        precision=choose_precision(tiny, recipe.adapter),
+    )
+    return make_exam(begun)  # type: ignore[arg-type]
+
+
 def test_the_watched_metric_is_logged_and_chooses_the_checkpoint(job: Jobs, heard) -> None:
     recipe = SFT(
         adapter=Full(), epochs=8, learning_rate=1e-2, batch_size=4, evaluate_every=6, patience=None, watch=ExactMatch()
@@ -103,9 +116,7 @@ def test_answers_are_those_of_each_prompt_alone(tiny: Model, job: Jobs, padded: 
             heard_texts.append(answer.text)
             return 0.5
 
-    exam = make_exam(
-        Told(), Colours(), examples, tokenizer=tokenizer, adapter=Full(), precision=choose_precision(tiny, Full())
-    )
+    exam = exam_of(tiny, SFT(adapter=Full(), watch=Told()), Colours(), examples)
     assert replace(exam, padded=padded).mark(network) == 0.5
 
     alone = []
@@ -132,9 +143,7 @@ def test_a_task_with_choices_is_answered_by_the_likeliest(tiny: Model, job: Jobs
             texts.append(answer.text)
             return 0.0
 
-    make_exam(
-        Told(), Chosen(), examples, tokenizer=tokenizer, adapter=LoRA(), precision=choose_precision(tiny, LoRA())
-    ).mark(network)
+    exam_of(tiny, SFT(watch=Told()), Chosen(), examples).mark(network)
 
     likeliest = []
     for example in examples:
@@ -152,14 +161,7 @@ def test_a_task_with_choices_is_answered_by_the_likeliest(tiny: Model, job: Jobs
 
 def test_a_metric_of_the_whole_set_is_its_statistic(tiny: Model, job: Jobs) -> None:
     examples = asked(job(SFT()).dev)
-    exam = make_exam(
-        MacroF1(),
-        Chosen(),
-        examples,
-        tokenizer=load_tokenizer(tiny),
-        adapter=LoRA(),
-        precision=choose_precision(tiny, LoRA()),
-    )
+    exam = exam_of(tiny, SFT(watch=MacroF1()), Chosen(), examples)
     assert 0.0 <= exam.mark(load_model(tiny, dtype=torch.float32)) <= 1.0
 
 

@@ -5,7 +5,7 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM
 
-from harness.training.packing import Batch, packed, padded
+from harness.training.sft import Batch, packed, padded
 
 
 def batch(*rows: tuple[list[int], list[int]]) -> dict[str, torch.Tensor]:

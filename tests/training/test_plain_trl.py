@@ -11,8 +11,7 @@ from benchmarks.plain_trl import train_plainly
 from harness.inference.models.loading import load_tokenizer
 from harness.recipes import SFT, LoRA
 from harness.training.rows import make_rows
-from harness.training.sft import fit
-from harness.training.sft_trainer import LikeLengths
+from harness.training.sft import LikeLengths, fit
 from harness.types.jobs import TuneJob
 
 

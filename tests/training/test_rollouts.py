@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from harness.inference.local.engine import open_engine
-from harness.inference.models.loading import load_model, load_tokenizer
+from harness.inference.models.loading import load_model, load_tokenizer, side_by_side
 from harness.recipes import GRPO
 from harness.training.config import Precision
-from harness.training.rl.rollouts import Drawing, draw_completions, drawing, side_by_side, think, with_room
+from harness.training.rl.rollouts import Drawing, draw_completions, drawing, think, with_room
 from harness.training.rows import TokenizedRow, make_rows
 from harness.types.models import Model
 from harness.types.samples import Answer, Decoding, Example, Message, Sample
@@ -82,7 +82,7 @@ def test_probabilities_do_not_depend_on_the_rows_beside(tiny: Model, temperature
     right, right_mask = side_by_side(answers, how.pad, left=False)
     ids, mask = torch.cat([left, right], dim=1), torch.cat([left_mask, right_mask], dim=1)
     with torch.no_grad():
-        together = think(network, ids, mask, answer=3, temperature=temperature, states=True)
+        together = think(network, (ids, mask), answer=3, temperature=temperature, states=True)
     assert together.states is not None
     assert together.states.shape == (5, 3, 64)
 

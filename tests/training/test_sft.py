@@ -14,7 +14,7 @@ from harness.errors import StageFailed
 from harness.inference.models.loading import load_model, load_tokenizer
 from harness.inference.models.rendering import prompt_ids
 from harness.recipes import SFT, Full, LoRA, QLoRA
-from harness.training import packing
+from harness.training import sft as packing
 from harness.training.sft import fit
 from harness.types.jobs import TuneJob, TuneResult
 from harness.types.models import Model

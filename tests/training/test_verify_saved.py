@@ -8,8 +8,8 @@ from safetensors.torch import load_file, save_file
 from harness.inference.local.engine import open_engine
 from harness.recipes import SFT, Full, LoRA, QLoRA
 from harness.training import session
+from harness.training.network import saved_check, unlearned
 from harness.training.sft import fit
-from harness.training.verify_saved import saved_check, unlearned
 from harness.types.jobs import TuneJob
 from harness.types.models import Model
 from harness.types.samples import Decoding
@@ -33,9 +33,9 @@ def test_a_saved_file_with_other_weights_is_invalid(
 ) -> None:
     save = session._POLICY.save
 
-    def save_otherwise(network, tokenizer, folder, **facts) -> None:  # type: ignore[no-untyped-def]
-        save(network, tokenizer, folder, **facts)
-        path = folder / f"{file}.safetensors"
+    def save_otherwise(network, begun, **facts) -> None:  # type: ignore[no-untyped-def]
+        save(network, begun, **facts)
+        path = begun.result / f"{file}.safetensors"
         weights = load_file(path)
         last = max(weights)
         save_file(weights | {last: weights[last] + 0.05}, path, metadata={"format": "pt"})

@@ -188,7 +188,7 @@ class CustomModules(nn.Module):
 
     def after(self, module: nn.Module, change: Change) -> None:
         """Let `change` make the output of `module`."""
-        self.undone_by(module.register_forward_hook(partial(_after, self, change), with_kwargs=True))
+        self.undone_by(module.register_forward_hook(partial(_after, (self, change)), with_kwargs=True))
 
     def undone_by(self, removable: Removable) -> None:
         """Remember how a change of the base is undone."""
@@ -212,8 +212,9 @@ def _before(
 
 
 def _after(
-    hung: CustomModules, change: Change, _: nn.Module, given: tuple[Any, ...], named: dict[str, Any], output: Any
+    bound: tuple[CustomModules, Change], _: nn.Module, given: tuple[Any, ...], named: dict[str, Any], output: Any
 ) -> Any:
+    hung, change = bound
     if not hung.on:
         return output
     if isinstance(output, tuple):

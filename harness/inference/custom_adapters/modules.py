@@ -23,7 +23,8 @@ from harness.inference.custom_adapters.hooks import (
     places,
     projections,
 )
-from harness.recipes.adapters import MAM, BitFit, Bottleneck, UniPELT
+from harness.recipes.adapters import MAM, AdapterSupport, BitFit, Bottleneck, UniPELT
+from harness.recipes.adapters.other import narrowed
 from harness.types.samples import Check
 
 _NAME = "trained weights"
@@ -41,37 +42,36 @@ class Copies(nn.Module):
         self.held: dict[str, nn.Parameter] = {}  # the base's own, while the copies stand in
 
 
-def hang_biases(hung: CustomModules, base: Any, declared: BitFit) -> None:
-    """Let copies of the biases, and of the norms' scales where wanted, stand in for the base's.
+class BitFitSupport(AdapterSupport[BitFit]):
+    """Copies of the biases, and of the norms' scales where wanted, stand in for the base's."""
 
-    Raises StageFailed where there is none.
-    """
-    biases = norms = 0
-    for place, module in list(base.named_modules()):
-        wanted = {}
-        for name, weight in module.named_parameters(recurse=False):
-            is_bias = name.endswith("bias")
-            if is_bias or (declared.norms and "norm" in type(module).__name__.lower()):
-                wanted[name] = weight
-                biases, norms = biases + is_bias, norms + (not is_bias)
-        if wanted:
-            copies = Copies(place, wanted)
-            hung.add(copies, next(iter(wanted.values())))
-            hung.undone_by(module.register_forward_pre_hook(partial(_stand_in, hung, copies)))
-            # Always: after an error inside the module the base has its own weights again.
-            hung.undone_by(module.register_forward_hook(partial(_stand_back, copies), always_call=True))
-    _check_found(type(base).__name__, declared, biases, norms)
-    hung.remarks = (_check(hung, biases, norms),)
+    def hang(self, modules: CustomModules, base: Any) -> None:
+        """See `AdapterSupport.hang`; raises StageFailed if there is nothing to train."""
+        biases = norms = 0
+        for place, module in list(base.named_modules()):
+            wanted = {}
+            for name, weight in module.named_parameters(recurse=False):
+                is_bias = name.endswith("bias")
+                if is_bias or (self.adapter.norms and "norm" in type(module).__name__.lower()):
+                    wanted[name] = weight
+                    biases, norms = biases + is_bias, norms + (not is_bias)
+            if wanted:
+                copies = Copies(place, wanted)
+                modules.add(copies, next(iter(wanted.values())))
+                modules.undone_by(module.register_forward_pre_hook(partial(_stand_in, modules, copies)))
+                # Always: after an error inside the module the base has its own weights again.
+                modules.undone_by(module.register_forward_hook(partial(_stand_back, copies), always_call=True))
+        _check_found(type(base).__name__, self.adapter, biases, norms)
+        modules.remarks = (_check(modules, biases, norms),)
 
-
-@torch.no_grad()
-def merge_biases(hung: CustomModules, base: Any) -> None:
-    """Write the copies into the weights of `base`."""
-    for copies in hung.parts:
-        assert isinstance(copies, Copies)
-        module = base.get_submodule(copies.place)
-        for name, weight in copies.copies.items():
-            getattr(module, name).copy_(weight)
+    @torch.no_grad()
+    def merge(self, modules: CustomModules, base: Any) -> None:
+        """Write the copies into the weights of `base`."""
+        for copies in modules.parts:
+            assert isinstance(copies, Copies)
+            module = base.get_submodule(copies.place)
+            for name, weight in copies.copies.items():
+                getattr(module, name).copy_(weight)
 
 
 def _check_found(kind: str, declared: BitFit, biases: int, norms: int) -> None:
@@ -172,20 +172,23 @@ class Parallel(nn.Module):
         return states + update.to(states.dtype)
 
 
-def narrowed(base: Any, reduction: int) -> int:
-    """Return the width of an adapter: the hidden width over `reduction`, at least 1."""
-    return max(1, hidden_size(base) // reduction)
+class BottleneckSupport(AdapterSupport[Bottleneck]):
+    """A sequential adapter after the feed-forward network of each layer, and for Houlsby after attention too."""
 
+    why_not_merged = (
+        "its networks have a non-linearity between the sublayers, which no weight of the base can take over"
+    )
 
-def hang_bottleneck(hung: CustomModules, base: Any, declared: Bottleneck) -> None:
-    """Hang a sequential adapter after the feed-forward network of each layer, and for Houlsby after attention too."""
-    width = narrowed(base, declared.reduction)
-    for place in places(base):
-        sublayers = [place.feed_forward] if declared.kind == "pfeiffer" else [place.attention, place.feed_forward]
-        for sublayer in sublayers:
-            part = Sequential(Network(hidden_size(base), width, declared.activation))
-            hung.add(part, next(sublayer.parameters()))
-            hung.after(sublayer, part)
+    def hang(self, modules: CustomModules, base: Any) -> None:
+        """See `AdapterSupport.hang`."""
+        hidden, declared = hidden_size(base), self.adapter
+        width = narrowed(hidden, declared.reduction)
+        for place in places(base):
+            sublayers = [place.feed_forward] if declared.kind == "pfeiffer" else [place.attention, place.feed_forward]
+            for sublayer in sublayers:
+                part = Sequential(Network(hidden, width, declared.activation))
+                modules.add(part, next(sublayer.parameters()))
+                modules.after(sublayer, part)
 
 
 class GatedLowRank(nn.Module):
@@ -206,32 +209,45 @@ class GatedLowRank(nn.Module):
         return states + pad(update, self.margins).to(states.dtype)
 
 
-def hang_mam(hung: CustomModules, base: Any, declared: MAM) -> None:
-    """Hang a prefix into each layer's attention, and a scaled parallel adapter beside its feed-forward network."""
-    for place, shape in zip(places(base), key_shapes(base), strict=True):
-        near = next(place.attention.parameters())
-        prefix = prefixes.PrefixModule(shape, declared.prefix_tokens)
-        hung.add(prefix, near)
-        prefixes.hang(hung, place.attention, prefix)
-        beside = Parallel(Network(hidden_size(base), declared.bottleneck, "relu"), declared.scale)
-        hung.add(beside, near)
-        hung.after(place.feed_forward, beside)
-    prefixes.check_prefix_seen(hung, base)
+class MAMSupport(AdapterSupport[MAM]):
+    """A prefix in each layer's attention, and a scaled parallel adapter beside its feed-forward network."""
+
+    why_not_merged = (
+        "its prefix is attended to and its networks have a non-linearity, which no weight of the base can take over"
+    )
+
+    def hang(self, modules: CustomModules, base: Any) -> None:
+        """See `AdapterSupport.hang`."""
+        for place, shape in zip(places(base), key_shapes(base), strict=True):
+            near = next(place.attention.parameters())
+            prefix = prefixes.PrefixModule(shape, self.adapter.prefix_tokens)
+            modules.add(prefix, near)
+            prefixes.hang(modules, place.attention, prefix)
+            beside = Parallel(Network(hidden_size(base), self.adapter.bottleneck, "relu"), self.adapter.scale)
+            modules.add(beside, near)
+            modules.after(place.feed_forward, beside)
+        prefixes.check_prefix_seen(modules, base)
 
 
-def hang_unipelt(hung: CustomModules, base: Any, declared: UniPELT) -> None:
-    """Hang gated low-rank updates, a gated prefix and a gated sequential adapter into each layer."""
-    hidden, width = hidden_size(base), narrowed(base, declared.reduction)
-    for place, shape in zip(places(base), key_shapes(base), strict=True):
-        near = next(place.attention.parameters())
-        for projection in projections(base, place, shape):
-            update = GatedLowRank(projection, declared.rank, declared.alpha / declared.rank)
-            hung.add(update, near)
-            hung.after(projection.module, update)
-        prefix = prefixes.PrefixModule(shape, declared.prefix_tokens, Gate(hidden))
-        hung.add(prefix, near)
-        prefixes.hang(hung, place.attention, prefix)
-        after = Sequential(Network(hidden, width, "relu"), Gate(hidden))
-        hung.add(after, near)
-        hung.after(place.feed_forward, after)
-    prefixes.check_prefix_seen(hung, base)
+class UniPELTSupport(AdapterSupport[UniPELT]):
+    """Gated low-rank updates, a gated prefix and a gated sequential adapter in each layer."""
+
+    why_not_merged = "its gates open by the token, and no weight of the base differs from token to token"
+
+    def hang(self, modules: CustomModules, base: Any) -> None:
+        """See `AdapterSupport.hang`."""
+        declared, hidden = self.adapter, hidden_size(base)
+        width = narrowed(hidden, declared.reduction)
+        for place, shape in zip(places(base), key_shapes(base), strict=True):
+            near = next(place.attention.parameters())
+            for projection in projections(base, place, shape):
+                update = GatedLowRank(projection, declared.rank, declared.alpha / declared.rank)
+                modules.add(update, near)
+                modules.after(projection.module, update)
+            prefix = prefixes.PrefixModule(shape, declared.prefix_tokens, Gate(hidden))
+            modules.add(prefix, near)
+            prefixes.hang(modules, place.attention, prefix)
+            after = Sequential(Network(hidden, width, "relu"), Gate(hidden))
+            modules.add(after, near)
+            modules.after(place.feed_forward, after)
+        prefixes.check_prefix_seen(modules, base)

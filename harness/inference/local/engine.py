@@ -19,8 +19,16 @@ from harness.inference.local.scheduler import generate
 from harness.inference.local.sequence import DecodingModel, Generated, TokenRequest
 from harness.inference.models import adapters
 from harness.inference.models.embeddings import unembedded
-from harness.inference.models.hardware import choose_device, choose_dtype, describe_hardware
-from harness.inference.models.loading import keep_gradients, load_model, load_tokenizer, model_of, tokenizer_of
+from harness.inference.models.loading import (
+    choose_device,
+    choose_dtype,
+    describe_hardware,
+    keep_gradients,
+    load_model,
+    load_tokenizer,
+    model_of,
+    tokenizer_of,
+)
 from harness.inference.models.rendering import answer_ids, end_id, marker_tokens, prompt_ids, prompt_text, thought_apart
 from harness.types.models import Model
 from harness.types.protocols import Batch, LikelihoodBatch, Progress

@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn.functional import linear
 
 from harness.errors import StageFailed
-from harness.inference.models.hardware import is_out_of_memory
+from harness.inference.models.loading import is_out_of_memory
 
 Row = TypeVar("Row")
 Result = TypeVar("Result")

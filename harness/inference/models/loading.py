@@ -1,14 +1,25 @@
-"""Tokenizer and weights of a declared model, ready to compute.
+"""Which device and number format a model computes in on this machine.
+
+Keeping libraries' own lines off the terminal while the harness shows its line.
+
+What a process does once, before it loads its first model.
+
+Tokenizer and weights of a declared model, ready to compute.
 
 GGUF -> a safetensors folder, once: that takes some 20 s, loading the result 0.2 s.
 
 Another attention for the length of a pass, and packed states laid out as rows side by side.
 """
 
+import atexit
+import gc
+import logging
 import os
+import platform
 import shutil
 import tempfile
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
@@ -18,26 +29,140 @@ from typing import Any, Literal, TypeVar
 import gguf
 import numpy as np
 import torch
+import transformers
 from filelock import FileLock
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, GgufConfig
+from transformers.utils import logging as transformers_logging
 
 from harness.errors import InvalidExperiment, StageFailed
 from harness.fingerprint import cache_folder
-from harness.inference.models.hardware import (
-    choose_device,
-    choose_dtype,
-    errors_only,
-    no_bars,
-    set_imports_apart,
-    steady,
-)
 from harness.types.chat_templates import dress
 from harness.types.gguf_header import check_gguf_whole
 from harness.types.model_files import ModelFiles, content_key, locate
 from harness.types.models import Model
 from harness.types.protocols import Progress
+
+_DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32, "float16": torch.float16}
+
+
+def choose_device(requested: str) -> torch.device:
+    """Return the device: "auto" is the first GPU where there is one, else the CPU."""
+    if requested != "auto":
+        return torch.device(requested)
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def choose_dtype(requested: str, device: torch.device) -> torch.dtype:
+    """Return the dtype: "auto" is bfloat16 where `device` multiplies in it, else float32.
+
+    On a CPU without avx512_bf16 or amx, bfloat16 is emulated and slower than float32.
+    """
+    if requested != "auto":
+        return _DTYPES[requested]
+    if device.type == "cuda":
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        fast = device.type == "cpu" and _cpu_multiplies_bfloat16()
+    return torch.bfloat16 if fast else torch.float32
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Tell an allocation that failed from every other RuntimeError: on a CPU torch has no class for it."""
+    text = str(error)
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in text or "not enough memory" in text
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def describe_hardware(device: torch.device, dtype: torch.dtype) -> dict[str, str | int | float | bool | None]:
+    """Return what a stage's environment column records about the computation."""
+    return {
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
+        "dtype": dtype_name(dtype),
+        "threads": torch.get_num_threads(),
+        "machine": platform.machine(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+    }
+
+
+def _cpu_multiplies_bfloat16() -> bool:
+    # Private, and the only place where torch answers this without parsing /proc/cpuinfo.
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+@contextmanager
+def no_bars() -> Iterator[None]:
+    """Switch the progress bars of transformers off for a while."""
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()
+
+
+@contextmanager
+def errors_only(name: str) -> Iterator[None]:
+    """Let the logger `name` report errors only, for a while."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+@contextmanager
+def unwarned(*messages: str) -> Iterator[None]:
+    """Keep warnings that match one of `messages`, regular expressions, off the terminal for a while."""
+    with warnings.catch_warnings():
+        for message in messages:
+            warnings.filterwarnings("ignore", message=message)
+        yield
+
+
+# What torch hands to MKL's vector library (aten/src/ATen/cpu/vml.h).
+FUNCTIONS = (
+    *("acos", "asin", "atan", "cos", "cosh", "erf", "erfc", "erfinv", "exp", "expm1", "lgamma"),
+    *("log", "log10", "log1p", "log2", "sin", "sinh", "sqrt", "tan", "tanh"),
+)
+
+
+@cache
+def set_imports_apart() -> None:
+    """Leave what is imported by now to itself: each collection of a freed network would walk it, which takes 0.3 s.
+
+    Only before the first model: of what is set apart, cycles are freed at the end of the process alone, which libraries
+    that count their objects then (duckdb's nanobind) insist on.
+    """
+    gc.collect()
+    gc.freeze()
+    atexit.register(gc.unfreeze)
+
+
+@cache
+def steady() -> None:
+    """Call each vector function once on one element, so that none is first called by two threads at a time.
+
+    MKL picks a function's kernel at its first call. Where threads make that call together, one of them may compute its
+    share with a kernel of half the accuracy (https://github.com/pytorch/pytorch/issues/188792): the first batch of a
+    process then differs from every later one, by 1e-3 in a log-likelihood.
+    """
+    for dtype in (torch.float32, torch.float64):
+        half = torch.full((1,), 0.5, dtype=dtype)
+        for name in FUNCTIONS:
+            getattr(torch, name)(half)
+
 
 # Part of the cached folder's name: raise it when the conversion itself changes.
 _FORMAT = 1
@@ -299,3 +424,14 @@ def spread(states: torch.Tensor, places: torch.Tensor, heads: int) -> torch.Tens
     apart = states[0].index_select(1, places.flatten())  # (key heads, rows x time, width)
     apart = apart.view(states.shape[1], *places.shape, -1).transpose(0, 1)
     return apart.repeat_interleave(heads // states.shape[1], dim=1)
+
+
+def side_by_side(rows: Sequence[Sequence[int]], pad: int, *, left: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return ids and mask of `rows`, both (rows, longest), padded on one side."""
+    width = max(1, *map(len, rows))
+    ids, mask = [], []
+    for row in rows:
+        gap, seen = [pad] * (width - len(row)), [1] * len(row)
+        ids.append([*gap, *row] if left else [*row, *gap])
+        mask.append([*[0] * len(gap), *seen] if left else [*seen, *[0] * len(gap)])
+    return torch.tensor(ids), torch.tensor(mask)

@@ -10,8 +10,18 @@ from transformers import AutoModelForSequenceClassification
 
 from harness.errors import InvalidExperiment, StageFailed
 from harness.inference.models.adapters import attach, is_adapter
-from harness.inference.models.hardware import choose_device, errors_only, no_bars, steady
-from harness.inference.models.loading import UNREADABLE, in_a_line, nf4, tokenizer_of, weights_folder
+from harness.inference.models.loading import (
+    UNREADABLE,
+    choose_device,
+    errors_only,
+    in_a_line,
+    nf4,
+    no_bars,
+    side_by_side,
+    steady,
+    tokenizer_of,
+    weights_folder,
+)
 from harness.types.models import Model
 
 # Rows scored at once: no gradient is kept, so memory is small.
@@ -32,11 +42,16 @@ def load_reward(model: Model, folder: Path) -> Any:
         raise StageFailed(f"{folder} holds a {made}, not a reward model; train one with RewardModel(...) in Steps")
     device = choose_device(model.device)
     if not is_adapter(folder):
-        return scorer_of(folder, device=device, dtype=torch.float32, headless=False).eval()
-    base = scorer_of(
-        weights_folder(model), device=device, dtype=torch.float32, trust_remote_code=model.trust_remote_code
+        network, missing = _loaded(folder, device=device, dtype=torch.float32)
+        _refuse_missing(folder, missing)
+        return network
+    base = new_scorer(
+        weights_folder(model),
+        tokenizer_of(folder),
+        device=device,
+        dtype=torch.float32,
+        trust_remote_code=model.trust_remote_code,
     )
-    _agree_on_padding(base, tokenizer_of(folder))
     return attach(base, folder)
 
 
@@ -51,12 +66,7 @@ def rewards(network: Any, tokenizer: Any, sequences: Sequence[Sequence[int]]) ->
     found = [0.0] * len(sequences)
     for start in range(0, len(order), _ROWS):
         places = order[start : start + _ROWS]
-        width = max(1, *(len(sequences[place]) for place in places))
-        ids = torch.full((len(places), width), int(tokenizer.pad_token_id))
-        mask = torch.zeros_like(ids)
-        for row, place in enumerate(places):
-            ids[row, : len(sequences[place])] = torch.tensor([*sequences[place]], dtype=torch.long)
-            mask[row, : len(sequences[place])] = 1
+        ids, mask = side_by_side([sequences[place] for place in places], int(tokenizer.pad_token_id), left=False)
         device = network.device
         scores = network(input_ids=ids.to(device), attention_mask=mask.to(device), use_cache=False).logits  # (rows, 1)
         for place, score in zip(places, scores[:, 0].float().tolist(), strict=True):
@@ -64,19 +74,15 @@ def rewards(network: Any, tokenizer: Any, sequences: Sequence[Sequence[int]]) ->
     return found
 
 
-def scorer_of(
+def _loaded(
     folder: Path,
     *,
     device: torch.device,
     dtype: torch.dtype,
     quantize: Literal["nf4"] | None = None,
     trust_remote_code: bool = False,
-    headless: bool = True,
-) -> Any:
-    """Return the model of `folder` with one output. headless: a causal model, whose new head has random weights.
-
-    Raises InvalidExperiment where the folder cannot be read so, or lacks weights that no new head explains.
-    """
+) -> tuple[Any, set[str]]:
+    """Return the model of `folder` with one output, in evaluation mode, and the names of the weights that it lacks."""
     steady()
     quantization = None if quantize is None else nf4(dtype)
     try:
@@ -95,18 +101,25 @@ def scorer_of(
             )
     except UNREADABLE as error:
         raise InvalidExperiment(f"{folder} cannot be loaded as a model with one output: {in_a_line(error)}") from error
-    missing = sorted(set(report["missing_keys"]) - ({_HEAD} if headless else set()))
+    return (loaded if quantization else loaded.to(device)).eval(), set(report["missing_keys"])
+
+
+def _refuse_missing(folder: Path, missing: set[str]) -> None:
     if missing:
         raise InvalidExperiment(
-            f"{folder}: the weights lack {len(missing)} tensors of a model with one output, such as {missing[0]}; "
+            f"{folder}: the weights lack {len(missing)} tensors of a model with one output, such as {min(missing)}; "
             "save the model again"
         )
-    return (loaded if quantization else loaded.to(device)).eval()
 
 
 def new_scorer(folder: Path, tokenizer: Any, *, device: torch.device, dtype: torch.dtype, **options: Any) -> Any:
-    """Return the causal model of `folder` with a new head, in agreement with `tokenizer` on the padding token."""
-    network = scorer_of(folder, device=device, dtype=dtype, **options)
+    """Return the causal model of `folder` with a new head of random weights, which pads as `tokenizer` does.
+
+    Raises:
+        InvalidExperiment: If the folder cannot be read so, or lacks weights that no new head explains.
+    """
+    network, missing = _loaded(folder, device=device, dtype=dtype, **options)
+    _refuse_missing(folder, missing - {_HEAD})
     _agree_on_padding(network, tokenizer)
     return network
 

@@ -11,8 +11,15 @@ from typing import Any
 from harness.environments import shown_version, vllm_executable
 from harness.errors import StageFailed
 from harness.inference.models import adapters
-from harness.inference.models.hardware import choose_device, choose_dtype, describe_hardware, dtype_name
-from harness.inference.models.loading import load_tokenizer, tokenizer_of, weights_folder
+from harness.inference.models.loading import (
+    choose_device,
+    choose_dtype,
+    describe_hardware,
+    dtype_name,
+    load_tokenizer,
+    tokenizer_of,
+    weights_folder,
+)
 from harness.inference.models.rendering import answer_ids, end_id, prompt_ids, prompt_text
 from harness.inference.openai.client import Client, HttpRequest, Result
 from harness.inference.openai.echo_check import PROMPT_LOGPROBS, Echoes, TokenScore, likelihood_of, scored_branches

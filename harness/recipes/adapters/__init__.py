@@ -2,7 +2,7 @@
 
 from harness.recipes.adapters.low_rank import AdaLoRA, DoRA, LoRA, LowRank, QLoRA
 from harness.recipes.adapters.other import IA3, MAM, PEFT, BitFit, Bottleneck, Full, UniPELT
-from harness.recipes.adapters.protocol import Adapter
+from harness.recipes.adapters.protocol import Adapter, AdapterSupport, TunerAdapter, support_of
 from harness.recipes.adapters.virtual_tokens import PrefixTuning, PromptTuning, PTuning, PTuningV2, VirtualTokens
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "PEFT",
     "AdaLoRA",
     "Adapter",
+    "AdapterSupport",
     "BitFit",
     "Bottleneck",
     "DoRA",
@@ -22,6 +23,8 @@ __all__ = [
     "PrefixTuning",
     "PromptTuning",
     "QLoRA",
+    "TunerAdapter",
     "UniPELT",
     "VirtualTokens",
+    "support_of",
 ]

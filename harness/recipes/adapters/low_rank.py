@@ -3,23 +3,69 @@
 Low-rank updates whose ranks are handed out while training, to the layers that gain most.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from harness.errors import InvalidExperiment
+from harness.recipes.adapters.protocol import Adapter, Targets, TunerAdapter
+from harness.types.shapes import Linear, ModelShape
 
 # Best LoRA rate is about ten times full fine-tuning's, on all linear layers (Thinking Machines, LoRA Without Regret).
 _LEARNING_RATE = 3e-4
 _RATES = (1e-4, 2e-3)
 _STABILISED_ALPHA = 8.0
+# A step over that of plain LoRA, whose products alone are fused (docs/methods.md).
+_UNFUSED_COST = 2.1
 
-Targets = Literal["all-linear"] | tuple[str, ...]
 Init = Literal["default", "pissa", "olora", "loftq", "eva"]
 _INITS = ("default", "pissa", "olora", "loftq", "eva")
 
 
+class LowRank(Adapter):
+    """What LoRA and its variants have in common: updates of a rank, scaled, beside linear layers."""
+
+    rank: int
+    alpha: float | None
+    dropout: float
+    targets: Targets
+    rslora: bool = False
+    dora: bool = False
+    init: Init = "default"
+
+    learning_rate: ClassVar[float] = _LEARNING_RATE
+    rates: ClassVar[tuple[float, float]] = _RATES
+    merges: ClassVar[bool] = True
+    pads: ClassVar[bool] = True
+
+    @property
+    def scale(self) -> float:
+        """alpha, with its default filled in."""
+        return _usual_scale(self) if self.alpha is None else self.alpha
+
+    @property
+    def for_tuners(self) -> TunerAdapter:
+        return TunerAdapter(
+            kind="lora" if self.quantization is None else "qlora",
+            rank=self.rank,
+            scale=self.scale,
+            dropout=self.dropout,
+            targets=self.targets,
+            rslora=self.rslora,
+            dora=self.dora,
+            starts_at_zero=self.init == "default",
+        )
+
+    def trained_parameters(self, shape: ModelShape) -> int:
+        chosen = shape.targeted(self.targets)
+        return shape.layers * sum(_update(one, self.rank) + (one.width_out if self.dora else 0) for one in chosen)
+
+    def module_names(self) -> Mapping[str, Sequence[str]]:
+        return named_targets(self.targets)
+
+
 @dataclass(frozen=True)
-class LoRA:
+class LoRA(LowRank):
     """Low-rank updates beside frozen linear layers (Hu et al. 2021).
 
     rank: width of the update. alpha: its scale is alpha / rank; None is 2 * rank.
@@ -43,9 +89,8 @@ class LoRA:
     dora: bool = field(default=False, metadata={"key": "changed"})
     init: Init = field(default="default", metadata={"key": "changed"})
 
-    learning_rate: ClassVar[float] = _LEARNING_RATE
-    rates: ClassVar[tuple[float, float]] = _RATES
-    merges: ClassVar[bool] = True
+    support: ClassVar[str] = "harness.training.adapter_setup:LoRASupport"
+    splits: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         _check_low_rank(self)
@@ -57,15 +102,14 @@ class LoRA:
             )
 
     @property
-    def scale(self) -> float:
-        """alpha, with its default filled in."""
-        return _usual_scale(self) if self.alpha is None else self.alpha
-
-    @property
     def name(self) -> str:
         kind = "dora" if self.dora else "lora"
         options = [*(["rslora"] if self.rslora else []), *([self.init] if self.init != "default" else [])]
         return "-".join([_low_rank_name(kind, self), *options])
+
+    @property
+    def step_cost(self) -> float:
+        return _UNFUSED_COST if self.dora or self.init == "eva" else 1.0
 
 
 def DoRA(  # noqa: N802 - a noun of the declarations, as LoRA is
@@ -76,7 +120,7 @@ def DoRA(  # noqa: N802 - a noun of the declarations, as LoRA is
 
 
 @dataclass(frozen=True)
-class QLoRA:
+class QLoRA(LowRank):
     """LoRA on a base stored in 4 bits: NF4 with double quantisation (Dettmers et al. 2023).
 
     rank, alpha, dropout, targets: as in LoRA. The tuned system is served on the base as the experiment's model
@@ -88,25 +132,26 @@ class QLoRA:
     dropout: float = 0.0
     targets: Targets = "all-linear"
 
-    learning_rate: ClassVar[float] = _LEARNING_RATE
-    rates: ClassVar[tuple[float, float]] = _RATES
-    merges: ClassVar[bool] = True
+    support: ClassVar[str] = "harness.training.adapter_setup:LoRASupport"
+    step_cost: ClassVar[float] = 1.6  # docs/methods.md, as all costs of a step
     quantization: ClassVar[Literal["nf4"]] = "nf4"
 
     def __post_init__(self) -> None:
         _check_low_rank(self)
 
     @property
-    def scale(self) -> float:
-        """alpha, with its default filled in."""
-        return _usual_scale(self) if self.alpha is None else self.alpha
-
-    @property
     def name(self) -> str:
         return _low_rank_name("qlora", self)
 
 
-LowRank = LoRA | QLoRA
+def lora_parameters(shape: ModelShape, *, rank: int, targets: tuple[str, ...] | str) -> int:
+    """Return rank x (in + out) over the targeted linear layers of all blocks (Hu et al. 2021)."""
+    return shape.layers * sum(_update(one, rank) for one in shape.targeted(targets))
+
+
+def named_targets(targets: Targets) -> Mapping[str, Sequence[str]]:
+    """Return the module names that `targets` gives."""
+    return {} if isinstance(targets, str) else {"targets": targets}
 
 
 def check_targets(kind: str, targets: Targets) -> Targets:
@@ -140,9 +185,12 @@ def _check_low_rank(adapter: LowRank) -> None:
     object.__setattr__(adapter, "targets", check_targets(kind, adapter.targets))
 
 
+def _update(linear: Linear, rank: int) -> int:
+    return rank * (linear.width_in + linear.width_out)
+
+
 def _usual_scale(adapter: LowRank) -> float:
-    rank_stabilised = isinstance(adapter, LoRA) and adapter.rslora
-    return _STABILISED_ALPHA if rank_stabilised else 2.0 * adapter.rank
+    return _STABILISED_ALPHA if adapter.rslora else 2.0 * adapter.rank
 
 
 def _low_rank_name(kind: str, adapter: LowRank) -> str:
@@ -157,7 +205,7 @@ def _low_rank_name(kind: str, adapter: LowRank) -> str:
 
 
 @dataclass(frozen=True)
-class AdaLoRA:
+class AdaLoRA(Adapter):
     """Low-rank updates in the form of a singular value decomposition, pruned to a budget (Zhang et al. 2023).
 
     rank: average rank of a layer at the end. initial_rank: rank of each layer at the start.
@@ -177,10 +225,12 @@ class AdaLoRA:
     every: int = 1
     orthogonality: float = 0.5
 
+    support: ClassVar[str] = "harness.training.adapter_support:AdaLoRASupport"
     # The paper's rates on GLUE and question answering are 5e-4 to 3e-3 (Zhang et al. 2023, appendices E and F).
     learning_rate: ClassVar[float] = 1e-3
     rates: ClassVar[tuple[float, float]] = (5e-4, 5e-3)
     merges: ClassVar[bool] = True
+    step_cost: ClassVar[float] = 1.5
 
     def __post_init__(self) -> None:
         if self.rank < 1:
@@ -219,3 +269,11 @@ class AdaLoRA:
         if self.targets != "all-linear":
             parts.append("+".join(self.targets))
         return "-".join(parts)
+
+    def trained_parameters(self, shape: ModelShape) -> int:
+        chosen = shape.targeted(self.targets)
+        # A rank has two vectors and a singular value.
+        return shape.layers * sum(_update(one, self.initial_rank) + self.initial_rank for one in chosen)
+
+    def module_names(self) -> Mapping[str, Sequence[str]]:
+        return named_targets(self.targets)

@@ -10,13 +10,16 @@ Any other method of the PEFT library, by its own config.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from hashlib import sha256
 from typing import Any, ClassVar, Literal
 
 from harness.errors import InvalidExperiment
+from harness.recipes.adapters.low_rank import lora_parameters
+from harness.recipes.adapters.protocol import Adapter, TunerAdapter
+from harness.types.shapes import ModelShape
 
 Activation = Literal["relu", "gelu", "silu", "tanh"]
 _ACTIVATIONS = ("relu", "gelu", "silu", "tanh")
@@ -25,7 +28,7 @@ _RATES = (1e-4, 3e-3)
 
 
 @dataclass(frozen=True)
-class Bottleneck:
+class Bottleneck(Adapter):
     """h + W_up f(W_down h) on the output h of a sublayer; W_up starts at 0, so that training starts from the base.
 
     reduction: the hidden width over the adapter's. kind: "houlsby" stands after attention and after the feed-forward
@@ -37,6 +40,7 @@ class Bottleneck:
     kind: Literal["pfeiffer", "houlsby"] = "pfeiffer"
     activation: Activation = "relu"
 
+    support: ClassVar[str] = "harness.inference.custom_adapters.modules:BottleneckSupport"
     # Dev loss on home commands after 16 steps was 0.62 at 3e-3 and 0.65 at 1e-2; longer runs bear less.
     learning_rate: ClassVar[float] = 1e-3
     rates: ClassVar[tuple[float, float]] = (3e-4, 1e-2)
@@ -56,9 +60,13 @@ class Bottleneck:
         activation = "" if self.activation == "relu" else f"-{self.activation}"
         return f"{self.kind}-{self.reduction}{activation}"
 
+    def trained_parameters(self, shape: ModelShape) -> int:
+        networks = 2 if self.kind == "houlsby" else 1
+        return shape.layers * _two_layers(shape.hidden, narrowed(shape.hidden, self.reduction)) * networks
+
 
 @dataclass(frozen=True)
-class MAM:
+class MAM(Adapter):
     """A prefix in attention, and a scaled adapter beside the feed-forward network (He et al. 2022, MAM adapter).
 
     prefix_tokens: free keys and values a layer, which take no position. bottleneck: width of the adapter.
@@ -69,6 +77,7 @@ class MAM:
     bottleneck: int = 512
     scale: float = 4.0
 
+    support: ClassVar[str] = "harness.inference.custom_adapters.modules:MAMSupport"
     learning_rate: ClassVar[float] = 3e-4
     rates: ClassVar[tuple[float, float]] = _RATES
     merges: ClassVar[bool] = False
@@ -82,9 +91,13 @@ class MAM:
         scale = "" if self.scale == 4 else f"-s{self.scale:g}"
         return f"mam-p{self.prefix_tokens}-b{self.bottleneck}{scale}"
 
+    def trained_parameters(self, shape: ModelShape) -> int:
+        prefix = 2 * shape.kv_width * self.prefix_tokens
+        return shape.layers * (prefix + _two_layers(shape.hidden, self.bottleneck))
+
 
 @dataclass(frozen=True)
-class UniPELT:
+class UniPELT(Adapter):
     """Low-rank updates of queries and values, a prefix and a sequential adapter, each behind a gate (Mao et al. 2022).
 
     A gate is a sigmoid of its module's input, one number a token, so that a token's output depends on no later one.
@@ -97,6 +110,7 @@ class UniPELT:
     prefix_tokens: int = 10
     reduction: int = 16
 
+    support: ClassVar[str] = "harness.inference.custom_adapters.modules:UniPELTSupport"
     learning_rate: ClassVar[float] = 5e-4
     rates: ClassVar[tuple[float, float]] = _RATES
     merges: ClassVar[bool] = False
@@ -109,6 +123,22 @@ class UniPELT:
     def name(self) -> str:
         alpha = "" if self.alpha == 2 else f"-alpha{self.alpha:g}"
         return f"unipelt-r{self.rank}{alpha}-p{self.prefix_tokens}-{self.reduction}"
+
+    def trained_parameters(self, shape: ModelShape) -> int:
+        hidden = shape.hidden
+        gates = 4 * (hidden + 1)  # of queries, values, prefix and bottleneck
+        updates = self.rank * (2 * hidden + shape.query_width + shape.kv_width)
+        prefix = 2 * shape.kv_width * self.prefix_tokens
+        return shape.layers * (updates + prefix + _two_layers(hidden, narrowed(hidden, self.reduction)) + gates)
+
+
+def narrowed(hidden: int, reduction: int) -> int:
+    """Return the width of a network between sublayers: the hidden width over `reduction`, at least 1."""
+    return max(1, hidden // reduction)
+
+
+def _two_layers(hidden: int, width: int) -> int:
+    return 2 * hidden * width + hidden + width
 
 
 def _check_counts(adapter: Bottleneck | MAM | UniPELT, **counts: int) -> None:
@@ -126,7 +156,7 @@ def _check_scale(adapter: MAM | UniPELT, **scales: float) -> None:
 
 
 @dataclass(frozen=True)
-class BitFit:
+class BitFit(Adapter):
     """The biases are trained (Ben Zaken et al. 2022), and with `norms` the norms' scales too.
 
     Models of the Llama family have no bias: of them the norms are trained alone, and the run says so.
@@ -134,6 +164,7 @@ class BitFit:
 
     norms: bool = True
 
+    support: ClassVar[str] = "harness.inference.custom_adapters.modules:BitFitSupport"
     # Ben Zaken et al. searched 1e-4 to 1e-3 for encoders. Norms of a decoder learn fastest at 1e-2: dev loss on home
     # commands after 16 steps was 0.98 at 3e-3, 0.70 at 1e-2 and 0.96 at 3e-2.
     learning_rate: ClassVar[float] = 5e-3
@@ -144,22 +175,44 @@ class BitFit:
     def name(self) -> str:
         return "bitfit" if self.norms else "bitfit-biases"
 
+    def trained_parameters(self, shape: ModelShape) -> int:
+        biases = shape.layers * sum(one.width_out for one in shape.linears if one.bias)
+        norms = shape.norm_parameters
+        if self.norms:
+            return biases + norms
+        return biases + (norms // 2 if shape.norm_bias else 0)
+
 
 @dataclass(frozen=True)
-class Full:
+class Full(Adapter):
     """Every weight is trained, kept in float32."""
 
+    support: ClassVar[str] = "harness.recipes.adapters.protocol:AdapterSupport"
     learning_rate: ClassVar[float] = 2e-5
     rates: ClassVar[tuple[float, float]] = (1e-5, 2e-4)
     merges: ClassVar[bool] = True
+    whole: ClassVar[bool] = True
+    pads: ClassVar[bool] = True
+    splits: ClassVar[bool] = True
 
     @property
     def name(self) -> str:
         return "full"
 
+    @property
+    def for_tuners(self) -> TunerAdapter:
+        return TunerAdapter(kind="full")
+
+    def trained_parameters(self, shape: ModelShape) -> int:
+        return shape.parameters
+
+
+_KEYS_AND_VALUES = ("k_proj", "key", "v_proj", "value", "c_attn")
+_DOWN = ("down_proj", "output.dense")
+
 
 @dataclass(frozen=True)
-class IA3:
+class IA3(Adapter):
     """Keys, values and the inside of each feed-forward block are scaled by learned vectors (Liu et al. 2022).
 
     targets: names of the modules that are scaled; None is PEFT's choice for the architecture, keys, values and the
@@ -170,6 +223,7 @@ class IA3:
     targets: tuple[str, ...] | None = None
     feedforward: tuple[str, ...] | None = None
 
+    support: ClassVar[str] = "harness.training.adapter_setup:IA3Support"
     # The paper's one rate for all its data sets is 3e-3 (Liu et al. 2022, section 3.3).
     learning_rate: ClassVar[float] = 3e-3
     rates: ClassVar[tuple[float, float]] = (1e-3, 3e-2)
@@ -196,7 +250,24 @@ class IA3:
         entered = f"-in-{'+'.join(self.feedforward)}" if self.feedforward else ""
         return f"ia3-{'+'.join(self.targets)}{entered}"
 
+    def trained_parameters(self, shape: ModelShape) -> int:
+        # One scale a key and a value, and one an input of the feed-forward network's last projection.
+        if self.targets is None:
+            inner = [one for one in shape.linears if one.name in _DOWN]
+            keys = [one for one in shape.linears if one.name in _KEYS_AND_VALUES]
+        else:
+            chosen = shape.targeted(self.targets)
+            inner = [one for one in chosen if one.name in (self.feedforward or ())]
+            keys = [one for one in chosen if one not in inner]
+        return shape.layers * (sum(one.width_out for one in keys) + sum(one.width_in for one in inner))
 
+    def module_names(self) -> Mapping[str, Sequence[str]]:
+        return {"targets": self.targets or (), "feedforward": self.feedforward or ()}
+
+
+# Rank of a LoRA of PEFT's whose config says none, and the settings that name modules.
+_PEFT_RANK = 8
+_NAMING = ("target_modules", "feedforward_modules", "modules_to_save", "exclude_modules", "layers_pattern")
 # Methods of peft 0.21 whose update is no update of weights.
 _NEVER_MERGED = frozenset(
     {"PROMPT_TUNING", "MULTITASK_PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING", "CPT", "CARTRIDGE"}
@@ -207,7 +278,7 @@ _MOVING_STARTS = ("pissa", "olora", "corda", "loftq", "eva", "lora_ga")
 
 
 @dataclass(frozen=True)
-class PEFT:
+class PEFT(Adapter):
     """The method of a PEFT config: PEFT(peft.VeraConfig(r=64, target_modules="all-linear")).
 
     config: any of peft's config objects, or the same as a mapping, {"peft_type": "VERA", "r": 64, ...}, which costs no
@@ -219,6 +290,7 @@ class PEFT:
     kind: str = field(init=False, default="")
     settings: str = field(init=False, default="", repr=False)
 
+    support: ClassVar[str] = "harness.training.adapter_support:PEFTSupport"
     learning_rate: ClassVar[float] = 1e-3
     rates: ClassVar[tuple[float, float]] = (1e-4, 1e-1)
 
@@ -244,6 +316,23 @@ class PEFT:
     @property
     def name(self) -> str:
         return f"peft-{self.kind.lower().replace('_', '-')}-{sha256(self.settings.encode()).hexdigest()[:6]}"
+
+    def trained_parameters(self, shape: ModelShape) -> int | None:
+        told = json.loads(self.settings)
+        targets = told.get("target_modules")
+        names = targets if isinstance(targets, str) else tuple(targets or ())
+        if self.kind.upper() == "LORA" and names:
+            return lora_parameters(shape, rank=int(told.get("r", _PEFT_RANK)), targets=names)
+        return shape.norm_parameters if self.kind.upper() == "LN_TUNING" else None
+
+    def module_names(self) -> Mapping[str, Sequence[str]]:
+        told = json.loads(self.settings)
+        return {name: list(map(str, told[name])) for name in _NAMING if isinstance(told.get(name), list)}
+
+    def layer_numbers(self) -> Sequence[int]:
+        wanted = json.loads(self.settings).get("layers_to_transform")
+        numbers = [wanted] if isinstance(wanted, int) else list(wanted or ())
+        return [number for number in numbers if isinstance(number, int)]
 
 
 def _refuse_half(kind: str, told: dict[str, Any]) -> None:

@@ -5,12 +5,16 @@ from hashlib import sha256
 from typing import ClassVar, Literal
 
 from harness.errors import InvalidExperiment
+from harness.recipes.adapters.protocol import Adapter
+from harness.types.shapes import ModelShape
 
+# Layers of the recurrent encoder of PTuning.
+RECURRENT_LAYERS = 2
 _TEXT = "Read the request and give the answer in exactly the form that is asked for."
 
 
 @dataclass(frozen=True)
-class PromptTuning:
+class PromptTuning(Adapter):
     """Embeddings of virtual tokens before the text (Lester et al. 2021).
 
     tokens: how many. text: whose tokens' embeddings they start as, repeated or cut to `tokens`; None starts them as
@@ -20,6 +24,7 @@ class PromptTuning:
     tokens: int = 20
     text: str | None = _TEXT
 
+    support: ClassVar[str] = "harness.training.adapter_support:PromptTuningSupport"
     # Lester et al. use 0.3 with Adafactor, whose steps are relative to a weight's size; PEFT's own examples use 3e-2
     # with AdamW, whose steps are not.
     learning_rate: ClassVar[float] = 3e-2
@@ -38,9 +43,16 @@ class PromptTuning:
             start = f"-text-{sha256(str(self.text).encode()).hexdigest()[:6]}"
         return f"prompt-{self.tokens}{start}"
 
+    @property
+    def tokens_before(self) -> int:
+        return self.tokens
+
+    def trained_parameters(self, shape: ModelShape) -> int:
+        return self.tokens * shape.hidden
+
 
 @dataclass(frozen=True)
-class PTuning:
+class PTuning(Adapter):
     """Embeddings of virtual tokens that a small network makes, trained instead of them (Liu et al. 2021).
 
     tokens: how many. encoder: "mlp", or "lstm", as in the paper. hidden: width inside the encoder; None is that of the
@@ -51,6 +63,7 @@ class PTuning:
     encoder: Literal["mlp", "lstm"] = "mlp"
     hidden: int | None = None
 
+    support: ClassVar[str] = "harness.training.adapter_support:PTuningSupport"
     # PEFT's example of P-tuning trains at 1e-3; an encoder's weights are common weights, not embeddings.
     learning_rate: ClassVar[float] = 1e-3
     rates: ClassVar[tuple[float, float]] = (1e-4, 1e-2)
@@ -66,9 +79,17 @@ class PTuning:
     def name(self) -> str:
         return f"p-tuning-{self.tokens}-{self.encoder}{_of_width(self.hidden)}"
 
+    @property
+    def tokens_before(self) -> int:
+        return self.tokens
+
+    def trained_parameters(self, shape: ModelShape) -> int:
+        hidden = shape.hidden
+        return self.tokens * hidden + _encoder(hidden, self.hidden or hidden, recurrent=self.encoder == "lstm")
+
 
 @dataclass(frozen=True)
-class PrefixTuning:
+class PrefixTuning(Adapter):
     """Keys and values of virtual tokens in every layer, made by a small network (Li and Liang 2021).
 
     tokens: how many. hidden: width inside the network; None is 512, as in the paper. The saved system holds the keys
@@ -78,6 +99,7 @@ class PrefixTuning:
     tokens: int = 20
     hidden: int | None = None
 
+    support: ClassVar[str] = "harness.training.adapter_support:PrefixTuningSupport"
     # Li and Liang train at 5e-5 to 1e-4 for tens of epochs; for a few, the network takes the rates of others its size.
     learning_rate: ClassVar[float] = 1e-3
     rates: ClassVar[tuple[float, float]] = (5e-5, 1e-2)
@@ -96,9 +118,14 @@ class PrefixTuning:
     def name(self) -> str:
         return f"prefix-{self.tokens}{_of_width(self.hidden if self.width != 512 else None)}"
 
+    def trained_parameters(self, shape: ModelShape) -> int:
+        # More than is saved: the keys and values alone are, without the network that made them.
+        read, inner, made = shape.kv_width, self.width, _keys_and_values(shape)
+        return self.tokens * read + (read * inner + inner) + (inner * made + made)
+
 
 @dataclass(frozen=True)
-class PTuningV2:
+class PTuningV2(Adapter):
     """Keys and values of virtual tokens in every layer, trained themselves (Liu et al. 2022, P-tuning v2).
 
     tokens: how many. They start as zeros, as in PrefixTuning.
@@ -106,6 +133,7 @@ class PTuningV2:
 
     tokens: int = 20
 
+    support: ClassVar[str] = "harness.training.adapter_support:PTuningV2Support"
     # The paper's scripts train at 5e-3 to 1e-2.
     learning_rate: ClassVar[float] = 1e-2
     rates: ClassVar[tuple[float, float]] = (1e-3, 5e-2)
@@ -117,6 +145,9 @@ class PTuningV2:
     @property
     def name(self) -> str:
         return f"p-tuning-v2-{self.tokens}"
+
+    def trained_parameters(self, shape: ModelShape) -> int:
+        return self.tokens * _keys_and_values(shape)
 
 
 VirtualTokens = PromptTuning | PTuning | PrefixTuning | PTuningV2
@@ -134,3 +165,18 @@ def _check_hidden(kind: str, hidden: int | None) -> None:
 
 def _of_width(hidden: int | None) -> str:
     return "" if hidden is None else f"-hidden{hidden}"
+
+
+def _keys_and_values(shape: ModelShape) -> int:
+    return 2 * shape.layers * shape.kv_width
+
+
+def _encoder(hidden: int, inner: int, *, recurrent: bool) -> int:
+    """Return the weights of the network that makes the virtual tokens of P-tuning (Liu et al. 2021)."""
+    if not recurrent:
+        return (hidden * inner + inner) + (inner * inner + inner) + (inner * hidden + hidden)
+    # Two directions, four gates of (input, state and two biases) each; the next layer reads both directions.
+    recurrent_weights = sum(
+        2 * 4 * (inner * (width + inner) + 2 * inner) for width in [hidden] + [2 * inner] * (RECURRENT_LAYERS - 1)
+    )
+    return recurrent_weights + (2 * inner * 2 * inner + 2 * inner) + (2 * inner * hidden + hidden)

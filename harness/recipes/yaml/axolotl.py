@@ -6,7 +6,7 @@ Source: the configuration schema of Axolotl 0.19 (axolotl/utils/schemas) and wha
 from collections.abc import Mapping
 
 from harness.errors import InvalidExperiment
-from harness.recipes.adapters import Full, LoRA, QLoRA
+from harness.recipes.adapters import Full, LoRA, LowRank, QLoRA
 from harness.recipes.sft import SFT
 from harness.recipes.yaml.mapping import (
     FIELDS,
@@ -77,13 +77,15 @@ def to_config(recipe: SFT) -> Exported:
 
     Raises InvalidExperiment where Axolotl has no such adapter.
     """
-    adapter = recipe.adapter
+    adapter = recipe.adapter.for_tuners
+    if adapter is None:
+        raise InvalidExperiment(f"Axolotl trains LoRA, QLoRA and Full here, not {recipe.adapter.name}")
     missed: list[Unmapped] = []
     config: Config = {}
-    if isinstance(adapter, LoRA | QLoRA):
+    if adapter.kind != "full":
         alpha, lost = whole_alpha(adapter)
         missed.extend(lost)
-        quantised = isinstance(adapter, QLoRA)
+        quantised = adapter.kind == "qlora"
         config |= {
             "adapter": "qlora" if quantised else "lora",
             "load_in_4bit": quantised,
@@ -97,8 +99,6 @@ def to_config(recipe: SFT) -> Exported:
             ),
             **switches(adapter, _OPTIONS),
         }
-    elif not isinstance(adapter, Full):
-        raise InvalidExperiment(f"Axolotl trains LoRA, QLoRA and Full here, not {adapter.name}")
     if recipe.max_length is None:
         missed.append(
             Unmapped("max_length=None", "there is no such thing there: sequence_len is 512 where it is left out")
@@ -132,7 +132,7 @@ _AS_HERE: dict[str, tuple[object, ...]] = {
 }
 
 
-def _adapter(settings: Settings) -> Full | LoRA | QLoRA:
+def _adapter(settings: Settings) -> Full | LowRank:
     kind = settings.text("adapter", "")
     quantised = settings.flag("load_in_4bit", kind == "qlora")
     if not kind:
@@ -153,5 +153,5 @@ def _adapter(settings: Settings) -> Full | LoRA | QLoRA:
         alpha=settings.number("lora_alpha", 16),
         dropout=settings.number("lora_dropout", 0.0),
         targets=() if targets == ("all-linear",) else targets,
-        extra=switched_on(settings, adapter, _OPTIONS),
+        **switched_on(settings, adapter, _OPTIONS),
     )

@@ -6,7 +6,7 @@ Source: the argument classes of LLaMA-Factory 0.9.5 (llamafactory/hparams) and o
 from collections.abc import Mapping
 
 from harness.errors import InvalidExperiment
-from harness.recipes.adapters import Full, LoRA, QLoRA
+from harness.recipes.adapters import Full, LoRA, LowRank, QLoRA
 from harness.recipes.sft import SFT
 from harness.recipes.yaml.mapping import (
     FIELDS,
@@ -74,12 +74,14 @@ def to_config(recipe: SFT) -> Exported:
 
     Raises InvalidExperiment where LLaMA-Factory has no such adapter.
     """
-    adapter = recipe.adapter
+    adapter = recipe.adapter.for_tuners
+    if adapter is None:
+        raise InvalidExperiment(f"LLaMA-Factory trains LoRA, QLoRA and Full, not {recipe.adapter.name}")
     missed: list[Unmapped] = []
     config: Config = {"stage": "sft", "do_train": True}
-    if isinstance(adapter, Full):
+    if adapter.kind == "full":
         config["finetuning_type"] = "full"
-    elif isinstance(adapter, LoRA | QLoRA):
+    else:
         alpha, lost = whole_alpha(adapter)
         missed.extend(lost)
         config |= {
@@ -90,10 +92,8 @@ def to_config(recipe: SFT) -> Exported:
             "lora_target": "all" if isinstance(adapter.targets, str) else ",".join(adapter.targets),
             **switches(adapter, _OPTIONS),
         }
-        if isinstance(adapter, QLoRA):
+        if adapter.kind == "qlora":
             config |= {"quantization_bit": 4, "quantization_type": "nf4", "double_quantization": True}
-    else:
-        raise InvalidExperiment(f"LLaMA-Factory trains LoRA, QLoRA and Full, not {adapter.name}")
     if recipe.max_length is None:
         missed.append(Unmapped("max_length=None", "there is no such thing there: rows are cut at 2,048 tokens"))
     config |= {
@@ -142,7 +142,7 @@ def _expect(settings: Settings, key: str, wanted: str, way_out: str) -> None:
         raise settings.refused(key, found, way_out)
 
 
-def _adapter(settings: Settings) -> Full | LoRA | QLoRA:
+def _adapter(settings: Settings) -> Full | LowRank:
     kind = settings.text("finetuning_type", "lora")
     if kind == "full":
         return Full()
@@ -160,5 +160,5 @@ def _adapter(settings: Settings) -> Full | LoRA | QLoRA:
         alpha=settings.number("lora_alpha", 2 * rank),
         dropout=settings.number("lora_dropout", 0.0),
         targets=() if targets == ("all",) else targets,
-        extra=switched_on(settings, adapter, _OPTIONS),
+        **switched_on(settings, adapter, _OPTIONS),
     )

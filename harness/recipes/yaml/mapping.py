@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass, replace
 
 from harness.errors import InvalidExperiment
-from harness.recipes.adapters import Full, LoRA, LowRank, QLoRA
+from harness.recipes.adapters import Full, LoRA, LowRank, QLoRA, TunerAdapter
 from harness.recipes.base import Choice
 from harness.recipes.sft import SFT
 
@@ -120,7 +120,7 @@ class Settings:
         return self._config.get(key, default)
 
 
-def whole_alpha(adapter: LowRank) -> tuple[int, tuple[Unmapped, ...]]:
+def whole_alpha(adapter: TunerAdapter) -> tuple[int, tuple[Unmapped, ...]]:
     """Return alpha as the whole number that other tools want, and what was lost by that."""
     if adapter.scale == int(adapter.scale):
         return int(adapter.scale), ()
@@ -128,14 +128,12 @@ def whole_alpha(adapter: LowRank) -> tuple[int, tuple[Unmapped, ...]]:
     return max(1, round(adapter.scale)), (lost,)
 
 
-def low_rank(
-    kind: type[LoRA] | type[QLoRA], *, rank: int, alpha: float, dropout: float, targets: tuple[str, ...], extra: Config
-) -> LowRank:
+def low_rank(kind: type[LoRA] | type[QLoRA], *, alpha: float, targets: tuple[str, ...], **fields: object) -> LowRank:
     """Return the adapter, alpha left out where it is the default. targets: none is all linear layers.
 
-    extra: further fields of the adapter.
+    fields: further ones of the adapter.
     """
-    adapter = kind(rank=rank, dropout=dropout, targets=targets or "all-linear", **extra)  # type: ignore[arg-type]
+    adapter = kind(targets=targets or "all-linear", **fields)  # type: ignore[arg-type]
     return adapter if adapter.scale == alpha else replace(adapter, alpha=alpha)
 
 

@@ -6,7 +6,7 @@ Source: the configuration classes of Unsloth 2026.10 (sections model, data, trai
 from collections.abc import Mapping
 
 from harness.errors import InvalidExperiment
-from harness.recipes.adapters import Full, LoRA, QLoRA
+from harness.recipes.adapters import Full, LoRA, LowRank, QLoRA
 from harness.recipes.sft import SFT
 from harness.recipes.yaml.mapping import (
     Config,
@@ -53,13 +53,13 @@ def to_config(recipe: SFT) -> Exported:
 
     Raises InvalidExperiment where Unsloth has no such adapter.
     """
-    adapter, missed = recipe.adapter, []
-    if not isinstance(adapter, LoRA | QLoRA | Full):
-        raise InvalidExperiment(f"Unsloth trains LoRA, QLoRA and Full, not {adapter.name}")
+    adapter, missed = recipe.adapter.for_tuners, []
+    if adapter is None:
+        raise InvalidExperiment(f"Unsloth trains LoRA, QLoRA and Full, not {recipe.adapter.name}")
     micro = recipe.micro_batch_size or recipe.batch_size
     training: Config = {
-        "training_type": "full" if isinstance(adapter, Full) else "lora",
-        "load_in_4bit": isinstance(adapter, QLoRA),
+        "training_type": "full" if adapter.kind == "full" else "lora",
+        "load_in_4bit": adapter.kind == "qlora",
         "num_epochs": max(1, round(recipe.epochs)),
         "learning_rate": recipe.rate,
         "batch_size": micro,
@@ -84,7 +84,7 @@ def to_config(recipe: SFT) -> Exported:
     if recipe.patience is not None:
         missed.append(Unmapped(f"patience={recipe.patience}", "there are no evaluations in its training"))
     config: Config = {"training": training}
-    if isinstance(adapter, LoRA | QLoRA):
+    if adapter.kind != "full":
         alpha, lost = whole_alpha(adapter)
         missed.extend(lost)
         config["lora"] = {
@@ -153,7 +153,7 @@ def _flat(config: Mapping[str, object]) -> Config:
     return flat
 
 
-def _adapter(settings: Settings) -> Full | LoRA | QLoRA:
+def _adapter(settings: Settings) -> Full | LowRank:
     quantised = settings.flag("training.load_in_4bit", True)
     kind = settings.text("training.training_type", "lora")
     if kind not in ("lora", "full"):
@@ -173,5 +173,5 @@ def _adapter(settings: Settings) -> Full | LoRA | QLoRA:
         alpha=alpha,
         dropout=dropout,
         targets=() if ",".join(targets) == _ALL else targets,
-        extra=extra,
+        **extra,
     )

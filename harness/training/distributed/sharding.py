@@ -31,10 +31,11 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 from torch.utils.data import DataLoader
 
-from harness.errors import MissingPackage, StageFailed
+from harness.errors import StageFailed
 from harness.recipes.sft import Sharing
+from harness.training.launch import WORLD, missing
 from harness.training.rows import IGNORED
-from harness.training.sft_trainer import AnswerTrainer
+from harness.training.sft import AnswerTrainer
 
 
 class SharedTrainer(AnswerTrainer):
@@ -162,7 +163,6 @@ _WRAPPERS = {
     "zero3": "DeepSpeedEngine, stage 3",
     "fsdp2": "FSDPModule",
 }
-WORLD = "world.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,15 +202,6 @@ def write_seen(folder: Path, seen: Seen, *, strategy: Sharing) -> None:
     (folder / WORLD).write_text(json.dumps({"strategy": strategy, **asdict(seen)}) + "\n", encoding="utf-8")
 
 
-def read_seen(folder: Path) -> dict[str, str | int]:
-    """Return what `write_seen` wrote. Raises StageFailed where it wrote nothing."""
-    try:
-        found: dict[str, str | int] = json.loads((folder / WORLD).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise StageFailed(f"{folder} has no {WORLD}: no process has told how it trained; run again") from error
-    return found
-
-
 def _wrapper(trainer: Any) -> str:
     wrapped = trainer.model_wrapped
     name = type(wrapped).__name__
@@ -236,10 +227,6 @@ def start_deepspeed(*, on_cpu: bool) -> None:
     except ModuleNotFoundError as error:
         raise missing() from error
     deepspeed.init_distributed("gloo" if on_cpu else "nccl", verbose=False)
-
-
-def missing() -> MissingPackage:
-    return MissingPackage('strategy="zero2" and "zero3" need DeepSpeed; bring it with: pip install deepspeed==0.19.8')
 
 
 def deepspeed_settings(stage: Literal[2, 3]) -> dict[str, Any]:

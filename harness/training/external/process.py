@@ -22,26 +22,32 @@ _LOGGED = re.compile(r"\{'(?:loss|train_loss|eval_loss)'.*?\}")
 _ERROR = re.compile(r"^[\s│|]*((?:\w+\.)*\w*(?:Error|Exception|Interrupt)\b:?.*?)[\s│|]*$")
 
 
-def run_process(
-    command: Sequence[str],
-    *,
-    shown: str,
-    log: Path,
-    progress_log: Path | None,
-    meter: Meter,
-    environment: Mapping[str, str],
-) -> None:
-    """Run `command` to its end, its output in `log`, and advance `meter` by each step that it logs.
+@dataclass(frozen=True, slots=True)
+class TrainingLogs:
+    """Where a process writes.
 
-    progress_log: file with a JSON line a step, where there is one; else the steps are read from the output.
+    Attributes:
+        output: The file of all that it prints.
+        steps: A file with a JSON line a step, if it writes one; else the steps are read from its output.
+    """
+
+    output: Path
+    steps: Path | None
+
+
+def run_process(
+    command: Sequence[str], logs: TrainingLogs, *, shown: str, meter: Meter, environment: Mapping[str, str]
+) -> None:
+    """Run `command` to its end, its output in a log, and advance `meter` by each step that it logs.
 
     Raises StageFailed where it fails, or where a loss is no number; it is ended then, and when we are interrupted.
     """
+    log = logs.output
     with log.open("w", encoding="utf-8") as stream:
         process = subprocess.Popen(  # noqa: S603 - our own words
             command, stdout=stream, stderr=subprocess.STDOUT, env=dict(environment), start_new_session=True
         )
-    followed = Followed(progress_log or log)
+    followed = Followed(logs.steps or log)
     try:
         while process.poll() is None:
             _advance(followed, meter, shown, log)

@@ -10,7 +10,7 @@ import math
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -22,19 +22,24 @@ from torch.nn.functional import cross_entropy
 from harness.environments import TUNERS, Tuner, clean_environment, tuner_executable
 from harness.errors import StageFailed
 from harness.inference.models.adapters import attach, is_adapter
-from harness.inference.models.hardware import describe_hardware, no_bars
-from harness.inference.models.loading import load_model, load_tokenizer, model_of, weights_folder
-from harness.recipes import SFT, QLoRA
+from harness.inference.models.loading import (
+    describe_hardware,
+    load_model,
+    load_tokenizer,
+    model_of,
+    no_bars,
+    weights_folder,
+)
+from harness.recipes import SFT
 from harness.recipes.sft import Backend
 from harness.training.callbacks import log_points
 from harness.training.config import Precision, choose_precision
 from harness.training.external import run_axolotl, run_llamafactory, run_unsloth
-from harness.training.external.process import run_process
+from harness.training.external.process import TrainingLogs, run_process
 from harness.training.external.tuner_files import Prepared, TunerJob, write_model
-from harness.training.network import adapter_key, write_facts
+from harness.training.network import adapter_key, change_check, in_memory, write_facts
 from harness.training.rows import TokenizedRow, check_parity, draw_rows, make_rows, rows_that_fit, with_earlier_turns
 from harness.training.session import steps_of
-from harness.training.verify_saved import change_check, in_memory
 from harness.types.jobs import TuneJob, TuneResult
 from harness.types.models import Model
 from harness.types.protocols import Progress
@@ -44,28 +49,20 @@ from harness.types.samples import Check
 _SAME_LOSS = 0.1
 
 
-def look(
-    model: Model,
-    folder: Path,
-    rows: Sequence[TokenizedRow],
-    dev: Sequence[TokenizedRow],
-    state: Mapping[str, Any],
-    *,
-    shown: str,
-) -> tuple[Check, ...]:
+def look(model: Model, folder: Path, data: "Data", state: Mapping[str, Any], *, shown: str) -> tuple[Check, ...]:
     """Return what the weights in `folder` do when we compute with them: they change the model, and have the loss told.
 
-    rows: trained on. dev: evaluated on. state: the trainer's, with its log history. shown: the tuner's name.
+    data: trained and evaluated on. state: the trainer's, with its log history. shown: the tuner's name.
     """
     base = load_model(model, dtype=torch.float32)
-    before = in_memory(base, rows)
+    before = in_memory(base, data.rows)
     whole = not is_adapter(folder)
     tuned = model_of(folder, device=base.device, dtype=torch.float32) if whole else attach(base, folder)
-    changed = change_check(before, in_memory(tuned, rows))
+    changed = change_check(before, in_memory(tuned, data.rows))
     told = [float(entry["eval_loss"]) for entry in state["log_history"] if "eval_loss" in entry]
     if not told:
         return (changed,)
-    return changed, loss_check(min(told), _dev_loss(tuned, dev), shown=shown)
+    return changed, loss_check(min(told), _dev_loss(tuned, data.dev), shown=shown)
 
 
 def loss_check(told: float, found: float, *, shown: str) -> Check:
@@ -115,14 +112,16 @@ def read_state(output: Path, *, shown: str) -> dict[str, Any]:
 
 
 def bring_back(
-    output: Path, folder: Path, *, base: str, tokenizer: Any, about: dict[str, str | int | None], shown: str
+    order: TunerJob, folder: Path, model: Model, *, tokenizer: Any, about: dict[str, str | int | None]
 ) -> None:
-    """Make `folder` the tuned system out of what lies in `output`: an adapter, or a whole model with our tokenizer.
+    """Make `folder` the tuned system out of what a tuner left: an adapter, or a whole model with our tokenizer.
 
-    base: the name that an adapter gives its base model. Only safetensors come back: other formats can run code.
+    model: whose name an adapter gives its base. Only safetensors come back: other formats can run code.
 
     Raises StageFailed where the tuner left neither.
     """
+    assert order.recipe.backend is not None
+    output, shown = order.output, TUNERS[order.recipe.backend].shown
     unfinished = folder.with_name(f"{folder.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
@@ -131,7 +130,9 @@ def bring_back(
         path = unfinished / _ADAPTER[0]
         config = json.loads(path.read_text(encoding="utf-8"))
         # The folder that the tuner was given is gone after the run.
-        path.write_text(json.dumps({**config, "base_model_name_or_path": base}, indent=2) + "\n", encoding="utf-8")
+        path.write_text(
+            json.dumps({**config, "base_model_name_or_path": model.source}, indent=2) + "\n", encoding="utf-8"
+        )
     else:
         _take(output, unfinished, _MODEL, shown)
         tokenizer.save_pretrained(unfinished)
@@ -206,25 +207,24 @@ def fit_outside(job: TuneJob, *, progress: Progress) -> TuneResult:
     with progress.meter(f"train {recipe.name} with {tuner.shown}", total=order.steps, unit="steps") as meter:
         run_process(
             [str(command), *prepared.arguments],
+            TrainingLogs(order.folder / "train.log", prepared.log),
             shown=tuner.shown,
-            log=order.folder / "train.log",
-            progress_log=prepared.log,
             meter=meter,
             environment=clean_environment(_variables(order)),
         )
     state = read_state(order.output, shown=tuner.shown)
     about = _about(recipe, model, state)
-    bring_back(
-        order.output, job.folder / "adapter", base=model.source, tokenizer=tokenizer, about=about, shown=tuner.shown
-    )
+    bring_back(order, job.folder / "adapter", model, tokenizer=tokenizer, about=about)
     checks = (
         *data.checks,
         parity,
         *_said_checks(tuner, prepared),
-        *look(model, job.folder / "adapter", data.rows, data.dev, state, shown=tuner.shown),
+        *look(model, job.folder / "adapter", data, state, shown=tuner.shown),
     )
     _clear(order, prepared)
-    return _result(job, order, data, state, checks, describe_hardware(precision.device, precision.weights))
+    found = _result(job, order, data, state, checks)
+    machine = describe_hardware(precision.device, precision.weights)
+    return replace(found, environment={**machine, **found.environment})
 
 
 def _check_possible(job: TuneJob, tuner: Tuner, *, on_cpu: bool) -> None:
@@ -304,7 +304,7 @@ def _about(recipe: SFT, model: Model, state: Mapping[str, Any]) -> dict[str, str
         "adapter_key": adapter_key(recipe.adapter),
         "base": model.name,
         "step": state.get("best_global_step") or state["global_step"],
-        "quantization": recipe.adapter.quantization if isinstance(recipe.adapter, QLoRA) else None,
+        "quantization": recipe.adapter.quantization,
         "backend": recipe.backend,
     }
 
@@ -329,12 +329,7 @@ def _clear(order: TunerJob, prepared: Prepared) -> None:
 
 
 def _result(
-    job: TuneJob,
-    order: TunerJob,
-    data: Data,
-    state: Mapping[str, Any],
-    checks: tuple[Check, ...],
-    machine: dict[str, str | int | float | bool | None],
+    job: TuneJob, order: TunerJob, data: Data, state: Mapping[str, Any], checks: tuple[Check, ...]
 ) -> TuneResult:
     folder, recipe, history = job.folder / "adapter", order.recipe, state["log_history"]
     assert isinstance(job.model, Model)
@@ -351,7 +346,6 @@ def _result(
         trainable_parameters=trained,
         total_parameters=weights + trained if adapter else trained,
         environment={
-            **machine,
             "backend": recipe.backend,
             "backend_version": TUNERS[recipe.backend].version,
             "learning_rate": recipe.rate,

@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.recipes import SFT, Full, LoRA, QLoRA
+from harness.recipes import SFT
 from harness.recipes.yaml.mapping import whole_alpha
 from harness.training.external.tuner_files import Config, Prepared, TunerJob, read_tuner_rows, write_rows
 from harness.training.rows import TokenizedRow
@@ -39,8 +39,8 @@ def _settings(order: TunerJob) -> Config:
         "model": {
             "model_name": str(order.model),
             "max_seq_length": order.longest,
-            "load_in_4bit": isinstance(recipe.adapter, QLoRA),
-            "full_finetuning": isinstance(recipe.adapter, Full),
+            "load_in_4bit": recipe.adapter.quantization is not None,
+            "full_finetuning": recipe.adapter.whole,
         },
         "adapter": _adapter(recipe, order.seed),
         "data": {"train": str(order.train), **({"dev": str(order.dev)} if order.evaluates else {})},
@@ -50,8 +50,8 @@ def _settings(order: TunerJob) -> Config:
 
 
 def _adapter(recipe: SFT, seed: int) -> Config | None:
-    adapter = recipe.adapter
-    if not isinstance(adapter, LoRA | QLoRA):
+    adapter = recipe.adapter.for_tuners
+    if adapter is None or adapter.kind == "full":
         return None
     alpha, lost = whole_alpha(adapter)
     return {
@@ -62,8 +62,8 @@ def _adapter(recipe: SFT, seed: int) -> Config | None:
         "bias": "none",
         "use_gradient_checkpointing": False,
         "random_state": seed,
-        **({"use_rslora": True} if getattr(adapter, "rslora", False) else {}),
-        **({"use_dora": True} if getattr(adapter, "dora", False) else {}),
+        **({"use_rslora": True} if adapter.rslora else {}),
+        **({"use_dora": True} if adapter.dora else {}),
     }
 
 

@@ -5,7 +5,6 @@ TRL's trainers of pairs that have no reference, on ready rows.
 ORPO with TRL: the chosen answer's own loss, and its odds over the rejected one.
 """
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,7 +16,7 @@ from trl.experimental.cpo import CPOConfig, CPOTrainer
 from trl.experimental.orpo import ORPOConfig, ORPOTrainer
 
 from harness.recipes import DPO, ORPO
-from harness.training.config import Precision, shared_settings
+from harness.training.config import Precision, Unpublished, shared_settings
 from harness.training.network import attend_fast
 from harness.training.preferences.pairs import (
     LOGGED,
@@ -29,7 +28,7 @@ from harness.training.preferences.pairs import (
     scored_pairs,
 )
 from harness.training.session import TrainingContext, TrainingSession, carry_out, steps_of
-from harness.training.trl_base import ReferencedRows, Unpublished
+from harness.training.trl_base import ReferencedRows
 from harness.types.jobs import TuneJob, TuneResult
 from harness.types.protocols import Progress
 
@@ -103,17 +102,8 @@ def pair_course(begun: TrainingContext, pairs: PreferenceRows, trainer: Any) -> 
 
 def pair_settings(begun: TrainingContext, rows: int) -> dict[str, Any]:
     """Return the settings that all trainers on ready rows share; nothing is cut, rows too long were left out."""
-    recipe = begun.recipe
-    steps = steps_of(recipe, rows)
     return {
-        **shared_settings(
-            recipe,
-            folder=begun.checkpoints,
-            seed=begun.job.seed,
-            steps=steps,
-            every=recipe.evaluate_every or math.ceil(steps / 10),
-            precision=begun.precision,
-        ),
+        **shared_settings(begun, steps=steps_of(begun.recipe, rows)),
         "include_num_input_tokens_seen": "non_padding",
     }
 

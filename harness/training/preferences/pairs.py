@@ -13,9 +13,9 @@ from harness.errors import StageFailed
 from harness.inference.models.adapters import is_adapted, switched_off
 from harness.inference.models.loading import load_tokenizer
 from harness.training.adapter_setup import moved_its_base
-from harness.training.packing import padded
 from harness.training.rows import IGNORED, Collated, TokenizedRow, check_parity, draw_rows, make_rows
 from harness.training.session import TrainingContext
+from harness.training.sft import padded
 from harness.types.samples import Check, Example, Messages, Pair, Vote
 
 # What a trainer of pairs logs besides the loss, TRL's key -> name in the training log.

@@ -27,9 +27,9 @@ def fit(job: TuneJob, *, progress: Progress) -> TuneResult:
 
 def _prepare(begun: TrainingContext, *, progress: Progress) -> TrainingSession:
     recipe: GRPO = begun.recipe
-    made, checks = policy(begun, progress)
+    made, checks = policy(begun, progress, generations=recipe.generations)
     config = GRPOConfig(
-        **policy_settings(begun, made, generations=recipe.generations),
+        **policy_settings(begun, made),
         loss_type=recipe.loss,
         scale_rewards=recipe.scale,
     )
@@ -40,8 +40,6 @@ def _prepare(begun: TrainingContext, *, progress: Progress) -> TrainingSession:
         made,
         trainer,
         checks,
-        answers=recipe.batch_size * recipe.generations,
-        steps=config.max_steps,
         fed=trainer._tokenize_prompts([str(place) for place in range(len(made.rows))])[0],
     )
 
@@ -64,9 +62,9 @@ def fit_rloo(job: TuneJob, *, progress: Progress) -> TuneResult:
 
 def _prepare_rloo(begun: TrainingContext, *, progress: Progress) -> TrainingSession:
     recipe: RLOO = begun.recipe
-    made, checks = policy(begun, progress)
+    made, checks = policy(begun, progress, generations=recipe.generations)
     config = RLOOConfig(
-        **policy_settings(begun, made, generations=recipe.generations),
+        **policy_settings(begun, made),
         normalize_advantages=recipe.normalise,
     )
     try:
@@ -82,8 +80,6 @@ def _prepare_rloo(begun: TrainingContext, *, progress: Progress) -> TrainingSess
         made,
         trainer,
         checks,
-        answers=recipe.batch_size * recipe.generations,
-        steps=config.max_steps,
         fed=trainer._tokenize_prompts([str(place) for place in range(len(made.rows))])[0],
     )
 

@@ -22,18 +22,17 @@ from transformers import Trainer
 from harness.errors import StageFailed
 from harness.inference.models.adapters import attach, is_adapted, switched_off
 from harness.inference.models.loading import load_model, load_tokenizer
-from harness.recipes import QLoRA, Reinforced
+from harness.recipes import Reinforced
 from harness.recipes.adapters import Adapter
 from harness.training.adapter_setup import moved_its_base
 from harness.training.callbacks import CheckpointGoal
-from harness.training.config import Precision, shared_settings
-from harness.training.network import StartingPoint, attend_fast
+from harness.training.config import Precision, StartingPoint, Unpublished, shared_settings
+from harness.training.network import attend_fast
 from harness.training.rl.checks import ends_check, flat_now, flat_reward, prompts_check, varies_check
 from harness.training.rl.rewards import Grading, grading
 from harness.training.rl.rollouts import Drawing, draw_completions, drawing, think, with_room
 from harness.training.rows import TokenizedRow, draw_rows, make_rows
 from harness.training.session import TrainingContext, TrainingSession
-from harness.training.trl_base import Unpublished
 from harness.types.protocols import Progress
 from harness.types.samples import Check
 
@@ -46,8 +45,7 @@ class Reference:
         self.shared = is_adapted(network) and ground.adapter is None and not moved_its_base(network)
         if self.shared:
             return
-        quantize = adapter.quantization if isinstance(adapter, QLoRA) else None
-        base = load_model(ground.model, dtype=precision.weights, quantize=quantize)
+        base = load_model(ground.model, dtype=precision.weights, quantize=adapter.quantization)
         kept = base if ground.adapter is None else attach(base, ground.adapter)
         self._network = kept.requires_grad_(False).eval()
 
@@ -84,7 +82,14 @@ _LOGGED = {
 
 @dataclass(frozen=True)
 class Policy:
-    """What a policy learns from. rows, dev: prompts of TRAIN and DEV. how: completions are drawn to them."""
+    """What a policy learns from.
+
+    Attributes:
+        rows: Prompts of TRAIN.
+        dev: Prompts of DEV.
+        how: How completions are drawn to them.
+        generations: Completions to a prompt.
+    """
 
     rows: list[TokenizedRow]
     dev: list[TokenizedRow]
@@ -92,6 +97,7 @@ class Policy:
     grading: Grading
     progress: Progress
     epochs: float
+    generations: int
 
     def tokens(self, places: Sequence[str]) -> list[list[int]]:
         """Return the prompts' tokens. places: of rows, as text, which is what TRL holds for a prompt."""
@@ -119,7 +125,7 @@ class Policy:
         return {**_LOGGED, **graders, **on_dev}
 
 
-def policy(begun: TrainingContext, progress: Progress) -> tuple[Policy, tuple[Check, ...]]:
+def policy(begun: TrainingContext, progress: Progress, *, generations: int = 1) -> tuple[Policy, tuple[Check, ...]]:
     """Return what the policy of `begun` learns from, and the checks on its prompts.
 
     Raises StageFailed where no prompt fits.
@@ -143,6 +149,7 @@ def policy(begun: TrainingContext, progress: Progress) -> tuple[Policy, tuple[Ch
         grading=grading(job, progress=progress),
         progress=progress,
         epochs=recipe.epochs,
+        generations=generations,
     )
     return made, (check, dev_check)
 
@@ -152,26 +159,18 @@ def rollout_steps(recipe: Reinforced, prompts: int) -> int:
     return max(1, math.ceil(recipe.epochs * prompts / recipe.batch_size))
 
 
-def policy_settings(begun: TrainingContext, made: Policy, *, generations: int) -> dict[str, Any]:
+def policy_settings(begun: TrainingContext, made: Policy) -> dict[str, Any]:
     """Return the arguments that TRL's configs of policies share. The whole run is one epoch, in our order."""
     recipe = begun.recipe
     steps = rollout_steps(recipe, len(made.rows))
     micro = recipe.micro_batch_size or recipe.batch_size
     return {
-        **shared_settings(
-            recipe,
-            folder=begun.checkpoints,
-            seed=begun.job.seed,
-            steps=steps,
-            every=recipe.evaluate_every or math.ceil(steps / 10),
-            precision=begun.precision,
-            goal=GOAL,
-        ),
+        **shared_settings(begun, steps=steps, goal=GOAL),
         "num_train_epochs": 1,
         "max_steps": steps,
-        "per_device_train_batch_size": micro * generations,
-        "per_device_eval_batch_size": micro * generations,
-        "num_generations": generations,
+        "per_device_train_batch_size": micro * made.generations,
+        "per_device_eval_batch_size": micro * made.generations,
+        "num_generations": made.generations,
         "max_completion_length": made.how.most,
         "temperature": made.how.temperature,
         "top_p": made.how.top_p,
@@ -186,11 +185,11 @@ def policy_course(
     trainer: Any,
     checks: tuple[Check, ...],
     *,
-    answers: int,
-    steps: int,
-    fed: Sequence[Sequence[int]],
+    fed: Sequence[Sequence[int]] | None = None,
 ) -> TrainingSession:
-    """Return the course of `trainer`. answers: completions a batch. fed: the tokens it makes of each row's prompt."""
+    """Return the course of `trainer`. fed: the tokens it makes of each row's prompt; None is the rows' own."""
+    answers = begun.recipe.batch_size * made.generations
+    fed = [row.prompt for row in made.rows] if fed is None else fed
     tokenizer = begun.tokenizer
     end = str(tokenizer.convert_ids_to_tokens(made.how.ends[0]))
 
@@ -203,7 +202,7 @@ def policy_course(
     return TrainingSession(
         trainer=trainer,
         rows=made.rows,
-        steps=steps,
+        steps=int(trainer.args.max_steps),
         evaluates=bool(made.dev),
         checks=(*checks, prompts_check(fed, made.rows, load_tokenizer(begun.ground.model))),
         goal=GOAL,
@@ -256,6 +255,7 @@ def _dev(begun: TrainingContext, how: Drawing) -> tuple[list[TokenizedRow], Chec
     return with_room(make_rows(begun.tokenizer, drawn), most=how.most, longest=begun.longest, kind="dev")
 
 
+@dataclass(frozen=True)
 class Groups(Sampler[int]):
     """The prompts of a whole run, step by step; each step's prompts stand `generations` times, one after the other.
 
@@ -263,20 +263,23 @@ class Groups(Sampler[int]):
     once. The order is that of one seed, so that a run that resumes finds it again.
     """
 
-    def __init__(self, size: int, *, prompts: int, generations: int, repeats: int, steps: int, seed: int) -> None:
-        self._size, self._prompts, self._generations = size, prompts, generations
-        self._repeats, self._steps, self._seed = repeats, steps, seed
+    size: int
+    prompts: int
+    generations: int
+    repeats: int
+    steps: int
+    seed: int
 
     def __len__(self) -> int:
-        return self._steps * self._repeats * self._prompts * self._generations
+        return self.steps * self.repeats * self.prompts * self.generations
 
     def __iter__(self) -> Iterator[int]:
-        stream = shuffled(self._size, seed=self._seed)
-        for _ in range(self._steps):
-            chosen = [next(stream) for _ in range(self._prompts)]
-            for _ in range(self._repeats):
+        stream = shuffled(self.size, seed=self.seed)
+        for _ in range(self.steps):
+            chosen = [next(stream) for _ in range(self.prompts)]
+            for _ in range(self.repeats):
                 for place in chosen:
-                    yield from [place] * self._generations
+                    yield from [place] * self.generations
 
 
 def shuffled(size: int, *, seed: int) -> Iterator[int]:
@@ -339,7 +342,7 @@ class PolicyTrainer(Unpublished, Trainer):  # type: ignore[misc]
         size = batch_size or len(input_ids)
         with self._begun.precision.computing():
             parts = [
-                think(model, ids, mask, answer=logits_to_keep, temperature=self.temperature)
+                think(model, (ids, mask), answer=logits_to_keep, temperature=self.temperature)
                 for ids, mask in zip(torch.split(input_ids, size), torch.split(attention_mask, size), strict=True)
             ]
         return torch.cat([part.logprobs for part in parts]), torch.cat([part.entropy for part in parts]), None

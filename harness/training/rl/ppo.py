@@ -16,8 +16,8 @@ from transformers import Trainer, TrainingArguments
 
 from harness.errors import StageFailed
 from harness.recipes import PPO
-from harness.training.adapter_support import has_virtual_tokens
-from harness.training.config import shared_settings
+from harness.training.adapter_setup import has_virtual_tokens
+from harness.training.config import Unpublished, shared_settings
 from harness.training.rl.checks import CLIPPED, REWARD, SAME, flat_now, flat_reward
 from harness.training.rl.policy import (
     GOAL,
@@ -46,7 +46,6 @@ from harness.training.rl.ppo_math import (
 from harness.training.rl.rewards import Completed, Grades
 from harness.training.rl.rollouts import ThoughtTokens, draw_completions, think
 from harness.training.session import TrainingContext, TrainingSession, carry_out
-from harness.training.trl_base import Unpublished
 from harness.types.jobs import TuneJob, TuneResult
 from harness.types.protocols import Progress
 from harness.types.samples import Check
@@ -160,8 +159,7 @@ class PPOTrainer(Unpublished, Trainer):  # type: ignore[misc]
     def _think(self, network: Any, answers: Answers) -> ThoughtTokens:
         return think(
             network,
-            answers.ids,
-            answers.mask,
+            (answers.ids, answers.mask),
             answer=answers.width,
             temperature=self._recipe.temperature,
             states=True,
@@ -276,15 +274,7 @@ def _prepare(begun: TrainingContext, *, progress: Progress) -> TrainingSession:
     updates = recipe.passes * recipe.minibatches
     every = math.ceil((recipe.evaluate_every or math.ceil(batches * updates / 10)) / updates) * updates
     settings: dict[str, Any] = {
-        **shared_settings(
-            recipe,
-            folder=begun.checkpoints,
-            seed=begun.job.seed,
-            steps=batches * updates,
-            every=every,
-            precision=begun.precision,
-            goal=GOAL,
-        ),
+        **shared_settings(begun, steps=batches * updates, every=every, goal=GOAL),
         "num_train_epochs": 1,
         "max_steps": batches * updates,
         "per_device_train_batch_size": recipe.batch_size,
@@ -292,15 +282,7 @@ def _prepare(begun: TrainingContext, *, progress: Progress) -> TrainingSession:
         "remove_unused_columns": False,
     }
     trainer = PPOTrainer(policy=made, begun=begun, args=TrainingArguments(**settings))
-    course = policy_course(
-        begun,
-        made,
-        trainer,
-        checks,
-        answers=recipe.batch_size,
-        steps=batches * updates,
-        fed=[row.prompt for row in made.rows],
-    )
+    course = policy_course(begun, made, trainer, checks)
 
     def later() -> tuple[Check, ...]:
         trainer.head.save(begun.job.folder)

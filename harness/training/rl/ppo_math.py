@@ -22,8 +22,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from harness.inference.models.loading import side_by_side
 from harness.training.rl.rewards import Completed
-from harness.training.rl.rollouts import side_by_side
 
 
 def token_rewards(scores: torch.Tensor, divergence: torch.Tensor, mask: torch.Tensor, *, beta: float) -> torch.Tensor:

@@ -7,16 +7,16 @@ from typing import Any
 import torch
 from transformers import GenerationConfig
 
+from harness.inference.models.loading import side_by_side
 from harness.inference.models.rendering import end_id
 from harness.recipes import Reinforced
 from harness.training.config import Precision
 from harness.training.rl.rewards import Completed
 from harness.training.rows import TokenizedRow
-from harness.types.protocols import Task
+from harness.types.protocols import Task, answer_tokens
 from harness.types.samples import Check
 
 # Where neither the recipe nor the task says how long an answer may be.
-_ANSWER_TOKENS = 256
 # Rows that grow at once.
 _AT_ONCE = 64
 
@@ -57,7 +57,7 @@ def drawing(recipe: Reinforced, task: Task | None, tokenizer: Any, network: Any,
         tokenizer=tokenizer,
         precision=precision,
         ends=tuple(dict.fromkeys(int(token) for token in found if token is not None)),
-        most=recipe.max_tokens or int(getattr(task, "answer_tokens", _ANSWER_TOKENS)),
+        most=recipe.max_tokens or answer_tokens(task),
         temperature=recipe.temperature,
         top_p=recipe.top_p,
     )
@@ -102,13 +102,14 @@ class ThoughtTokens:
 
 
 def think(
-    network: Any, ids: torch.Tensor, mask: torch.Tensor, *, answer: int, temperature: float, states: bool = False
+    network: Any, rows: tuple[torch.Tensor, torch.Tensor], *, answer: int, temperature: float, states: bool = False
 ) -> ThoughtTokens:
     """Return what `network` thinks of the last `answer` tokens of each row, at the temperature they were drawn with.
 
-    ids, mask: (rows, time), padded on the left before the prompts and on the right after the answers. Positions are
-    counted without padding, as they are when a prompt is served; TRL leaves it in them.
+    rows: ids and mask, (rows, time), padded on the left before the prompts and on the right after the answers. Places
+    are counted without padding, as they are when a prompt is served; TRL leaves it in them.
     """
+    ids, mask = rows
     output = network(
         input_ids=ids,
         attention_mask=mask,
@@ -125,17 +126,6 @@ def think(
         entropy=entropy,
         states=output.hidden_states[-1][:, -answer - 1 : -1].float() if states else None,
     )
-
-
-def side_by_side(rows: Sequence[Sequence[int]], pad: int, *, left: bool) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return ids and mask of `rows`, both (rows, longest)."""
-    width = max(map(len, rows))
-    ids, mask = [], []
-    for row in rows:
-        gap, seen = [pad] * (width - len(row)), [1] * len(row)
-        ids.append([*gap, *row] if left else [*row, *gap])
-        mask.append([*[0] * len(gap), *seen] if left else [*seen, *[0] * len(gap)])
-    return torch.tensor(ids), torch.tensor(mask)
 
 
 def with_room(

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from harness.inference.custom_adapters import storage as own
+from harness.inference.models import adapters as own
 from harness.recipes import MAM, BitFit, Bottleneck, UniPELT
 from harness.recipes.adapters import Adapter
 
@@ -50,7 +50,7 @@ def moved(network: Any, adapter: Adapter) -> Any:
     own.add_custom_modules(network, adapter)
     torch.manual_seed(1)
     with torch.no_grad():
-        for weight in own.on(network).parameters():
+        for weight in own.custom_modules(network).parameters():
             weight += 0.2 * torch.randn_like(weight)
     return network
 

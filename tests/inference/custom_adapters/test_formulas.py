@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn.functional import gelu
 
-from harness.inference.custom_adapters import storage as own
+from harness.inference.models import adapters as own
 from harness.recipes import MAM, Bottleneck, UniPELT
 
 Update = Callable[[int, torch.Tensor, torch.Tensor], torch.Tensor]
@@ -86,7 +86,7 @@ def opened(gate: Any, states: torch.Tensor) -> torch.Tensor:
 @torch.no_grad()
 def test_pfeiffer_adds_an_update_of_the_feed_forward_output(make, move, ids: torch.Tensor) -> None:
     model = move(make("llama"), Bottleneck(reduction=4))
-    parts = own.on(model).parts
+    parts = own.custom_modules(model).parts
     logits = model(ids).logits
     own.detach_custom(model)
 
@@ -99,7 +99,7 @@ def test_pfeiffer_adds_an_update_of_the_feed_forward_output(make, move, ids: tor
 @torch.no_grad()
 def test_houlsby_adds_one_after_attention_too(make, move, ids: torch.Tensor) -> None:
     model = move(make("llama"), Bottleneck(reduction=4, kind="houlsby", activation="gelu"))
-    parts = own.on(model).parts
+    parts = own.custom_modules(model).parts
     logits = model(ids).logits
     own.detach_custom(model)
 
@@ -115,7 +115,7 @@ def test_houlsby_adds_one_after_attention_too(make, move, ids: torch.Tensor) -> 
 @torch.no_grad()
 def test_mam_has_a_prefix_and_four_times_an_update_of_the_feed_forward_input(make, move, ids: torch.Tensor) -> None:
     model = move(make("llama"), MAM(prefix_tokens=3, bottleneck=8))
-    parts = own.on(model).parts  # a prefix and a network in each layer
+    parts = own.custom_modules(model).parts  # a prefix and a network in each layer
     logits = model(ids).logits
     own.detach_custom(model)
 
@@ -131,7 +131,7 @@ def test_mam_has_a_prefix_and_four_times_an_update_of_the_feed_forward_input(mak
 @torch.no_grad()
 def test_unipelt_gates_each_of_its_parts_by_the_token(make, move, ids: torch.Tensor) -> None:
     model = move(make("llama"), UniPELT(rank=4, alpha=2, prefix_tokens=3, reduction=8))
-    parts = own.on(model).parts  # queries, values, prefix and network in each layer
+    parts = own.custom_modules(model).parts  # queries, values, prefix and network in each layer
     logits = model(ids).logits
     own.detach_custom(model)
 
@@ -163,7 +163,7 @@ def test_unipelt_updates_queries_and_values_of_a_fused_projection_and_no_keys(ma
     after = fused(inputs)
 
     assert torch.equal(after[..., 32:64], before[..., 32:64])
-    first, second = own.on(model).parts[:2]
+    first, second = own.custom_modules(model).parts[:2]
     for part, columns in ((first, slice(0, 32)), (second, slice(64, 96))):
         update = opened(part.gate, inputs) * (2 / 4) * (inputs @ part.down.weight.T @ part.up.weight.T)
         torch.testing.assert_close(after[..., columns], before[..., columns] + update, atol=1e-5, rtol=1e-5)
@@ -173,7 +173,11 @@ def test_unipelt_updates_queries_and_values_of_a_fused_projection_and_no_keys(ma
 def test_bitfit_computes_with_its_copies(make, move, ids: torch.Tensor, adapters) -> None:
     model = move(make("qwen2"), adapters["bitfit"])
     logits = model(ids).logits
-    copies = {f"{part.place}.{name}": weight for part in own.on(model).parts for name, weight in part.copies.items()}
+    copies = {
+        f"{part.place}.{name}": weight
+        for part in own.custom_modules(model).parts
+        for name, weight in part.copies.items()
+    }
     own.detach_custom(model)
     whole = model.state_dict()
     assert {name.rpartition(".")[2] for name in copies} == {"weight", "bias"}

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from harness.errors import StageFailed
-from harness.inference.custom_adapters import storage as own
 from harness.inference.models import adapters as attached
+from harness.inference.models import adapters as own
 from harness.recipes import MAM, UniPELT
 
 WITH_PREFIX = ["mam", "unipelt"]

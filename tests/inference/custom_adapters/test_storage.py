@@ -12,9 +12,9 @@ import torch
 from safetensors.torch import load_file
 
 from harness.errors import StageFailed
-from harness.inference.custom_adapters import storage as own
 from harness.inference.models import adapters as attached
-from harness.recipes import MAM, BitFit, Bottleneck, LoRA, UniPELT
+from harness.inference.models import adapters as own
+from harness.recipes import MAM, BitFit, Bottleneck
 from harness.recipes.adapters import Adapter
 
 HIDDEN, KEYS, LAYERS = 32, 16, 2  # of the small Llama
@@ -65,7 +65,7 @@ def test_published_counts_are_met_on_a_model_without_weights() -> None:
     assert attached.count_parameters(own.add_custom_modules(model, BitFit()))[0] == 175_104  # as LN tuning
     own.detach_custom(model)
     own.add_custom_modules(model, MAM(prefix_tokens=200, bottleneck=1))
-    prefixes = [part for part in own.on(model).parts if hasattr(part, "keys")]
+    prefixes = [part for part in own.custom_modules(model).parts if hasattr(part, "keys")]
     assert sum(part.keys.numel() + part.values.numel() for part in prefixes) == 11_468_800  # as prefix tuning of 200
 
 
@@ -105,7 +105,7 @@ def test_a_copied_network_has_an_adapter_of_its_own(make, move, adapter: Adapter
     model = move(make("llama"), adapter)
     before = model(ids).logits
     other = copy.deepcopy(model)
-    for weight in own.on(other).parameters():
+    for weight in own.custom_modules(other).parameters():
         weight += 1
     assert torch.equal(model(ids).logits, before)
     assert not torch.allclose(other(ids).logits, before)
@@ -178,11 +178,11 @@ def test_loaded_for_serving_it_has_the_bases_dtype_and_for_training_float32(
     exact = move(make("llama"), adapter)
     attached.save_adapter(exact, tmp_path, base="the-base")
     served = attached.attach(make("llama").bfloat16(), tmp_path)
-    assert {weight.dtype for weight in own.on(served).parameters()} == {torch.bfloat16}
+    assert {weight.dtype for weight in own.custom_modules(served).parameters()} == {torch.bfloat16}
     assert not any(weight.requires_grad for weight in served.parameters())
     trained = attached.attach(make("llama").bfloat16(), tmp_path, trainable=True)
-    assert {weight.dtype for weight in own.on(trained).parameters()} == {torch.float32}
-    assert all(weight.requires_grad for weight in own.on(trained).parameters())
+    assert {weight.dtype for weight in own.custom_modules(trained).parameters()} == {torch.float32}
+    assert all(weight.requires_grad for weight in own.custom_modules(trained).parameters())
     expected = exact(ids).logits
     for network in (served, trained):
         apart = (network(ids).logits.float() - expected).square().mean().sqrt() / expected.square().mean().sqrt()
@@ -216,25 +216,25 @@ def test_what_cannot_be_merged_says_why(make, adapters, kind: str, reason: str) 
 
 def test_a_checkpoint_holds_the_adapter_alone_and_gives_it_back(make, move, adapter: Adapter, tmp_path: Path) -> None:
     model = move(make("llama"), adapter)
-    kept = {name: weight.clone() for name, weight in own.on(model).state_dict().items()}
+    kept = {name: weight.clone() for name, weight in own.custom_modules(model).state_dict().items()}
     model.save_pretrained(tmp_path)
     weights = load_file(tmp_path / "model.safetensors")
     assert weights
     assert all(name.startswith("harness_adapter.") for name in weights)
 
     with torch.no_grad():
-        for weight in own.on(model).parameters():
+        for weight in own.custom_modules(model).parameters():
             weight.zero_()
     lacking, unexpected = model.load_state_dict(weights, strict=False)
     assert (set(lacking), unexpected) == (set(model._keys_to_ignore_on_save), [])
-    assert all(torch.equal(kept[name], weight) for name, weight in own.on(model).state_dict().items())
+    assert all(torch.equal(kept[name], weight) for name, weight in own.custom_modules(model).state_dict().items())
 
 
 @pytest.mark.parametrize(
     ("change", "fact"),
     [
         (lambda config: config.update(format=2), "is of format 2, and this version reads format 1"),
-        (lambda config: config.update(kind="Sparse"), "declares a 'Sparse', which is none of Bottleneck, MAM"),
+        (lambda config: config.update(kind="Sparse"), "declares a 'Sparse', which is no adapter"),
         (lambda config: config.update(settings={"reduction": 0}), r"reduction=0\): give a whole number"),
         (lambda config: config.update(settings={"depth": 2}), "declares no Bottleneck"),
         (lambda config: config.pop("settings"), "cannot be read .KeyError"),
@@ -290,8 +290,3 @@ def test_after_an_error_inside_a_module_the_base_has_its_own_weights(make, move)
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
         projection(torch.zeros(1, 3))
     assert projection.bias is original
-
-
-def test_adapters_of_other_libraries_are_not_carried() -> None:
-    assert not own.carries(LoRA())
-    assert own.carries(UniPELT())

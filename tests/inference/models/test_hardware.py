@@ -6,7 +6,7 @@ import sys
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from harness.inference.models.hardware import FUNCTIONS, steady
+from harness.inference.models.loading import FUNCTIONS, steady
 
 
 def test_every_function_is_called_once_in_both_precisions() -> None:
@@ -35,7 +35,7 @@ def test_loading_a_model_steadies_the_process(tiny_model) -> None:  # type: igno
     """In a process of its own: here an earlier test has long made the first call."""
     script = (
         "import sys; from pathlib import Path; import torch\n"
-        "from harness.inference.models.loading import model_of; from harness.inference.models.hardware import steady\n"
+        "from harness.inference.models.loading import model_of; from harness.inference.models.loading import steady\n"
         "assert steady.cache_info().currsize == 0\n"
         "model_of(Path(sys.argv[1]), device=torch.device('cpu'), dtype=torch.float32)\n"
         "assert steady.cache_info().currsize == 1\n"

@@ -10,13 +10,12 @@ from pathlib import Path
 
 import torch
 
-from harness.errors import StageFailed
+from harness.errors import MissingPackage, StageFailed
 from harness.inference.models.loading import weights_folder
 from harness.recipes import SFT
-from harness.training import checkpoints
+from harness.training.callbacks import recover
 from harness.training.config import choose_precision
-from harness.training.distributed.sharding import missing, read_seen
-from harness.training.external.process import run_process
+from harness.training.external.process import TrainingLogs, run_process
 from harness.training.network import ground
 from harness.training.rows import draw_rows
 from harness.training.session import steps_of
@@ -26,7 +25,8 @@ from harness.types.protocols import Progress
 from harness.types.samples import Check
 
 JOB, TOLD = "job.pickle", "told.jsonl"
-_WORKER = "harness.training.worker"
+WORLD = "world.json"
+_WORKER = "harness.training.distributed.worker"
 
 
 def train_together(job: TuneJob, *, progress: Progress) -> tuple[dict[str, str | int], tuple[Check, ...]]:
@@ -54,9 +54,8 @@ def train_together(job: TuneJob, *, progress: Progress) -> tuple[dict[str, str |
         try:
             run_process(
                 _command(recipe, folder),
+                TrainingLogs(folder / "train.log", folder / TOLD),
                 shown=f"training on {recipe.devices} devices",
-                log=folder / "train.log",
-                progress_log=folder / TOLD,
                 meter=meter,
                 environment=_variables(recipe, on_cpu=on_cpu),
             )
@@ -79,7 +78,7 @@ def _prepare_alone(job: TuneJob, model: Model, recipe: SFT, progress: Progress) 
     weights_folder(model, progress=progress)
     if job.start is not None:
         ground(job, model, recipe.adapter, progress=progress)
-    for line in checkpoints.recover(job.folder / "checkpoints").torn:
+    for line in recover(job.folder / "checkpoints").torn:
         progress.say(f"stepped over a torn checkpoint, {line}")
 
 
@@ -126,3 +125,17 @@ def _told_error(path: Path) -> str | None:
         return None
     reasons = [str(line["error"]) for line in map(json.loads, lines) if "error" in line]
     return reasons[-1] if reasons else None
+
+
+def read_seen(folder: Path) -> dict[str, str | int]:
+    """Return what `write_seen` wrote. Raises StageFailed where it wrote nothing."""
+    try:
+        found: dict[str, str | int] = json.loads((folder / WORLD).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise StageFailed(f"{folder} has no {WORLD}: no process has told how it trained; run again") from error
+    return found
+
+
+def missing() -> MissingPackage:
+    """Return the error that says how to bring DeepSpeed."""
+    return MissingPackage('strategy="zero2" and "zero3" need DeepSpeed; bring it with: pip install deepspeed==0.19.8')

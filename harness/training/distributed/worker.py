@@ -1,4 +1,4 @@
-"""One of the processes that train together: python -m harness.training.worker FOLDER, under torchrun."""
+"""One of the processes that train together: python -m harness.training.distributed.worker FOLDER, under torchrun."""
 
 import json
 import os
@@ -13,7 +13,6 @@ from typing import Any, cast
 from harness.errors import HarnessError
 from harness.recipes import SFT
 from harness.training.config import choose_precision
-from harness.training.distributed.launch import JOB, TOLD
 from harness.training.distributed.sharding import (
     SharedTrainer,
     SplitTrainer,
@@ -23,6 +22,7 @@ from harness.training.distributed.sharding import (
     start_deepspeed,
     write_seen,
 )
+from harness.training.launch import JOB, TOLD
 from harness.training.session import train_share
 from harness.training.sft import prepare
 from harness.types.jobs import TuneJob

@@ -27,89 +27,15 @@ LOADING = (
     "trl",
 )
 HEAVY = ("duckdb", "pyarrow", "scipy", *LOADING)
-NAMES = [
-    "DPO",
-    "EWC",
-    "GRPO",
-    "IA3",
-    "KTO",
-    "MAM",
-    "ORPO",
-    "PEFT",
-    "PPO",
-    "RAG",
-    "RLOO",
-    "SFT",
-    "Accuracy",
-    "AdaLoRA",
-    "Adapter",
-    "AdapterSupport",
-    "Answer",
-    "AtLeast",
-    "AtMost",
-    "BERTScore",
-    "BitFit",
-    "Bottleneck",
-    "BreakEven",
-    "Chrf",
-    "Cost",
-    "Costs",
-    "DatasetTask",
-    "DoRA",
-    "Endpoint",
-    "ExactMatch",
-    "Experiment",
-    "FewShot",
-    "Full",
-    "Gain",
-    "Grader",
-    "Guard",
-    "HFMetric",
-    "HarnessError",
-    "Incomparable",
-    "Inconclusive",
-    "InvalidData",
-    "InvalidEvidence",
-    "InvalidExperiment",
-    "JsonFields",
-    "JudgeGrade",
-    "Latency",
-    "LmEvalTask",
-    "LoRA",
-    "MacroF1",
-    "Message",
-    "MissingPackage",
-    "Model",
-    "NoGo",
-    "NoWorse",
-    "NotFingerprintable",
-    "Numeric",
-    "PTuning",
-    "PTuningV2",
-    "Passage",
-    "Perplexity",
-    "Preference",
-    "PrefixTuning",
-    "PromptTuning",
-    "QLoRA",
-    "Regex",
-    "RewardModel",
-    "Rouge",
-    "SafetyRules",
-    "Sample",
-    "Sampling",
-    "Score",
-    "Split",
-    "StageFailed",
-    "Steps",
-    "Task",
-    "TextTask",
-    "TokensIn",
-    "TokensOut",
-    "UniPELT",
-    "Weighted",
-    "ZeroShot",
-]
+# What experiment files import today: none of it may go away.
+NAMES = """
+Accuracy AdaLoRA Adapter AdapterSupport Answer AtLeast AtMost BERTScore BitFit Bottleneck BreakEven Chrf Cost Costs
+DPO DatasetTask DoRA EWC Endpoint ExactMatch Experiment FewShot Full GRPO Gain Grader Guard HFMetric HarnessError IA3
+Incomparable Inconclusive InvalidData InvalidEvidence InvalidExperiment JsonFields JudgeGrade KTO Latency LmEvalTask
+LoRA MAM MacroF1 Message MissingPackage Model NoGo NoWorse NotFingerprintable Numeric ORPO PEFT PPO PTuning PTuningV2
+Passage Perplexity Preference PrefixTuning PromptTuning QLoRA RAG RLOO Regex RewardModel Rouge SFT SafetyRules Sample
+Sampling Score Split StageFailed Steps Task TextTask TokensIn TokensOut UniPELT Weighted ZeroShot
+""".split()  # noqa: SIM905 - a list would be a line a name
 
 
 def python(code: str, *, folder: Path) -> str:
@@ -119,8 +45,9 @@ def python(code: str, *, folder: Path) -> str:
 
 
 def test_all_names_the_whole_interface_and_each_is_there():
-    assert harness.__all__ == NAMES
-    assert [name for name in NAMES if not hasattr(harness, name)] == []
+    assert set(NAMES) <= set(harness.__all__)
+    assert len(harness.__all__) == len(set(harness.__all__))
+    assert [name for name in harness.__all__ if not hasattr(harness, name)] == []
 
 
 def test_the_package_itself_loads_nothing_and_still_has_every_name(tmp_path):

@@ -1,6 +1,5 @@
 """What answers: names of engines, and what a change of engine or tokenizer makes anew."""
 
-import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -57,15 +56,6 @@ def test_a_tokenizer_brings_an_endpoints_likelihoods_and_a_key_of_its_own(tiny_m
     assert model_key(plain) == model_key(replace(plain, tokens_per_minute=100.0, requests_per_minute=1.0))
     systems = [System("zero", "baseline", ZeroShot(), model) for model in (plain, known)]
     assert [system.gives_likelihoods for system in systems] == [False, True]
-
-
-def test_what_the_page_on_engines_declares_is_valid() -> None:
-    page = Path(__file__).parents[2] / "docs" / "engines.md"
-    scope: dict[str, object] = {}
-    for source in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
-        exec(source, scope)
-    assert isinstance(scope["large"], Endpoint)
-    assert scope["model"] == Model("smollm2-135m-instruct", engine="vllm")
 
 
 @pytest.mark.parametrize(

@@ -126,19 +126,19 @@ class Plan:
         splits = [self.contents.of_data(task, split) for split in Split]
         others = [[other.name, self.contents.of_data(other, Split.TRAIN)] for other in self.other_tasks]
         key = fingerprint(["audit 2", splits, self.contents.of_corpus(task), *([others] if others else [])])
-        return self._stage(key, "audit", "data", None, 0, task)
+        return Stage(key=key, kind="audit", system="data", split=None, seed=0, task=task.name)
 
     def answer(self, system: System, task: Task, split: Split, seed: int, repeat: int = 0) -> Stage:
         prompts = self.contents.of_prompts(system.asked, task, split)
         asked = [self.decoding(task, repeat), prompts, choices_of(task)]
         asked += [task.content_key(split)] if isinstance(task, AsksItself) else []
         key = fingerprint(["answer", self._answerer(system, task, seed), *asked])
-        return replace(self._stage(key, "answer", system.name, split, seed, task), repeat=repeat)
+        return Stage(key=key, kind="answer", system=system.name, split=split, seed=seed, task=task.name, repeat=repeat)
 
     def likelihood(self, system: System, task: Task, split: Split, seed: int) -> Stage:
         prompts, data = self.contents.of_prompts(system.asked, task, split), self.contents.of_data(task, split)
         key = fingerprint(["likelihood", self._answerer(system, task, seed), prompts, data])
-        return self._stage(key, "likelihood", system.name, split, seed, task)
+        return Stage(key=key, kind="likelihood", system=system.name, split=split, seed=seed, task=task.name)
 
     def steps(self, system: System, seed: int) -> tuple[TuneStep, ...]:
         """Return the steps in which the system's recipe is trained, in order; none for a baseline."""
@@ -219,7 +219,7 @@ class Plan:
         task = self.task(answers.task)
         data = self.contents.of_data(task, answers.split)
         key = fingerprint(["measure", metric, content, answers.key, data])
-        return self._stage(key, "measure", answers.system, answers.split, answers.seed, task)
+        return _about(answers, key, "measure")
 
     def judge(
         self, judge: AnyModel, prompts: Sequence[Messages], answers: Stage, *, schema: str | None = None
@@ -227,7 +227,7 @@ class Plan:
         """Return the stage of what `judge` says to `prompts`, which hold the answers of stage `answers`."""
         asked = [plain_messages(messages) for messages in prompts]
         key = fingerprint(["judge", model_key(judge), asked, Decoding(max_tokens=JUDGE_TOKENS, schema=schema)])
-        return self._stage(key, "judge", answers.system, answers.split, answers.seed, self.experiment.task)
+        return replace(_about(answers, key, "judge"), task=self.experiment.task.name)
 
     def decoding(self, task: Task, repeat: int = 0) -> Decoding:
         tokens = getattr(task, "answer_tokens", DEFAULT_ANSWER_TOKENS)
@@ -284,5 +284,7 @@ class Plan:
         tasks = (self.experiment.task, *(guard.task for guard in self.experiment.guards), *of_steps)
         return next(task for task in tasks if task.name == name)
 
-    def _stage(self, key: str, kind: Kind, system: str, split: Split | None, seed: int, task: Task) -> Stage:
-        return Stage(key=key, kind=kind, system=system, split=split, seed=seed, task=task.name)
+
+def _about(answers: Stage, key: str, kind: Kind) -> Stage:
+    """Return a stage of the same system, split, seed and task as `answers`."""
+    return replace(answers, key=key, kind=kind, repeat=0, part="")

@@ -33,12 +33,9 @@ class TuneStep:
 
 def tune_steps(contents: Contents, task: Task, system: System, seed: int) -> tuple[TuneStep, ...]:
     """Return the steps of `system`'s recipe in order; none where it has no recipe. task: the experiment's."""
-    if system.recipe is None:
-        return ()
-    whole = as_steps(system.recipe)
     found: list[TuneStep] = []
-    for number, recipe in enumerate(whole.steps, start=1):
-        found.append(_step(contents, task, system, whole, found, recipe, number=number, seed=seed))
+    for _ in as_steps(system.recipe).steps if system.recipe is not None else ():
+        found.append(_step(contents, task, system, seed, found))
     return tuple(found)
 
 
@@ -81,17 +78,11 @@ def _with_epochs(recipe: Recipe, task: Task, examples: float) -> Recipe:
     return replace(recipe, epochs=examples / rows_of(recipe, task))  # type: ignore[type-var]
 
 
-def _step(
-    contents: Contents,
-    task: Task,
-    system: System,
-    whole: Steps,
-    before: Sequence[TuneStep],
-    recipe: Recipe,
-    *,
-    number: int,
-    seed: int,
-) -> TuneStep:
+def _step(contents: Contents, task: Task, system: System, seed: int, before: Sequence[TuneStep]) -> TuneStep:
+    """Return the step that follows the steps `before`."""
+    assert system.recipe is not None
+    whole, number = as_steps(system.recipe), len(before) + 1
+    recipe = whole.steps[number - 1]
     own = task_of(recipe, task)
     policies = [] if whole.isolated else [step for step in before if makes_policy(step.recipe)]
     rewards = [step for step in before if not makes_policy(step.recipe)]

@@ -102,24 +102,31 @@ def _by_origin(holdout: Sequence[Sample], corpus: Sequence[Passage]) -> Iterator
 
 def _by_text(holdout: Sequence[Sample], passages: Sequence[Passage], threshold: float) -> Iterator[_Find]:
     texts = [normalised(passage.text) for passage in passages]
-    inputs = [normalised(sample.input) for sample in holdout]
-    references = [f" {normalised(sample.reference)} " for sample in holdout]
-    for query, places in candidates(inputs, texts, inside=True):
+    wanted = [_Wanted(sample, normalised(sample.input), normalised(sample.reference)) for sample in holdout]
+    for query, places in candidates([one.text for one in wanted], texts, inside=True):
         for place in places:
-            find = _compared(passages[place], texts[place], holdout[query], inputs[query], references[query], threshold)
+            find = _compared(passages[place], texts[place], wanted[query], threshold)
             if find:
                 yield find
 
 
-def _compared(
-    passage: Passage, text: str, sample: Sample, wanted: str, reference: str, threshold: float
-) -> _Find | None:
-    if text == wanted:
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """A holdout sample, its input and reference normalised."""
+
+    sample: Sample
+    text: str
+    reference: str
+
+
+def _compared(passage: Passage, text: str, wanted: _Wanted, threshold: float) -> _Find | None:
+    sample = wanted.sample
+    if text == wanted.text:
         return _Find("the same text", passage, sample, 1.0)
-    words = tuple(wanted.split())
-    has_reference = reference in f" {text} "
+    words = tuple(wanted.text.split())
+    has_reference = f" {wanted.reference} " in f" {text} "
     enough = CONTAINED_WORDS_WITH_REFERENCE if has_reference else CONTAINED_WORDS
-    if len(words) >= enough and f" {wanted} " in f" {text} ":
+    if len(words) >= enough and f" {wanted.text} " in f" {text} ":
         return _Find("holds the text", passage, sample, 1.0)
     if not has_reference:
         return None

@@ -11,7 +11,7 @@ from benchmarks.generation import NEW_TOKENS
 from benchmarks.row import REPEATS, Row, timed
 from benchmarks.setting import SHOTS, home_prompts
 from harness import Model
-from harness.environments import VERSION
+from harness.environments import VLLM_VERSION
 from harness.errors import MissingPackage
 from harness.inference.local.engine import open_engine as open_ours
 from harness.inference.vllm.engine import open_engine as open_vllm
@@ -74,7 +74,7 @@ def _generation(ours: list[Spoken], theirs: list[Spoken]) -> Row:
     same = sum(one[0] == two[0] for one, two in pairs)
     return Row(
         work=f"generation in bfloat16, {PROMPTS} prompts at once, {SHOTS} shots, up to {NEW_TOKENS} new tokens",
-        against=f"vLLM {VERSION}, prefix cache on",
+        against=f"vLLM {VLLM_VERSION}, prefix cache on",
         ours=tuple(mine),
         theirs=tuple(other),
         equal=f"same text {same} of {len(pairs)}",
@@ -90,7 +90,7 @@ def _choices(how: str, ours: Weighed, theirs: Weighed, *, target: float | None) 
     same = sum(one == other for one, other in zip(*best, strict=True))
     return Row(
         work=f"{labels} choices, {SHOTS} shots, bfloat16, a sample of {_CHOOSING}",
-        against=f"vLLM {VERSION}, {how}, a sample of {count}",
+        against=f"vLLM {VLLM_VERSION}, {how}, a sample of {count}",
         ours=tuple(seconds / _CHOOSING for seconds in ours[0]),
         theirs=tuple(seconds / count for seconds in theirs[0]),
         equal=f"same choice {same} of {count}; log-likelihoods within {worst:.2f}",

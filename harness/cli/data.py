@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.cli.options import add_command, check_known, existing_store
+from harness.cli.options import add_command, add_store, check_known, existing_store
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ def add_data(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         _pairs,
         "write the best against the worst stored answer of each sample, for DPO(pairs=FILE)",
         "harness data pairs home_commands --metric exact_match --output pairs.jsonl",
-        store=True,
     )
+    add_store(pairs)
     pairs.add_argument("experiment")
     pairs.add_argument("--metric", required=True, help="whose stored scores tell better from worse")
     pairs.add_argument(

@@ -14,7 +14,7 @@
 import argparse
 from pathlib import Path
 
-from harness.cli.options import add_command, check_known, existing_store, say
+from harness.cli.options import add_command, add_store, check_known, existing_store, say
 
 _EXIT_CODES = {"GO": 0, "NO_GO": 1, "INCONCLUSIVE": 3, "INVALID": 4}
 _NEVER_MEASURED = 4
@@ -28,8 +28,8 @@ def add_verdict(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         _verdict,
         "print the verdict; exit 0 GO, 1 NO_GO, 3 INCONCLUSIVE, 4 INVALID or never measured",
         "harness verdict home_commands && deploy",
-        store=True,
     )
+    add_store(parser)
     parser.add_argument("experiment", nargs="?", help="without it, all experiments; the worst gives the exit code")
 
 
@@ -59,8 +59,8 @@ def add_compare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         _compare,
         "compare any two stored systems on the same samples",
         "harness compare zero-shot 8-shot --split dev",
-        store=True,
     )
+    add_store(parser)
     parser.add_argument("first", metavar="SYSTEM")
     parser.add_argument("second", metavar="SYSTEM")
     parser.add_argument("--experiment", help="where several experiments have both")
@@ -95,8 +95,8 @@ def add_plan(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         _plan,
         "show what is stored and what would run",
         "harness plan experiments/home_commands.py",
-        store=True,
     )
+    add_store(parser)
     parser.add_argument("file", type=Path)
 
 
@@ -114,8 +114,13 @@ def _plan(options: argparse.Namespace) -> int:
 def add_report(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Declare the command."""
     parser = add_command(
-        commands, "report", _report, "draw the pages again from the store", "harness report", store=True
+        commands,
+        "report",
+        _report,
+        "draw the pages again from the store",
+        "harness report",
     )
+    add_store(parser)
     parser.add_argument("experiment", nargs="?", help="print the path of this experiment's page")
 
 
@@ -136,8 +141,8 @@ def add_sql(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
         _sql,
         "ask the store a question; nothing is changed",
         'harness sql "SELECT * FROM scoreboard"',
-        store=True,
     )
+    add_store(parser)
     parser.add_argument("query")
 
 

@@ -4,7 +4,6 @@
 """
 
 import argparse
-import sys
 
 from harness.cli.options import add_command, say
 
@@ -25,15 +24,10 @@ def add_tuner(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
 
 
 def _tuner(options: argparse.Namespace) -> int:
-    from harness.environments import install_tuner
+    from harness.environments import TUNERS, install
 
-    install_tuner(options.name, say=_say)
+    install(TUNERS[options.name], say=say)
     return 0
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()  # minutes may pass until the next
 
 
 def add_vllm(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -50,7 +44,7 @@ def add_vllm(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 
 
 def _vllm(options: argparse.Namespace) -> int:
-    from harness.environments import install_vllm
+    from harness.environments import VLLM, install, vllm_of_this_machine
 
-    install_vllm(options.build, say=say)
+    install(VLLM[options.build] if options.build else vllm_of_this_machine(), say=say)
     return 0

@@ -49,12 +49,14 @@ def add_command(
     command: Command,
     help_text: str,
     example: str,
-    *,
-    store: bool = False,
 ) -> argparse.ArgumentParser:
-    """Return the parser of a new command. command: gets the options, returns the exit code. store: takes --store."""
+    """Return the parser of a new command. command: gets the options, returns the exit code."""
     parser = commands.add_parser(name, help=help_text, description=f"{help_text}.", epilog=f"example: {example}")
     parser.set_defaults(command=command)
-    if store:
-        parser.add_argument("--store", type=Path, default=Path("reports/results.duckdb"), metavar="PATH")
+    return parser
+
+
+def add_store(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """Let a command name the store that it is about."""
+    parser.add_argument("--store", type=Path, default=Path("reports/results.duckdb"), metavar="PATH")
     return parser

@@ -1,16 +1,14 @@
 """Carry an experiment out, from data checks to the stored decision."""
 
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 from harness.experiment.decide import Decision, Verdict
 from harness.experiment.experiment import Experiment, check_data
 from harness.plan import Plan
 from harness.recipes.steps import as_steps
-from harness.runner.context import Engines, Run, utc_now
+from harness.runner.context import Engines, Run
 from harness.runner.expected import expected_stages
 from harness.runner.pipeline import Until, gather
 from harness.runner.progress import SilentProgress
@@ -71,7 +69,6 @@ def run_plan(
     store: Store,
     progress: Progress | None = None,
     options: Options | None = None,
-    clock: Callable[[], datetime] = utc_now,
 ) -> Outcome:
     """Gather what is missing, judge, store; returns the decision.
 
@@ -85,7 +82,7 @@ def run_plan(
     if options.fresh:
         _forget(plan, store)
     engines = Engines(progress)
-    work = Run(plan, store, progress, engines, clock, options.ignore_memory)
+    work = Run(plan, store, progress, engines, ignore_memory=options.ignore_memory)
     try:
         seen = gather(work, until=options.until)
         source = options.file.read_text(encoding="utf-8") if options.file else ""

@@ -31,7 +31,6 @@ def bootstrap(
     clusters: Clusters,
     *,
     seed: int,
-    resamples: int = RESAMPLES,
     level: float = 0.95,
     kinds: Kinds | None = None,
 ) -> tuple[Bootstrapped, ...]:
@@ -47,7 +46,7 @@ def bootstrap(
     """
     each = np.arange(clusters.size) if kinds is None else kinds
     observed = statistic(np.bincount(each).astype(np.float64)[None, :])[0]  # (k,)
-    replicates = np.concatenate([statistic(weights) for weights in _resampled(clusters, each, seed, resamples)])
+    replicates = np.concatenate([statistic(weights) for weights in _resampled(clusters, each, seed)])
     left_out = _left_out(statistic, clusters, each)  # (C, k)
     return _bootstrapped(observed, replicates, left_out, level, alone=cluster_count(clusters) < 2)
 
@@ -95,11 +94,11 @@ def _drawn(count: int, samples: int, seed: int, resamples: int) -> Iterator[NDAr
         yield generator.integers(0, count, size=(min(rows, resamples - start), count))
 
 
-def _resampled(clusters: Clusters, kinds: Kinds, seed: int, resamples: int) -> Iterator[FloatArray]:
+def _resampled(clusters: Clusters, kinds: Kinds, seed: int) -> Iterator[FloatArray]:
     """Yield weights in blocks of shape (at most `rows`, K)."""
     count, width = cluster_count(clusters), int(kinds.max()) + 1
     singly = np.array_equal(clusters, np.arange(clusters.size))
-    for drawn in _drawn(count, clusters.size, seed, resamples):
+    for drawn in _drawn(count, clusters.size, seed, RESAMPLES):
         block = len(drawn)
         if singly:  # A draw counts for its kind at once.
             places = kinds[drawn] + np.arange(block)[:, None] * width

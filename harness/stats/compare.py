@@ -155,6 +155,7 @@ def _part(system: SystemScores, places: list[int]) -> SystemScores:
 
 
 DEFAULT_LEVEL = 0.95
+_SEED = 0  # of every bootstrap, so that a page can be computed again
 SECONDS = "s"
 _NO_WIDTH = 1e-9  # of the value: what is left of equal numbers after adding them up
 ONE_SEED = "one seed: training variance was not measured"
@@ -221,7 +222,6 @@ def compare(
     split: str,
     baseline: SystemScores,
     tuned: SystemScores,
-    bootstrap_seed: int = 0,
     level: float = DEFAULT_LEVEL,
 ) -> Comparison:
     """Return the paired comparison of two systems on the same samples.
@@ -235,17 +235,17 @@ def compare(
     unit = _unit(metric, baseline, tuned)
     if isinstance(metric, CorpusMetric):
         before, after = _corpus(metric, baseline, unit), _corpus(metric, tuned, unit)
-        own = tuple(corpus_mean(side, seed=bootstrap_seed, level=level) for side in (before, after))
-        difference = corpus_difference(after, before, seed=bootstrap_seed, level=level)
-        more = project_corpus(after, before, seed=bootstrap_seed, level=level)
+        own = tuple(corpus_mean(side, seed=_SEED, level=level) for side in (before, after))
+        difference = corpus_difference(after, before, seed=_SEED, level=level)
+        more = project_corpus(after, before, seed=_SEED, level=level)
     else:
         old, new = _plain(baseline, unit), _plain(tuned, unit)
-        own = tuple(mean_of(side, seed=bootstrap_seed, level=level) for side in (old, new))
+        own = tuple(mean_of(side, seed=_SEED, level=level) for side in (old, new))
         times = _are_times(unit, baseline, tuned)
         if times:
             new = replace(new, clusters=timed_together(baseline, tuned))
-        difference = difference_of(new, old, seed=bootstrap_seed, level=level)
-        more = project(new, old, seed=bootstrap_seed, level=level)
+        difference = difference_of(new, old, seed=_SEED, level=level)
+        more = project(new, old, seed=_SEED, level=level)
         if times:
             own = tuple(_doubted(side) for side in own)
             difference = _doubted(difference, in_batches=shares_batches(baseline) or shares_batches(tuned))
@@ -258,7 +258,8 @@ def compare(
         )
         projected = more.difference
         more = replace(more, own=lambda units: _share(projected(units), 1))
-    found = _comparison(metric, split, (baseline, tuned), own, difference, notes=notes, unit=unit, level=level)
+    sides = _Side(baseline, own[0]), _Side(tuned, own[1])
+    found = _comparison(_Asked(metric, split, unit, level), *sides, replace(difference, notes=notes))
     return replace(found, projection=None if _are_times(unit, baseline, tuned) else more)
 
 
@@ -267,41 +268,48 @@ def scores_pairs(metric: Named) -> bool:
     return isinstance(metric, PairMetric | JudgedMetric) or bool(getattr(metric, "pairs", False))
 
 
-def standing(
-    metric: Named, *, split: str, system: SystemScores, bootstrap_seed: int = 0, level: float = DEFAULT_LEVEL
-) -> Comparison:
+def standing(metric: Named, *, split: str, system: SystemScores, level: float = DEFAULT_LEVEL) -> Comparison:
     """Return one system's mean with its own interval, as a comparison with itself (difference 0).
 
     For `stop_if`, the choice on DEV and the scoreboard.
     """
     unit = _unit(metric, system)
     if isinstance(metric, CorpusMetric):
-        own = corpus_mean(_corpus(metric, system, unit), seed=bootstrap_seed, level=level)
+        own = corpus_mean(_corpus(metric, system, unit), seed=_SEED, level=level)
     else:
-        own = mean_of(_plain(system, unit), seed=bootstrap_seed, level=level)
+        own = mean_of(_plain(system, unit), seed=_SEED, level=level)
         own = _doubted(own) if _are_times(unit, system) else own
-    return _comparison(metric, split, (system, system), (own, own), None, notes=own.notes, unit=unit, level=level)
+    side = _Side(system, own)
+    return _comparison(_Asked(metric, split, unit, level), side, side, None)
 
 
-def _comparison(
-    metric: Named,
-    split: str,
-    systems: tuple[SystemScores, SystemScores],
-    own: tuple[MeanEstimate, ...],
-    difference: MeanEstimate | None,
-    *,
-    notes: tuple[str, ...],
-    unit: str,
-    level: float,
-) -> Comparison:
-    (baseline, tuned), (before, after) = systems, own
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What is compared, and how sure every interval is to be."""
+
+    metric: Named
+    split: str
+    unit: str
+    level: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Side:
+    """One system, and its own mean."""
+
+    system: SystemScores
+    mean: MeanEstimate
+
+
+def _comparison(asked: _Asked, baseline: _Side, tuned: _Side, difference: MeanEstimate | None) -> Comparison:
+    before, after, level = baseline.mean, tuned.mean, asked.level
     shown = difference or after
     return Comparison(
-        metric=metric.name,
-        better=metric.better,
-        split=split,
-        baseline=baseline.system,
-        tuned=tuned.system,
+        metric=asked.metric.name,
+        better=asked.metric.better,
+        split=asked.split,
+        baseline=baseline.system.system,
+        tuned=tuned.system.system,
         baseline_mean=before.value,
         baseline_low=before.interval.low,
         baseline_high=before.interval.high,
@@ -312,15 +320,15 @@ def _comparison(
         low=difference.interval.low if difference else 0.0,
         high=difference.interval.high if difference else 0.0,
         p_value=difference.p_value if difference else 1.0,
-        samples=len(tuned.sample_ids),
-        seeds=len(tuned.scores),
+        samples=len(tuned.system.sample_ids),
+        seeds=len(tuned.system.scores),
         spread=shown.spread,
         method=shown.method if level == DEFAULT_LEVEL else f"{shown.method}; {confidence(level)} confidence",
-        notes=notes,
-        unit=unit,
+        notes=shown.notes,
+        unit=asked.unit,
         seed_spread=after.seed_spread,
         level=level,
-        groups=group_count(tuned),
+        groups=group_count(tuned.system),
     )
 
 

@@ -53,21 +53,15 @@ def betting_sequence(
 
 
 def betting_p(
-    values: FloatArray,
-    *,
-    mean: float = 0.0,
-    low: float = -1.0,
-    high: float = 1.0,
-    planned: int | None = None,
-    level: float = 0.95,
+    values: FloatArray, *, low: float = -1.0, high: float = 1.0, planned: int | None = None, level: float = 0.95
 ) -> FloatArray:
-    """Return the always-valid two-sided p-value of "the mean is `mean`" after each sample, shape (n,); never rising.
+    """Return the always-valid two-sided p-value of "the mean is 0" after each sample, shape (n,); never rising.
 
     level: what the bets are sized for, as in `betting_sequence`; the p-value holds at any.
 
     Raises ValueError for a value that is not finite or out of range.
     """
-    scaled, centre = _scaled(values, low, high), np.array([(mean - low) / (high - low)])
+    scaled, centre = _scaled(values, low, high), np.array([-low / (high - low)])
     bets = _bets(scaled, planned, level)
     above = _log_wealth(scaled, centre, bets)[:, 0]
     below = _log_wealth(1 - scaled, 1 - centre, bets)[:, 0]

@@ -14,19 +14,19 @@ import json
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import Field, fields
+from dataclasses import Field, dataclass, field, fields
 from importlib import resources
 from itertools import count, repeat
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from filelock import FileLock, Timeout
 
 from harness.errors import StageFailed
-from harness.store.listing import Listing
+from harness.store.rows import StageRow
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -42,6 +42,81 @@ _FOREIGN_LOCK_TRIES = 40
 _HELD = ("set lock", "Conflicting lock", "used by another process")
 # Where a DuckDB file says that it is one.
 _HEAD_BYTES, _MAGIC = 16, slice(8, 12)
+
+
+_KEYS = "SELECT key FROM stages"
+_BEGUN = "SELECT stage_key FROM answers UNION SELECT stage_key FROM likelihoods UNION SELECT stage_key FROM measures"
+
+
+@dataclass
+class Listing:
+    """Which stages a file holds, known without opening it for as long as nobody else has written to it.
+
+    Opening the file takes 20 to 30 ms, and a run asks of each of its stages whether it is there, several times.
+
+    finished: keys of all stages. begun: keys of stages that hold rows, finished or not.
+
+    rows: of the finished stages that were looked at. last: by kind of content, the key of the stage that was finished
+    last and all that it holds, which is asked for next.
+    """
+
+    path: Path
+    finished: set[str] = field(default_factory=set)
+    begun: set[str] = field(default_factory=set)
+    rows: dict[str, StageRow] = field(default_factory=dict)
+    last: dict[type, tuple[str, tuple[Any, ...]]] = field(default_factory=dict)
+    _as_of: tuple[int, int, int] | None = None
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the file is as it was when this listing was brought up to date."""
+        return self._as_of is not None and self._as_of == self._file_now()
+
+    @property
+    def is_known(self) -> bool:
+        """Whether this listing is up to date while the file is open."""
+        return self._as_of is not None
+
+    def opening(self) -> None:
+        """The file is about to be opened, its lock held: what another has written since makes the listing void."""
+        if not self.is_current:
+            self.void()
+
+    def closed(self) -> None:
+        """The file was opened and closed, its lock still held: what this process did with it is in the listing."""
+        if self._as_of is not None:
+            self._as_of = self._file_now()
+
+    def void(self) -> None:
+        """Nothing is known any more."""
+        self._as_of = None
+        self.rows.clear()
+        self.last.clear()
+
+    def read(self, connection: "DuckDBPyConnection") -> None:
+        """Bring the listing up to date, the file being open."""
+        self.finished, self.begun = (
+            {str(record[0]) for record in connection.execute(query).fetchall()} for query in (_KEYS, _BEGUN)
+        )
+        self._as_of = (0, 0, 0)  # until it is closed
+
+    def add(self, *, finished: Iterable[str] = (), begun: Iterable[str] = ()) -> None:
+        self.finished.update(finished)
+        self.begun.update(begun)
+
+    def drop(self, keys: Collection[str]) -> None:
+        self.finished.difference_update(keys)
+        self.begun.difference_update(keys)
+        for key in keys:
+            self.rows.pop(key, None)
+        self.last.clear()
+
+    def _file_now(self) -> tuple[int, int, int] | None:
+        try:
+            found = self.path.stat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 @contextmanager
@@ -291,48 +366,64 @@ def _version(connection: "DuckDBPyConnection", path: Path) -> int:
     )
 
 
-Row = TypeVar("Row")
+class Stored(Protocol):
+    """A row dataclass, and the table that holds its rows."""
+
+    TABLE: ClassVar[str]
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+Row = TypeVar("Row", bound=Stored)
 
 _json_text = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 
-def insert(connection: "DuckDBPyConnection", table: str, rows: Sequence[object]) -> None:
-    """Append `rows`, all of one row dataclass, to `table` in one Arrow batch."""
+def insert(connection: "DuckDBPyConnection", rows: Sequence[Stored]) -> None:
+    """Append `rows`, all of one row dataclass, to its table in one Arrow batch."""
     # Here: what lists the stages of a plan imports the store, and opens none.
     import pyarrow as pa
 
     if not rows:
         return
-    columns = fields(rows[0])  # type: ignore[arg-type]
+    columns = fields(rows[0])
     batch = pa.table({column.name: _out(column, rows) for column in columns})
     names = ", ".join(f'"{column.name}"' for column in columns)
     connection.register("incoming", batch)
-    connection.execute(f'INSERT INTO "{table}" ({names}) SELECT {names} FROM incoming')  # noqa: S608 - names are ours
+    connection.execute(f'INSERT INTO "{rows[0].TABLE}" ({names}) SELECT {names} FROM incoming')  # noqa: S608 - names are ours
     connection.unregister("incoming")
 
 
 def select(
     connection: "DuckDBPyConnection",
     kind: type[Row],
-    table: str,
     *,
     where: str = "TRUE",
     parameters: Sequence[object] = (),
     order: str = "ALL",
 ) -> tuple[Row, ...]:
-    """Return the rows of `table` that satisfy `where` (SQL with ? parameters), as dataclasses.
+    """Return the rows of one kind that satisfy `where` (SQL with ? parameters).
 
     kind: a dataclass with slots and without __post_init__, which is not called.
     """
-    columns = fields(kind)  # type: ignore[arg-type]
+    columns = fields(kind)
     names = ", ".join(f'"{column.name}"' for column in columns)
-    query = f'SELECT {names} FROM "{table}" WHERE {where} ORDER BY {order}'  # noqa: S608 - names are ours
+    query = f'SELECT {names} FROM "{kind.TABLE}" WHERE {where} ORDER BY {order}'  # noqa: S608 - names are ours
     found = connection.sql(query, params=list(parameters)).to_arrow_table()
     rows: list[Row] = list(map(object.__new__, repeat(kind, found.num_rows)))
     for column, values in zip(columns, found.columns, strict=True):
         # The slot itself: the class is frozen for everyone else.
         deque(map(getattr(kind, column.name).__set__, rows, _in(column, values.to_pylist())), maxlen=0)
     return tuple(rows)
+
+
+def stored_stages(connection: "DuckDBPyConnection", keys: Collection[str]) -> tuple[StageRow, ...]:
+    return select(
+        connection,
+        StageRow,
+        where="key IN (SELECT unnest(?))",
+        parameters=[list(keys)],
+        order="started_at, key",
+    )
 
 
 def _out(column: "Field[Any]", rows: Sequence[object]) -> list[object]:

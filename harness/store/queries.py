@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.data.preferences import ScoredAnswer
-from harness.store.database import insert, select, transaction
+from harness.store.database import insert, select, stored_stages, transaction
 from harness.store.rows import (
     AnswerRow,
     CheckRow,
@@ -28,7 +28,6 @@ from harness.store.rows import (
     SampleRow,
     ScoreRow,
     SliceRow,
-    StageRow,
     SystemMeanRow,
     SystemRow,
     TrainingLogRow,
@@ -54,7 +53,7 @@ def keep_holdout(connection: "DuckDBPyConnection", samples: Sequence[HoldoutRow]
         return
     key = samples[0].holdout_key
     if connection.execute("SELECT 1 FROM holdouts WHERE holdout_key = ?", [key]).fetchone() is None:
-        insert(connection, "holdouts", list(dict.fromkeys(samples)))
+        insert(connection, list(dict.fromkeys(samples)))
 
 
 def looks_at(connection: "DuckDBPyConnection", samples: Sequence[HoldoutRow]) -> tuple[LookRow, ...]:
@@ -71,31 +70,18 @@ def looks_of(connection: "DuckDBPyConnection", name: str) -> tuple[LookRow, ...]
     opened = connection.execute("SELECT DISTINCT holdout_key FROM looks WHERE experiment = ?", [name]).fetchall()
     looks: dict[LookRow, None] = {}
     for (key,) in opened:
-        samples = select(connection, HoldoutRow, "holdouts", where="holdout_key = ?", parameters=[key])
+        samples = select(connection, HoldoutRow, where="holdout_key = ?", parameters=[key])
         looks |= dict.fromkeys(looks_at(connection, samples) or _looks(connection, {str(key)}))
     return tuple(sorted(looks, key=lambda look: (look.looked_at, look.system)))
 
 
 def _looks(connection: "DuckDBPyConnection", holdouts: set[str]) -> tuple[LookRow, ...]:
     where = "holdout_key IN (SELECT unnest(?))"
-    return select(connection, LookRow, "looks", where=where, parameters=[sorted(holdouts)], order="looked_at, system")
-
-
-def stored_stages(connection: "DuckDBPyConnection", keys: Collection[str]) -> tuple[StageRow, ...]:
-    return select(
-        connection,
-        StageRow,
-        "stages",
-        where="key IN (SELECT unnest(?))",
-        parameters=[list(keys)],
-        order="started_at, key",
-    )
+    return select(connection, LookRow, where=where, parameters=[sorted(holdouts)], order="looked_at, system")
 
 
 def decisions_of(connection: "DuckDBPyConnection", name: str) -> tuple[DecisionRow, ...]:
-    return select(
-        connection, DecisionRow, "decisions", where="experiment = ?", parameters=[name], order="decided_at, rowid"
-    )
+    return select(connection, DecisionRow, where="experiment = ?", parameters=[name], order="decided_at, rowid")
 
 
 def state_of(connection: "DuckDBPyConnection", name: str) -> str:
@@ -118,39 +104,39 @@ def state_of(connection: "DuckDBPyConnection", name: str) -> str:
 
 
 def evidence_of(connection: "DuckDBPyConnection", name: str) -> Evidence | None:
-    experiments = select(connection, ExperimentRow, "experiments", where="name = ?", parameters=[name])
+    experiments = select(connection, ExperimentRow, where="name = ?", parameters=[name])
     decisions = decisions_of(connection, name)
     if not experiments or not decisions:
         return None
     mine = {"where": "experiment = ?", "parameters": [name]}
     by_part = "system, kind, split, part, seed"
-    memberships = select(connection, ExperimentStageRow, "experiment_stages", order=by_part, **mine)  # type: ignore[arg-type]
+    memberships = select(connection, ExperimentStageRow, order=by_part, **mine)  # type: ignore[arg-type]
     keys = [membership.stage_key for membership in memberships]
     of_stages = {"where": "stage_key IN (SELECT unnest(?))", "parameters": [keys]}
     return Evidence(
         experiment=experiments[0],
         decision=decisions[-1],
         decisions=decisions,
-        systems=select(connection, SystemRow, "systems", order="role, rowid", **mine),  # type: ignore[arg-type]
+        systems=select(connection, SystemRow, order="role, rowid", **mine),  # type: ignore[arg-type]
         stages=stored_stages(connection, keys),
         memberships=memberships,
-        samples=select(connection, SampleRow, "samples", order="split, position", **mine),  # type: ignore[arg-type]
-        answers=select(connection, AnswerRow, "answers", **of_stages),  # type: ignore[arg-type]
-        scores=select(connection, ScoreRow, "scores", order="metric, system, split, seed, repeat, rowid", **mine),  # type: ignore[arg-type]
-        training_log=select(connection, TrainingLogRow, "training_log", order="stage_key, name, step", **of_stages),  # type: ignore[arg-type]
-        comparisons=select(connection, ComparisonRow, "comparisons", order="rowid", **mine),  # type: ignore[arg-type]
-        system_means=select(connection, SystemMeanRow, "system_means", order="rowid", **mine),  # type: ignore[arg-type]
-        checks=select(connection, CheckRow, "checks", order="position", **mine),  # type: ignore[arg-type]
+        samples=select(connection, SampleRow, order="split, position", **mine),  # type: ignore[arg-type]
+        answers=select(connection, AnswerRow, **of_stages),  # type: ignore[arg-type]
+        scores=select(connection, ScoreRow, order="metric, system, split, seed, repeat, rowid", **mine),  # type: ignore[arg-type]
+        training_log=select(connection, TrainingLogRow, order="stage_key, name, step", **of_stages),  # type: ignore[arg-type]
+        comparisons=select(connection, ComparisonRow, order="rowid", **mine),  # type: ignore[arg-type]
+        system_means=select(connection, SystemMeanRow, order="rowid", **mine),  # type: ignore[arg-type]
+        checks=select(connection, CheckRow, order="position", **mine),  # type: ignore[arg-type]
         looks=looks_of(connection, name),
-        slices=select(connection, SliceRow, "slices", order="metric, position", **mine),  # type: ignore[arg-type]
-        insights=select(connection, InsightRow, "insights", order="rowid", **mine),  # type: ignore[arg-type]
+        slices=select(connection, SliceRow, order="metric, position", **mine),  # type: ignore[arg-type]
+        insights=select(connection, InsightRow, order="rowid", **mine),  # type: ignore[arg-type]
     )
 
 
 def system_means(path: Path, split: str) -> tuple[SystemMeanRow, ...]:
     """Return which systems were measured on this split, by which metrics, in every experiment."""
     with transaction(path) as connection:
-        return select(connection, SystemMeanRow, "system_means", where="split = ?", parameters=[split], order="rowid")
+        return select(connection, SystemMeanRow, where="split = ?", parameters=[split], order="rowid")
 
 
 def scores_of(path: Path, *, experiment: str, system: str, split: str) -> tuple[ScoreRow, ...]:
@@ -159,7 +145,6 @@ def scores_of(path: Path, *, experiment: str, system: str, split: str) -> tuple[
         return select(
             connection,
             ScoreRow,
-            "scores",
             where=where,
             parameters=[experiment, system, split],
             order="metric, seed, repeat, sample_id",
@@ -170,13 +155,13 @@ def stored_samples(path: Path, *, experiment: str, split: str) -> tuple[SampleRo
     """Return the samples of one split in their declared order."""
     where = "experiment = ? AND split = ?"
     with transaction(path) as connection:
-        return select(connection, SampleRow, "samples", where=where, parameters=[experiment, split], order="position")
+        return select(connection, SampleRow, where=where, parameters=[experiment, split], order="position")
 
 
 def declaration_of(path: Path, experiment: str) -> object:
     """Return the stored declaration, or None for an experiment that was never judged."""
     with transaction(path) as connection:
-        found = select(connection, ExperimentRow, "experiments", where="name = ?", parameters=[experiment])
+        found = select(connection, ExperimentRow, where="name = ?", parameters=[experiment])
     return found[0].declaration if found else None
 
 

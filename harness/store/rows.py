@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import ClassVar
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExperimentRow:
+    TABLE: ClassVar[str] = "experiments"
     name: str
     question: str
     declaration: object
@@ -15,6 +17,7 @@ class ExperimentRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageRow:
+    TABLE: ClassVar[str] = "stages"
     key: str
     experiment: str
     kind: str
@@ -31,6 +34,7 @@ class StageRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExperimentStageRow:
+    TABLE: ClassVar[str] = "experiment_stages"
     experiment: str
     stage_key: str
     system: str
@@ -42,6 +46,7 @@ class ExperimentStageRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SystemRow:
+    TABLE: ClassVar[str] = "systems"
     experiment: str
     system: str
     role: str
@@ -54,6 +59,7 @@ class SystemRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SampleRow:
+    TABLE: ClassVar[str] = "samples"
     experiment: str
     split: str
     sample_id: str
@@ -67,6 +73,7 @@ class SampleRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerRow:
+    TABLE: ClassVar[str] = "answers"
     stage_key: str
     sample_id: str
     repeat: int
@@ -87,12 +94,14 @@ class AnswerRow:
 class ValueRow:
     """What a changed reader makes of one stored answer."""
 
+    TABLE: ClassVar[str] = "revalued"
     sample_id: str
     value: object
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LikelihoodRow:
+    TABLE: ClassVar[str] = "likelihoods"
     stage_key: str
     sample_id: str
     choice: str
@@ -105,6 +114,7 @@ class LikelihoodRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasureRow:
+    TABLE: ClassVar[str] = "measures"
     stage_key: str
     sample_id: str
     repeat: int
@@ -114,6 +124,7 @@ class MeasureRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreRow:
+    TABLE: ClassVar[str] = "scores"
     stage_key: str
     sample_id: str
     repeat: int
@@ -129,6 +140,7 @@ class ScoreRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingLogRow:
+    TABLE: ClassVar[str] = "training_log"
     stage_key: str
     step: int
     epoch: float
@@ -138,6 +150,7 @@ class TrainingLogRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparisonRow:
+    TABLE: ClassVar[str] = "comparisons"
     experiment: str
     metric: str
     split: str
@@ -161,6 +174,7 @@ class ComparisonRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SliceRow:
+    TABLE: ClassVar[str] = "slices"
     experiment: str
     metric: str
     dimension: str
@@ -178,6 +192,7 @@ class SliceRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InsightRow:
+    TABLE: ClassVar[str] = "insights"
     experiment: str
     kind: str
     content: object
@@ -187,6 +202,7 @@ class InsightRow:
 class ContinualRow:
     """One cell of the matrix of a recipe with tasks in a row: step 0 is the model before any training."""
 
+    TABLE: ClassVar[str] = "continual"
     experiment: str
     system: str
     seed: int
@@ -202,12 +218,14 @@ class ContinualRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HoldoutRow:
+    TABLE: ClassVar[str] = "holdouts"
     holdout_key: str
     sample_key: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SystemMeanRow:
+    TABLE: ClassVar[str] = "system_means"
     experiment: str
     system: str
     split: str
@@ -221,6 +239,7 @@ class SystemMeanRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckRow:
+    TABLE: ClassVar[str] = "checks"
     experiment: str
     position: int
     name: str
@@ -232,6 +251,7 @@ class CheckRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecisionRow:
+    TABLE: ClassVar[str] = "decisions"
     experiment: str
     decided_at: datetime
     verdict: str
@@ -245,6 +265,7 @@ class DecisionRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LookRow:
+    TABLE: ClassVar[str] = "looks"
     holdout_key: str
     experiment: str
     system: str

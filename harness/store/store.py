@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from harness.errors import QueryFailed, StageFailed
-from harness.store.database import insert, reading, select, transaction
-from harness.store.listing import Listing
-from harness.store.queries import decisions_of, evidence_of, keep_holdout, looks_at, state_of, stored_stages
+from harness.store.database import Listing, Stored, insert, reading, select, stored_stages, transaction
+from harness.store.queries import decisions_of, evidence_of, keep_holdout, looks_at, state_of
 from harness.store.rows import (
     AnswerRow,
     CheckRow,
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
 
 StageContent = AnswerRow | LikelihoodRow | MeasureRow
 _Content = TypeVar("_Content", AnswerRow, LikelihoodRow, MeasureRow)
-_TABLES: Mapping[type, str] = {AnswerRow: "answers", LikelihoodRow: "likelihoods", MeasureRow: "measures"}
+_CONTENT: tuple[type[StageContent], ...] = (AnswerRow, LikelihoodRow, MeasureRow)
 
 
 @dataclass(frozen=True)
@@ -113,11 +112,11 @@ class Store:
                 return rows
         with self._transaction() as connection:
             self._listing.read(connection)
-            return select(connection, kind, _TABLES[kind], where="stage_key = ?", parameters=[key])
+            return select(connection, kind, where="stage_key = ?", parameters=[key])
 
     def training_log(self, key: str) -> tuple[TrainingLogRow, ...]:
         with self._transaction() as connection:
-            return select(connection, TrainingLogRow, "training_log", where="stage_key = ?", parameters=[key])
+            return select(connection, TrainingLogRow, where="stage_key = ?", parameters=[key])
 
     def append(self, rows: Sequence[StageContent]) -> None:
         """Keep one batch of an unfinished stage, whole or not at all."""
@@ -131,7 +130,7 @@ class Store:
         rows = [ValueRow(sample_id=sample_id, value=value) for sample_id, value in values.items()]
         with self._transaction() as connection:
             connection.execute("CREATE TEMP TABLE revalued (sample_id VARCHAR, value JSON)")
-            insert(connection, "revalued", rows)
+            insert(connection, rows)
             connection.execute(
                 "UPDATE answers SET value = r.value FROM revalued AS r "
                 "WHERE answers.stage_key = ? AND answers.sample_id = r.sample_id",
@@ -152,8 +151,8 @@ class Store:
             if stored_stages(connection, [stage.key]):
                 raise StageFailed(f"stage {stage.key[:12]} is finished already; two runs worked on it at once")
             _insert_content(connection, rows)
-            insert(connection, "training_log", log)
-            insert(connection, "stages", [stage])
+            insert(connection, log)
+            insert(connection, [stage])
             self._write_index(connection)
             if not self._listing.is_known:
                 self._listing.read(connection)
@@ -167,25 +166,17 @@ class Store:
         """Return all rows of a stage by kind; written: the kinds that it was just given."""
         begun = key in self._listing.begun  # by an earlier write; where that is unknown, by this one too
         found: dict[type, tuple[str, tuple[Any, ...]]] = {}
-        for kind, table in _TABLES.items():
+        for kind in _CONTENT:
             there = begun or kind in written
-            found[kind] = (
-                key,
-                select(connection, kind, table, where="stage_key = ?", parameters=[key]) if there else (),
-            )
+            found[kind] = key, select(connection, kind, where="stage_key = ?", parameters=[key]) if there else ()
         return found
 
     def forget(self, keys: Collection[str]) -> None:
         """Delete these stages with their answers (what --fresh asks for)."""
         with self._transaction() as connection:
-            for table, column in (
-                ("answers", "stage_key"),
-                ("likelihoods", "stage_key"),
-                ("measures", "stage_key"),
-                ("training_log", "stage_key"),
-                ("stages", "key"),
-            ):
-                query = f"DELETE FROM {table} WHERE {column} IN (SELECT unnest(?))"  # noqa: S608 - names are ours
+            for kind in (*_CONTENT, TrainingLogRow, StageRow):
+                column = "key" if kind is StageRow else "stage_key"
+                query = f"DELETE FROM {kind.TABLE} WHERE {column} IN (SELECT unnest(?))"  # noqa: S608 - names are ours
                 connection.execute(query, [list(keys)])
             self._write_index(connection)
             self._listing.drop(keys)
@@ -210,12 +201,12 @@ class Store:
         """Replace what the store says about this experiment; decisions are added, never replaced."""
         name = judgement.experiment.name
         with self._transaction() as connection:
-            for table, rows in _replaced(judgement):
-                column = "name" if table == "experiments" else "experiment"
-                connection.execute(f"DELETE FROM {table} WHERE {column} = ?", [name])  # noqa: S608 - names are ours
-                insert(connection, table, rows)
+            for kind, rows in _replaced(judgement):
+                column = "name" if kind is ExperimentRow else "experiment"
+                connection.execute(f"DELETE FROM {kind.TABLE} WHERE {column} = ?", [name])  # noqa: S608 - names are ours
+                insert(connection, rows)
             if not _repeats_last(connection, judgement.decision):
-                insert(connection, "decisions", [judgement.decision])
+                insert(connection, [judgement.decision])
 
     def experiments(self) -> tuple[str, ...]:
         """Return the names of all experiments that have a decision, in order of name."""
@@ -280,9 +271,8 @@ class Store:
 
 
 def _insert_content(connection: "DuckDBPyConnection", rows: Sequence[StageContent]) -> None:
-    for kind, table in _TABLES.items():
-        if found := [row for row in rows if type(row) is kind]:
-            insert(connection, table, found)
+    for kind in _CONTENT:
+        insert(connection, [row for row in rows if type(row) is kind])
 
 
 def _insert_look(connection: "DuckDBPyConnection", look: LookRow) -> None:
@@ -292,21 +282,21 @@ def _insert_look(connection: "DuckDBPyConnection", look: LookRow) -> None:
         [look.holdout_key, look.experiment, look.system, look.stage_key, look.candidate],
     ).fetchone()
     if known is None:
-        insert(connection, "looks", [look])
+        insert(connection, [look])
 
 
-def _replaced(judgement: Judgement) -> Iterable[tuple[str, Sequence[object]]]:
-    yield "experiments", [judgement.experiment]
-    yield "experiment_stages", judgement.memberships
-    yield "systems", judgement.systems
-    yield "samples", judgement.samples
-    yield "scores", judgement.scores
-    yield "comparisons", judgement.comparisons
-    yield "system_means", judgement.system_means
-    yield "checks", judgement.checks
-    yield "slices", judgement.slices
-    yield "insights", judgement.insights
-    yield "continual", judgement.continual
+def _replaced(judgement: Judgement) -> Iterable[tuple[type[Stored], Sequence[Stored]]]:
+    yield ExperimentRow, [judgement.experiment]
+    yield ExperimentStageRow, judgement.memberships
+    yield SystemRow, judgement.systems
+    yield SampleRow, judgement.samples
+    yield ScoreRow, judgement.scores
+    yield ComparisonRow, judgement.comparisons
+    yield SystemMeanRow, judgement.system_means
+    yield CheckRow, judgement.checks
+    yield SliceRow, judgement.slices
+    yield InsightRow, judgement.insights
+    yield ContinualRow, judgement.continual
 
 
 def _repeats_last(connection: "DuckDBPyConnection", decision: DecisionRow) -> bool:

@@ -31,7 +31,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("FAKE_VLLM", str(told))
     monkeypatch.delenv("HARNESS_VLLM", raising=False)
     told.mkdir()
-    environment = environments.vllm_folder("cpu")
+    environment = environments.VLLM["cpu"].folder
     command = environment / "bin" / "vllm"
     command.parent.mkdir(parents=True)
     text = Path(__file__).with_name("fake_vllm.py.txt").read_text(encoding="utf-8")

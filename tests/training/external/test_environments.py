@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.cli.__main__ import main
-from harness.environments import TUNERS, tuner_executable, tuner_folder
+from harness.environments import TUNERS
 from harness.errors import MissingPackage
 
 pytestmark = pytest.mark.slow  # pip itself runs, and makes environments
@@ -57,14 +57,14 @@ def test_llamafactory_is_installed_mended_and_found(wheels: Path, capsys: pytest
     wheel(wheels, "llamafactory", "0.9.5", needs=needs, **{"lf_stand_in.py": _COMMAND, **entry})
 
     assert main(["tuner", "install", "llamafactory"]) == 0
-    folder = tuner_folder(_LLAMAFACTORY)
+    folder = _LLAMAFACTORY.folder
     assert capsys.readouterr().out.splitlines() == [
         f"installing LLaMA-Factory 0.9.5 into {folder}; this takes minutes and some 2.2 GB",
         "pip install torch==2.13.0 llamafactory==0.9.5",
         "mending it for a CPU: torchvision and torchaudio go, which would load CUDA libraries",
         "installed LLaMA-Factory 0.9.5",
     ]
-    told = subprocess.run([tuner_executable(_LLAMAFACTORY)], capture_output=True, text=True, check=True).stdout
+    told = subprocess.run([_LLAMAFACTORY.executable()], capture_output=True, text=True, check=True).stdout
     assert told == "Stands in for torchaudio, which LLaMA-Factory imports and does not use for text.\n"
     (packages,) = folder.glob("lib/python3*/site-packages")
     assert (packages / "peft-0.18.1.dist-info").is_dir()
@@ -80,7 +80,7 @@ def test_what_pip_says_is_shown_and_half_an_environment_is_none(
     assert "No matching distribution found for axolotl==0.19.0" in shown
     assert shown.endswith("mend that and run harness tuner install axolotl again\n")
     with pytest.raises(MissingPackage):
-        tuner_executable(TUNERS["axolotl"])
+        TUNERS["axolotl"].executable()
 
 
 def test_unsloth_is_said_to_need_a_gpu(wheels: Path, capsys: pytest.CaptureFixture[str]) -> None:

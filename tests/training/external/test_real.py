@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from harness.environments import install_tuner
+from harness.environments import TUNERS, install
 from harness.recipes import SFT, Full, LoRA
 from harness.recipes.adapters import Adapter
 from harness.recipes.sft import Backend
@@ -19,7 +19,7 @@ Jobs = Callable[..., TuneJob]
 @pytest.mark.parametrize("adapter", [LoRA(rank=4), Full()], ids=["lora", "full"])
 def test_a_tuner_is_installed_and_trains(job: Jobs, heard, backend: Backend, adapter: Adapter) -> None:
     """Kept in the user's cache folder, so that a second run need not install again."""
-    install_tuner(backend, say=heard.say)
+    install(TUNERS[backend], say=heard.say)
     rate = 5e-3 if isinstance(adapter, Full) else 1e-2
     recipe = SFT(adapter=adapter, epochs=4, learning_rate=rate, backend=backend)
     result = fit(job(recipe), progress=heard)

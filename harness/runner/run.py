@@ -53,7 +53,8 @@ class Options:
 
     file: the experiment file, whose text is kept. shown: the file as the report names it; None is as `file` stands.
     known_negative: marked xfail(raises=NoGo). until: stop after the baselines, or after tuning.
-    fresh: forget this experiment's stored stages first. ignore_memory: train also what seems not to fit.
+    fresh: forget this experiment's stored stages first. ignore_memory: train also what seems not to fit. clock: tells
+    when each stage began.
     """
 
     file: Path | None = None
@@ -62,6 +63,7 @@ class Options:
     until: Until | None = None
     fresh: bool = False
     ignore_memory: bool = False
+    clock: Callable[[], datetime] = utc_now
 
 
 def run_plan(
@@ -71,7 +73,6 @@ def run_plan(
     store: Store,
     progress: Progress | None = None,
     options: Options | None = None,
-    clock: Callable[[], datetime] = utc_now,
 ) -> Outcome:
     """Gather what is missing, judge, store; returns the decision.
 
@@ -85,7 +86,7 @@ def run_plan(
     if options.fresh:
         _forget(plan, store)
     engines = Engines(progress)
-    work = Run(plan, store, progress, engines, clock, options.ignore_memory)
+    work = Run(plan, store, progress, engines, options.clock, options.ignore_memory)
     try:
         seen = gather(work, until=options.until)
         source = options.file.read_text(encoding="utf-8") if options.file else ""

@@ -8,21 +8,23 @@ Each criterion as the page shows it: in points or in the metric's own values, an
 """
 
 import math
-import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, cast
 
 from harness.analysis.advice import advise
-from harness.analysis.decision_context import Content, Moved, Situation, Verdict
+from harness.analysis.decision_context import Moved, Situation, Verdict
+from harness.analysis.holdout_ledger import HoldoutLedger
+from harness.analysis.holdout_power import EnoughEvidence
+from harness.analysis.noise_floor import NoiseFloor
 from harness.analysis.slices import Slice
 from harness.experiment.criteria import Finding
 from harness.report.draw import IntervalDrawing, draw_finding, draw_interval, symmetric_axis
 from harness.report.read import (
     HOLDOUT,
-    FindingView,
     amount_or_unknown,
+    amount_rounded,
     bound,
     change_or_unknown,
     change_size,
@@ -30,6 +32,7 @@ from harness.report.read import (
     difference_interval,
     findings,
     finite,
+    insights_of,
     mean_interval,
     primary_comparison,
     primary_metric,
@@ -37,9 +40,7 @@ from harness.report.read import (
     units_of,
 )
 from harness.stats.wording import amount, confidence, count
-from harness.store.rows import ComparisonRow, Evidence, SliceRow, SystemRow
-from harness.types.protocols import Direction
-from harness.types.samples import Check
+from harness.store.rows import ComparisonRow, Evidence, SliceRow
 
 _MOST_SLICES = 60
 _MOST_NAMED = 6
@@ -57,8 +58,13 @@ SECTIONS = {
     "ladder": "Recipes",
     "trust": "Trust",
 }
-_SEVERAL = ("noise", "continual", "fitting", "endings")  # one a metric, a recipe, a training, a system
 _TRUST = ("evidence", "noise", "ledger", "sequential", "trainings", "preference")
+# Whose sentences are told beside the verdict, in this order.
+_TOLD = (
+    *("curve", "break_even", "four_way", "retention", "safety", "ladder"),
+    *("evidence", "ledger", "sequential", "trainings", "preference"),
+    *("noise", "continual", "fitting", "endings"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,21 +94,10 @@ class SliceTable:
     summary: str
 
 
-def insights_of(evidence: Evidence) -> dict[str, Any]:
-    """Return the stored contents by kind, None where there is none; what comes several times is a list."""
-    found: dict[str, Any] = {**dict.fromkeys((*SECTIONS, *_TRUST)), **{kind: [] for kind in _SEVERAL}}
-    for row in evidence.insights:
-        if row.kind in _SEVERAL:
-            found[row.kind].append(row.content)
-        elif isinstance(row.content, Mapping):
-            found[row.kind] = row.content
-    return found
-
-
 def sections_of(evidence: Evidence) -> tuple[tuple[str, str], ...]:
     """Return (id, title) of the sections for which something is stored."""
     stored = insights_of(evidence)
-    present = {kind for kind, content in stored.items() if content}
+    present = {field.name for field in fields(stored) if getattr(stored, field.name)}
     if evidence.slices:
         present.add("slices")
     if present & set(_TRUST):
@@ -112,10 +107,11 @@ def sections_of(evidence: Evidence) -> tuple[tuple[str, str], ...]:
 
 def sentences(evidence: Evidence) -> dict[str, Any]:
     """Return what each insight says, by kind: for verdicts.json and the summaries."""
-    stored = insights_of(evidence)
-    several = {kind: [content["sentence"] for content in stored.pop(kind)] for kind in _SEVERAL}
-    said = {kind: content["sentence"] for kind, content in stored.items() if content and content.get("sentence")}
-    return said | {kind: lines for kind, lines in several.items() if lines}
+    stored, said = insights_of(evidence), {}
+    for kind in _TOLD:
+        found = getattr(stored, kind)
+        said[kind] = [one.sentence for one in found] if isinstance(found, tuple) else found and found.sentence
+    return {kind: told for kind, told in said.items() if told}
 
 
 def verdict_level(evidence: Evidence) -> float:
@@ -212,31 +208,20 @@ def situation(evidence: Evidence) -> Situation:
     """Return what advice is drawn from: decision, primary metric, insights, slices, checks."""
     baseline, tuned = chosen(evidence, "baseline"), chosen(evidence, "tuned")
     row, decision, units = primary_comparison(evidence), evidence.decision, units_of(evidence)
-    insights: dict[str, list[Content]] = {}
-    for insight in evidence.insights:
-        insights.setdefault(insight.kind, []).append(cast("Content", insight.content))
     return Situation(
         verdict=cast("Verdict", decision.verdict),
         baseline=baseline.system if baseline else row.baseline if row else "the best baseline",
         tuned=tuned.system if tuned else None,
         post_hoc=decision.post_hoc,
-        baseline_retrieves=_retrieves(baseline),
-        tuned_retrieves=_retrieves(tuned),
+        baseline_retrieves=baseline is not None and baseline.retrieves,
+        tuned_retrieves=tuned is not None and tuned.retrieves,
         moved=_moved(row, units) if row else None,
-        findings=[_finding(found, units) for found in findings(decision.findings)],
-        insights=insights,
+        findings=[replace(found, unit=units.get(found.metric, found.unit)) for found in findings(evidence)],
+        insights=insights_of(evidence),
         slices=list(_slices(evidence.slices)),
-        checks=list(_advice_checks(evidence)),
+        checks=[row.check for row in evidence.checks],
         samples=Counter(row.split for row in evidence.samples),
     )
-
-
-def _retrieves(system: SystemRow | None) -> bool:
-    if system is None:
-        return False
-    said = f"{system.system} {system.description}".lower()
-    # Every few-shot baseline names a retriever; only the nearest shots are looked up with it.
-    return "rag" in re.findall("[a-z]+", said) or "select='nearest'" in said
 
 
 def _moved(row: ComparisonRow, units: dict[str, str]) -> Moved | None:
@@ -244,7 +229,7 @@ def _moved(row: ComparisonRow, units: dict[str, str]) -> Moved | None:
         return None
     return Moved(
         metric=row.metric,
-        better=cast("Direction", row.better),
+        better=row.better,
         unit=units.get(row.metric, ""),
         baseline_mean=row.baseline_mean,
         tuned_mean=row.tuned_mean,
@@ -252,22 +237,6 @@ def _moved(row: ComparisonRow, units: dict[str, str]) -> Moved | None:
         low=_end(row.low, -math.inf),
         high=_end(row.high, math.inf),
         samples=row.samples,
-    )
-
-
-def _finding(found: FindingView, units: dict[str, str]) -> Finding:
-    return Finding(
-        criterion=found.criterion,
-        metric=found.metric,
-        status=found.status,
-        value=_end(found.value, math.inf),
-        low=_end(found.low, -math.inf),
-        high=_end(found.high, math.inf),
-        threshold=_end(found.threshold, math.inf),
-        sentence=found.sentence,
-        needed_samples=found.needed_samples,
-        good_side=found.good_side or "above",
-        unit=units.get(found.metric, found.unit or ""),
     )
 
 
@@ -291,22 +260,8 @@ def _slices(rows: tuple[SliceRow, ...]) -> Iterator[Slice]:
         )
 
 
-def _advice_checks(evidence: Evidence) -> Iterator[Check]:
-    for row in evidence.checks:
-        yield Check(
-            name=row.name,
-            status=cast("Literal['ok', 'warning', 'invalid']", row.status),
-            detail=row.detail,
-            items=tuple(row.items) if isinstance(row.items, list | tuple) else (),
-            kind=cast("Literal['data', 'protocol', 'readiness']", row.kind),
-        )
-
-
 def _end(value: float | None, otherwise: float) -> float:
     return otherwise if value is None else value
-
-
-_CHECKED = {"readiness": "readiness", "data": "data", "protocol": "protocol"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -325,10 +280,10 @@ def assurances(evidence: Evidence) -> tuple[Assurance, ...]:
     stored = insights_of(evidence)
     found = (
         _checks(evidence),
-        _look(stored.get("ledger")),
-        _noise(evidence, stored["noise"]),
+        _look(stored.ledger),
+        _noise(evidence, stored.noise),
         _trainings(evidence),
-        _size(stored.get("evidence")),
+        _size(stored.evidence),
     )
     return tuple(line for line in found if line is not None)
 
@@ -336,9 +291,9 @@ def assurances(evidence: Evidence) -> tuple[Assurance, ...]:
 def _checks(evidence: Evidence) -> Assurance | None:
     if not evidence.checks:
         return None
-    kinds = Counter(row.kind for row in evidence.checks)
-    what = ", ".join(f"{kinds[kind]} of {said}" for kind, said in _CHECKED.items() if kinds[kind])
-    statuses = Counter(row.status for row in evidence.checks)
+    kinds = Counter[str](row.kind for row in evidence.checks)
+    what = ", ".join(f"{kinds[kind]} of {kind}" for kind in ("readiness", "data", "protocol") if kinds[kind])
+    statuses = Counter[str](row.status for row in evidence.checks)
     parts = [
         count(statuses[status], noun) if status != "invalid" else f"{statuses[status]} invalid"
         for status, noun in (("invalid", ""), ("warning", "warning"))
@@ -353,12 +308,11 @@ def _checks(evidence: Evidence) -> Assurance | None:
     )
 
 
-def _look(ledger: Any) -> Assurance | None:
-    if not ledger:
+def _look(ledger: HoldoutLedger | None) -> Assurance | None:
+    if ledger is None:
         return None
-    look, level = int(ledger["look"]), confidence(float(ledger["level"]))
-    spent = amount(float(f"{float(ledger['spent']):.2g}"), unit="%")
-    total = amount(float(ledger["total"]), unit="%")
+    look, level = ledger.look, confidence(ledger.level)
+    spent, total = amount_rounded(ledger.spent, "%"), amount(ledger.total, unit="%")
     if look == 1:
         return Assurance(
             status="ok",
@@ -377,19 +331,19 @@ def _look(ledger: Any) -> Assurance | None:
     )
 
 
-def _noise(evidence: Evidence, floors: list[Any]) -> Assurance | None:
+def _noise(evidence: Evidence, floors: Sequence[NoiseFloor]) -> Assurance | None:
     row = primary_comparison(evidence)
-    found = next((floor for floor in floors if row and floor["metric"] == row.metric and floor["reruns"]), None)
+    found = next((floor for floor in floors if row and floor.metric == row.metric and floor.reruns), None)
     difference = finite(row.difference) if row else None
     if found is None or difference is None or row is None:
         return None
-    shown = bound(found["floor"], units_of(evidence).get(row.metric, ""))
-    inside = abs(difference) <= found["floor"]
+    shown = bound(found.floor, units_of(evidence).get(row.metric, ""))
+    inside = abs(difference) <= found.floor
     return Assurance(
         status="warning" if inside else "ok",
         title="The difference is within the noise:" if inside else "The difference is beyond the noise:",
         text=f"asking again moves {row.metric} by {shown} at most."
-        if found["floor"]
+        if found.floor
         else "asking again changed no score.",
         target="trust",
         link="Noise",
@@ -407,14 +361,14 @@ def _trainings(evidence: Evidence) -> Assurance | None:
     )
 
 
-def _size(power: Any) -> Assurance | None:
-    if not power:
+def _size(power: EnoughEvidence | None) -> Assurance | None:
+    if power is None:
         return None
-    detectable = change_size(power["detectable"], power["unit"])
+    detectable = change_size(power.detectable, power.unit)
     return Assurance(
-        status="ok" if power["enough"] else "warning",
-        title="The holdout is large enough:" if power["enough"] else "The holdout is small for what is asked:",
-        text=f"with n = {power['samples']:,} it shows a true difference of {detectable} in four runs of five.",
+        status="ok" if power.enough else "warning",
+        title="The holdout is large enough:" if power.enough else "The holdout is small for what is asked:",
+        text=f"with n = {power.samples:,} it shows a true difference of {detectable} in four runs of five.",
         target="trust",
         link="Size",
     )
@@ -424,7 +378,7 @@ def _size(power: Any) -> Assurance | None:
 class CriterionView:
     """finding: as stored. measured, threshold: as text. ticks: (position in percent, label)."""
 
-    finding: FindingView
+    finding: Finding
     measured: str
     threshold: str
     drawing: IntervalDrawing | None
@@ -434,52 +388,18 @@ class CriterionView:
 def criterion_views(evidence: Evidence) -> tuple[CriterionView, ...]:
     """Return the criteria and guards of the latest decision, in their stored order."""
     units = units_of(evidence)
-    rows = {row.metric: row for row in evidence.comparisons if row.split == "holdout"}
-    if (primary := primary_comparison(evidence)) is not None:
-        rows[primary.metric] = primary
-    return tuple(
-        _view(finding, rows.get(finding.metric), units.get(finding.metric, finding.unit or ""))
-        for finding in findings(evidence.decision.findings)
-    )
+    return tuple(_view(finding, units.get(finding.metric, finding.unit)) for finding in findings(evidence))
 
 
-def _view(finding: FindingView, row: ComparisonRow | None, unit: str) -> CriterionView:
-    absolute = _is_absolute(finding, row)
-    bounds = (finding.value, finding.low, finding.high, unit)
-    label, tick_label = (amount_or_unknown, amount_or_unknown) if absolute else (change_or_unknown, tick)
-    drawing = draw_finding(finding, good_is_above=_good_is_above(finding, row, absolute=absolute))
+def _view(finding: Finding, unit: str) -> CriterionView:
+    differs = finding.about == "difference"
+    label, tick_label = (change_or_unknown, tick) if differs else (amount_or_unknown, amount_or_unknown)
+    shown = difference_interval if differs else mean_interval
+    drawing = draw_finding(finding)
     return CriterionView(
         finding=finding,
-        measured=mean_interval(*bounds) if absolute else difference_interval(*bounds),
-        threshold=label(finding.threshold, unit),
+        measured=shown(finite(finding.value), finding.low, finding.high, unit),
+        threshold=label(finite(finding.threshold), unit),
         drawing=drawing,
         ticks=tuple((position, tick_label(place, unit)) for position, place in drawing.ticks) if drawing else (),
     )
-
-
-def _is_absolute(finding: FindingView, row: ComparisonRow | None) -> bool:
-    """Say whether the criterion looks at the tuned mean itself, not at its difference from the baseline."""
-    if row is None:
-        return True
-    if finding.value is None or row.difference is None or row.tuned_mean is None:
-        return False
-    apart = min(abs(finding.value - row.difference), abs(finding.value + row.difference))
-    return abs(finding.value - row.tuned_mean) < apart
-
-
-def _good_is_above(finding: FindingView, row: ComparisonRow | None, *, absolute: bool) -> bool:
-    """Say on which side of the threshold the criterion is met, where the finding does not say it itself.
-
-    A decided finding shows it: its interval lies there when met and opposite when failed. For an open one it is the
-    metric's better side, unless the stored value is the difference with its sign turned, so that more is better.
-    """
-    if finding.good_side is not None:
-        return finding.good_side == "above"
-    ends = [end for end in (finding.low, finding.high) if end is not None]
-    if finding.status != "open" and ends and finding.threshold is not None:
-        interval_is_above = sum(ends) / len(ends) >= finding.threshold
-        return interval_is_above if finding.status == "met" else not interval_is_above
-    if row is None or row.better == "higher":
-        return True
-    turned = finding.value is not None and row.difference is not None and finding.value == -row.difference
-    return turned and not absolute

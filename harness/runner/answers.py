@@ -11,7 +11,7 @@ An engine that is never asked two things at once: what batches change in its ans
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -33,11 +33,12 @@ from harness.types.protocols import (
     Engine,
     LikelihoodBatch,
     LooksUp,
+    Named,
     OnlyWeighed,
     Prompter,
     Task,
 )
-from harness.types.samples import Answer, Completion, Decoding, Ended, Likelihood, Messages, Sample, Split
+from harness.types.samples import Answer, Completion, Decoding, Ended, Likelihood, Messages, Sample, Score, Split
 
 
 def load_answers(run: Run, task: Task, stages: Sequence[Stage], samples: Sequence[Sample]) -> tuple[Answer, ...]:
@@ -249,7 +250,7 @@ class Answered:
     """A system's answers on one split with one seed, in the order of the samples.
 
     stages: all that these answers came from. parts: where a split was asked a block at a time, the blocks; `stage`
-    then stands for all of them.
+    then stands for all of them. scores: what metrics gave these answers already, by the metric's name.
     """
 
     system: System
@@ -258,6 +259,7 @@ class Answered:
     answers: tuple[Answer, ...]
     stages: tuple[Stage, ...] = ()
     parts: tuple["Answered", ...] = ()
+    scores: dict[str, tuple[Named, tuple[Score, ...]]] = field(init=False, default_factory=dict, repr=False)
 
     @property
     def stage_keys(self) -> tuple[str, ...]:
@@ -273,7 +275,7 @@ BySeed = tuple[Answered, ...]
 def answered_by_seed(run: Run, system: System, task: Task, split: Split) -> BySeed:
     """Return the answers of every seed, and of every repeat where answers are drawn; a baseline has one seed."""
     rounds = run.plan.rounds(system, task)
-    return tuple(answered(run, system, task, split, seed, repeat) for seed, repeat in rounds)
+    return tuple(answered(run, system, task, split, asked) for asked in rounds)
 
 
 def joined(parts: Sequence[Answered]) -> Answered:
@@ -289,9 +291,9 @@ def joined(parts: Sequence[Answered]) -> Answered:
     )
 
 
-def answered(run: Run, system: System, task: Task, split: Split, seed: int, repeat: int = 0) -> Answered:
-    """Return the answers, computing what the store lacks."""
-    stages = run.plan.answering(system, task, split, seed, repeat)
+def answered(run: Run, system: System, task: Task, split: Split, asked: tuple[int, int] = (0, 0)) -> Answered:
+    """Return the answers, computing what the store lacks. asked: seed and repeat."""
+    stages = run.plan.answering(system, task, split, *asked)
     samples = run.samples(task, split)
     for stage in stages:
         ensure(run, system, task, stage, samples)

@@ -21,7 +21,8 @@ from harness.plan import Plan, choices_of
 from harness.runner.answers import Answered, BySeed
 from harness.runner.context import Run, bound, read_value
 from harness.runner.scoring import one_score
-from harness.runner.stages import guarded, machine, stage_row
+from harness.runner.stages import Took, guarded, machine, stage_row
+from harness.types.codec import to_json
 from harness.types.jobs import Stage, System
 from harness.types.models import Endpoint, Model
 from harness.types.protocols import (
@@ -56,9 +57,7 @@ def data_checks(run: Run) -> tuple[Check, ...]:
                 _audit(run)
                 found = run.store.stage(stage.key)
     assert found is not None
-    assert isinstance(found.environment, dict)
-    audited = tuple(Check(**{**item, "items": tuple(item["items"])}) for item in found.environment["checks"])
-    return (*_reading_checks(run), *audited)
+    return (*_reading_checks(run), *found.facts.checks)
 
 
 def _reading_checks(run: Run) -> tuple[Check, ...]:
@@ -128,10 +127,8 @@ def _audit(run: Run) -> None:
             stage_row(
                 run,
                 stage,
-                started=started,
-                seconds=time.monotonic() - began,
-                tokens=(0, 0),
-                environment={**machine(), "checks": [asdict(check) for check in checks]},
+                Took(started, time.monotonic() - began),
+                environment={**machine(), "checks": to_json(checks)},
             )
         )
 
@@ -258,9 +255,8 @@ def evaluation_parity(run: Run, system: System, answered: Answered) -> Check:
             found = run.store.stage(stage.key)
             if found is None:
                 return _compare(run, stage, system, answered)
-    assert isinstance(found.environment, dict)
-    stored = found.environment["check"]
-    return Check(**{**stored, "items": tuple(stored["items"])})
+    assert found.facts.check is not None
+    return found.facts.check
 
 
 def parity_key(stage: Stage) -> str:
@@ -295,10 +291,8 @@ def _compare(run: Run, stage: Stage, system: System, answered: Answered) -> Chec
             stage_row(
                 run,
                 stage,
-                started=started,
-                seconds=time.monotonic() - began,
-                tokens=(0, 0),
-                environment={**machine(), "check": asdict(check)},
+                Took(started, time.monotonic() - began),
+                environment={**machine(), "check": to_json(check)},
             )
         )
     return check

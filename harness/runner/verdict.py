@@ -1,14 +1,15 @@
 """Gathered answers -> scores, comparisons, decision: the rows that replace an experiment's last judgement."""
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 
 from harness.analysis.break_even import as_comparison
+from harness.analysis.insights import kind_of
 from harness.analysis.slices import Slice, clean_subset, slices
 from harness.experiment.decide import Decision, Verdict, decide
 from harness.runner.context import Run
 from harness.runner.dev_analyses import GuardedSystem, continual_rows
 from harness.runner.holdout import Opened, rule_changed
-from harness.runner.insights import Insights, explain, paid_back
+from harness.runner.insights import explain, paid_back
 from harness.runner.pipeline import Gathered, primary_metric
 from harness.runner.records import (
     check_rows,
@@ -20,12 +21,12 @@ from harness.runner.records import (
     sample_rows,
     slice_row,
     system_rows,
-    whole_json,
 )
 from harness.runner.scoring import Scored, applies, can_measure, preferred, replies_read, scored
 from harness.stats.compare import DEFAULT_LEVEL, Comparison, SystemScores, compare, scores_pairs, standing
 from harness.store.rows import InsightRow, ScoreRow, SliceRow, SystemMeanRow
 from harness.store.store import Judgement
+from harness.types.codec import to_json
 from harness.types.protocols import JudgedMetric, Named, PairMetric
 from harness.types.samples import Check, Split
 
@@ -75,7 +76,7 @@ def judge(run: Run, seen: Gathered, *, file: str, source: str, known_negative: b
             checks=tuple(check_rows(run, seen)),
             decision=decision_row(run, decision, post_hoc=post_hoc, known_negative=known_negative),
             slices=tables.slices,
-            insights=tuple(_insight_rows(run, found)),
+            insights=[InsightRow(experiment=run.plan.name, kind=kind_of(one), content=to_json(one)) for one in found],
             continual=[cell for row in seen.in_a_row for cell in continual_rows(run, row, primary_metric(run))],
         )
     )
@@ -85,14 +86,9 @@ def judge(run: Run, seen: Gathered, *, file: str, source: str, known_negative: b
 def _decide(run: Run, seen: Gathered, tables: Tables, *, post_hoc: bool) -> Decision:
     experiment = run.plan.experiment
     if not seen.trusted or seen.holdout is not None:
-        return decide(
-            experiment.go_if,
-            experiment.guards,
-            tables.comparisons,
-            seen.checks,
-            post_hoc=post_hoc,
-            noise={floor.metric: floor.floor for floor in seen.noise},
-        )
+        floors = {floor.metric: floor.floor for floor in seen.noise}
+        compared = [replace(found, noise=floors.get(found.metric, 0.0)) for found in tables.comparisons]
+        return decide(experiment.go_if, experiment.guards, compared, seen.checks, post_hoc=post_hoc)
     return Decision(verdict=Verdict.INCONCLUSIVE, reason="stopped on request before the holdout was opened")
 
 
@@ -118,7 +114,7 @@ def _compare_pair(run: Run, tables: Tables, seen: Gathered, opened: Opened) -> N
         found = always.get(metric.name) or _compared(metric, before, after, level)
         tables.comparisons.append(found)
         tables.units[metric.name] = found.unit
-        _keep_slices(run, tables, seen, metric, sides, level)
+        _keep_slices(run, tables, seen, sides)
 
 
 def _sides(run: Run, metric: Named, opened: Opened) -> tuple[Scored, Scored]:
@@ -128,10 +124,10 @@ def _sides(run: Run, metric: Named, opened: Opened) -> tuple[Scored, Scored]:
     return scored(run, metric, opened.baseline), scored(run, metric, opened.tuned)
 
 
-def _keep_slices(
-    run: Run, tables: Tables, seen: Gathered, metric: Named, sides: tuple[Scored, Scored], level: float
-) -> None:
+def _keep_slices(run: Run, tables: Tables, seen: Gathered, sides: tuple[Scored, Scored]) -> None:
     """Slices explore what go_if judges; the clean subset is what a leak cannot have helped."""
+    assert seen.holdout is not None
+    metric, level = sides[0].metric, seen.holdout.ledger.level
     before, after = (side.for_comparison() for side in sides)
     found: list[Slice] = []
     if any(metric.name in rule.metrics for rule in run.plan.experiment.go_if):
@@ -149,7 +145,7 @@ def _compare_guard(run: Run, tables: Tables, guarded: GuardedSystem, level: floa
     for side in sides:
         tables.scores.extend(side.rows(run, GUARD, name))
     found = _compared(metric, sides[0].for_comparison(), sides[1].for_comparison(), level)
-    tables.comparisons.append(replace(found, metric=name))
+    tables.comparisons.append(replace(found, metric=name, guard=True))
     tables.units[name] = found.unit
 
 
@@ -181,9 +177,3 @@ def _keep_shares(run: Run, tables: Tables, sides: tuple[Scored, Scored]) -> None
     for side, row in zip(sides, (first, found), strict=True):
         tables.scores.extend(side.rows(run, Split.HOLDOUT.value))
         tables.means.append(mean_row(run, row))
-
-
-def _insight_rows(run: Run, found: Insights) -> list[InsightRow]:
-    return [
-        InsightRow(experiment=run.plan.name, kind=kind, content=whole_json(asdict(insight))) for kind, insight in found
-    ]

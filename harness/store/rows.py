@@ -2,7 +2,11 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import ClassVar
+from typing import ClassVar, Literal
+
+from harness.types.codec import from_json
+from harness.types.protocols import Direction
+from harness.types.samples import Check
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,6 +17,29 @@ class ExperimentRow:
     declaration: object
     criteria_key: str
     created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageFacts:
+    """What is read again of the environment that a stage recorded; None if it did not.
+
+    Attributes:
+        dtype: Of the weights that answered.
+        checks: What the stage checked; `check` if it is one alone.
+        best_step: The step whose weights were kept.
+        watched: The metric that chose it, if not the loss.
+        suggested_rate: What the rate finder chose.
+    """
+
+    dtype: str | None = None
+    checks: tuple[Check, ...] = ()
+    check: Check | None = None
+    best_step: int | None = None
+    watched: str | None = None
+    suggested_rate: float | None = None
+    trainable_parameters: int | None = None
+    total_parameters: int | None = None
+    peak_memory_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +57,10 @@ class StageRow:
     tokens_out: int
     environment: object
     artifact: str | None = None
+
+    @property
+    def facts(self) -> StageFacts:
+        return from_json(StageFacts, self.environment)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +86,7 @@ class SystemRow:
     chosen: bool
     price_in: float | None = None
     price_out: float | None = None
+    retrieves: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,7 +188,7 @@ class ComparisonRow:
     split: str
     baseline: str
     tuned: str
-    better: str
+    better: Direction
     baseline_mean: float | None
     tuned_mean: float | None
     tuned_low: float | None
@@ -170,6 +202,8 @@ class ComparisonRow:
     method: str
     level: float = 0.95
     groups: int | None = None
+    guard: bool = False
+    always_valid: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,7 +264,7 @@ class SystemMeanRow:
     system: str
     split: str
     metric: str
-    better: str
+    better: Direction
     mean: float | None
     low: float | None
     high: float | None
@@ -243,10 +277,18 @@ class CheckRow:
     experiment: str
     position: int
     name: str
-    status: str
+    status: Literal["ok", "warning", "invalid"]
     detail: str
     items: object
-    kind: str = "protocol"
+    kind: Literal["data", "protocol", "readiness"] = "protocol"
+    excused: bool = False
+
+    @property
+    def check(self) -> Check:
+        items = tuple(self.items) if isinstance(self.items, list | tuple) else ()
+        return Check(
+            name=self.name, status=self.status, detail=self.detail, items=items, kind=self.kind, excused=self.excused
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,6 +303,7 @@ class DecisionRow:
     post_hoc: bool
     known_negative: bool
     statistics: int = 1
+    about: object = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

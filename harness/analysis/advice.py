@@ -6,12 +6,27 @@ Another recipe that gains as much and harms a guard less: what a race of recipes
 import math
 from collections.abc import Iterator, Mapping
 
+from harness.analysis.break_even import Payback
 from harness.analysis.collapse import COLLAPSED
-from harness.analysis.decision_context import Content, Moved, Situation, counted, moved_by, number
+from harness.analysis.decision_context import Moved, Situation
 from harness.analysis.estimate import Estimate
+from harness.analysis.learning_curve import LearningCurve
+from harness.analysis.recipe_ranking import Ladder, Rung
+from harness.analysis.retrieval_table import FourWay
 from harness.data.leakage.audit import CONFLICTS, DUPLICATES, SIZES
 from harness.experiment.criteria import Finding
-from harness.stats.wording import about, amount, change, count, difference_text, mean_text, p_text, rounded, span
+from harness.stats.wording import (
+    FRACTION,
+    about,
+    amount,
+    change,
+    count,
+    difference_text,
+    mean_text,
+    p_text,
+    rounded,
+    span,
+)
 from harness.types.samples import Check, Split
 
 _ROUNDING = 1e-9
@@ -23,53 +38,38 @@ def gentler(situation: Situation) -> Iterator[str]:
     As good: of shares, its mean on DEV is worse by one sample at most; of other metrics, by nothing. Less: the whole
     interval of what it did to the guard lies on the better side of the chosen one's.
     """
-    race = situation.insight("ladder")
-    rungs = _parts(race, "rungs") if race is not None else []
-    chosen = next((rung for rung in rungs if rung.get("chosen")), None)
+    race = situation.insights.ladder
+    chosen = next((rung for rung in race.rungs if rung.chosen), None) if race is not None else None
     if race is None or chosen is None:
         return
-    unit = str(race.get("unit", ""))
-    rivals = [rung for rung in rungs if rung is not chosen and _as_good(race, rung, chosen)]
+    rivals = [rung for rung in race.rungs if rung is not chosen and _as_good(race, rung, chosen)]
     for finding in (*situation.failing("failed"), *situation.failing("open")):
         mine = _harm(chosen, finding.metric)
         harms = [(rung, found) for rung in rivals if (found := _harm(rung, finding.metric)) is not None]
         lower = finding.good_side == "below"
         less = [
-            (harm.value if lower else -harm.value, str(rung["system"]), rung, harm)
+            (harm.value if lower else -harm.value, rung.system, rung, harm)
             for rung, harm in harms
             if mine is not None and (harm.high < mine.low if lower else harm.low > mine.high)
         ]
         if mine is not None and less:
             _, name, rung, harm = min(less, key=lambda one: one[:2])
             yield (
-                f"Try {name} in place of {chosen['system']}: on DEV its {race['metric']} is {_mean(rung, unit)} "
-                f"beside {_mean(chosen, unit)}, and it moves {finding.metric} by {harm.as_difference(finding.unit)} "
-                f"in place of {mine.as_difference(finding.unit)}."
+                f"Try {name} in place of {chosen.system}: on DEV its {race.metric} is {rung.mean.as_mean(race.unit)} "
+                f"beside {chosen.mean.as_mean(race.unit)}, and it moves {finding.metric} by "
+                f"{harm.as_difference(finding.unit)} in place of {mine.as_difference(finding.unit)}."
             )
 
 
-def _as_good(race: Content, rung: Content, chosen: Content) -> bool:
-    own, best = moved_by(rung, "mean"), moved_by(chosen, "mean")
-    if own is None or best is None:
-        return False
-    short = best.value - own.value if race.get("better") == "higher" else own.value - best.value
-    sample = 1 / max(1.0, number(race, "samples", missing=1.0)) if race.get("unit") == "%" else 0.0
+def _as_good(race: Ladder, rung: Rung, chosen: Rung) -> bool:
+    own, best = rung.mean.value, chosen.mean.value
+    short = best - own if race.better == "higher" else own - best
+    sample = 1 / max(1, race.samples) if race.unit == FRACTION else 0.0
     return short <= sample + _ROUNDING
 
 
-def _harm(rung: Content, guard: str) -> Estimate | None:
-    found = next((one for one in _parts(rung, "forgot") if one.get("guard") == guard), None)
-    return None if found is None else moved_by(found, "difference")
-
-
-def _mean(rung: Content, unit: str) -> str:
-    found = moved_by(rung, "mean")
-    return "unknown" if found is None else mean_text(found.value, found.low, found.high, unit=unit)
-
-
-def _parts(content: Content, name: str) -> list[Mapping[str, object]]:
-    value = content.get(name)
-    return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list | tuple) else []
+def _harm(rung: Rung, guard: str) -> Estimate | None:
+    return next((one.difference for one in rung.forgot if one.guard == guard), None)
 
 
 # What is done about a finding of the data, by the name of its check.
@@ -118,26 +118,18 @@ def _faults(situation: Situation) -> Iterator[str]:
 
 
 def _learned_nothing(situation: Situation) -> Iterator[str]:
-    fits = [fit for fit in situation.insights.get("fitting", ()) if fit.get("recipe") == situation.tuned]
-    if not fits or any(fit.get("kind") != "nothing learned" for fit in fits):
+    fits = [fit for fit in situation.insights.fitting if fit.recipe == situation.tuned]
+    if not fits or any(fit.kind != "nothing learned" for fit in fits):
         return
     fit = fits[0]
-    rate, suggested = moved_rate(fit, "learning_rate"), moved_rate(fit, "suggested_rate")
-    losses = "dev loss {:.3g} at the first evaluation, {:.3g} at the last".format(
-        *(number(fit, name) for name in ("first_dev", "last_dev"))
-    )
+    rate, suggested = fit.learning_rate or None, fit.suggested_rate or None
+    losses = f"dev loss {fit.first_dev:.3g} at the first evaluation, {fit.last_dev:.3g} at the last"
     from_rate = "" if rate is None else f" from {rate:.2g}"
     if suggested is not None and (rate is None or suggested > rate):
         way = f"raise learning_rate{from_rate} to about {suggested:.2g}"
     else:
         way = f"raise learning_rate{from_rate}, or train longer"
     yield f"Train again before deciding: {situation.tuned} learned nothing, its losses hardly moved ({losses}); {way}."
-
-
-def moved_rate(fit: Content, name: str) -> float | None:
-    """Return a rate that a judgement of a training holds; None where it is unknown."""
-    value = fit.get(name)
-    return float(value) if isinstance(value, int | float) and value > 0 else None
 
 
 def _collapsed(situation: Situation) -> Iterator[str]:
@@ -150,22 +142,18 @@ def _collapsed(situation: Situation) -> Iterator[str]:
 
 
 def _cut(situation: Situation) -> Iterator[str]:
-    ended = [one for one in situation.insights.get("endings", ()) if one.get("system") == situation.tuned]
-    found = next((one for one in ended if one.get("split") == Split.HOLDOUT.value), next(iter(ended), None))
-    faults = found.get("faults") if found is not None else None
-    if found is None or not isinstance(faults, Mapping):
+    ended = [one for one in situation.insights.endings if one.system == situation.tuned]
+    found = next((one for one in ended if one.split == Split.HOLDOUT.value), next(iter(ended), None))
+    if found is None or found.cut <= _MOSTLY_ENDED * found.answers:
         return
-    cut, answers = number(faults, "cut", missing=0.0), number(found, "answers", missing=0.0)
-    if cut <= _MOSTLY_ENDED * answers:
-        return
-    said = f"{cut:,.0f} of {count(int(answers), 'answer')} of {situation.tuned} are cut at the token limit"
-    if cut > _NEVER_ENDS * answers:
+    said = f"{found.cut:,} of {count(found.answers, 'answer')} of {situation.tuned} are cut at the token limit"
+    if found.cut > _NEVER_ENDS * found.answers:
         yield (
             f"Mend how answers end: {said}, so that the end of the turn was not learned, or answer_tokens is too "
-            f"small: see that training ends each answer with the end token, and {found.get('remedy')}."
+            f"small: see that training ends each answer with the end token, and {found.remedy}."
         )
     else:
-        yield f"Mend how answers end: {said}, which counts as wrong: {found.get('remedy')}."
+        yield f"Mend how answers end: {said}, which counts as wrong: {found.remedy}."
 
 
 def _tune(situation: Situation) -> Iterator[str]:
@@ -174,17 +162,15 @@ def _tune(situation: Situation) -> Iterator[str]:
         yield f"Tune: {tuned} meets every criterion."
     else:
         yield f"Tune: {tuned} in place of {situation.baseline} takes {moved.path}, {moved.shown}."
-    found = situation.insight("break_even")
-    if found is not None:
-        yield from _paid_back(found)
+    if situation.insights.break_even is not None:
+        yield from _paid_back(situation.insights.break_even)
 
 
-def _paid_back(found: Content) -> Iterator[str]:
-    requests = counted(found, "requests")
+def _paid_back(found: Payback) -> Iterator[str]:
+    requests = found.requests
     if requests is None:
         return
-    quality = found.get("quality")
-    standing = quality.get("standing") if isinstance(quality, Mapping) else None
+    standing = found.quality.standing if found.quality is not None else None
     after = f"about {about(requests.value)} requests" if math.isfinite(requests.value) else "some number of requests"
     if standing == "worse":
         yield "Nothing is paid back by worse answers."
@@ -276,13 +262,10 @@ def _about_mean(finding: Finding) -> bool:
 
 def _inside_noise(situation: Situation) -> str:
     moved = situation.moved
-    floor = situation.insight("noise", moved.metric) if moved else None
-    if moved is None or floor is None:
+    floor = next((one.floor for one in situation.insights.noise if moved and one.metric == moved.metric), 0.0)
+    if moved is None or floor <= 0 or abs(moved.difference) > floor:
         return ""
-    size = number(floor, "floor", missing=0.0)
-    if size <= 0 or abs(moved.difference) > size:
-        return ""
-    said = change(size, unit=moved.unit, sign=False)
+    said = change(floor, unit=moved.unit, sign=False)
     return (
         f"Make the measurement steadier before anything else: {moved.metric} moved by {moved.shown}, and asking the "
         f"same system again moves it by up to {said}."
@@ -299,40 +282,35 @@ def _beyond(situation: Situation) -> Iterator[str]:
 
 
 def _combine(situation: Situation) -> Iterator[str]:
-    table = situation.insight("four_way")
+    table = situation.insights.four_way
     if table is None or situation.tuned_retrieves:
         return
-    unit, metric = str(table.get("unit", "")), table["metric"]
-    added, joined = moved_by(table, "added"), moved_by(table, "joined")
-    if added is not None and joined is not None and _sure(table, added) and _sure(table, joined):
+    if _sure(table, table.added) and table.joined is not None and _sure(table, table.joined):
         yield (
-            f"Combine tuning with retrieval: on DEV both together change {metric} by {added.as_difference(unit)} "
-            f"against tuning alone, and by {joined.as_difference(unit)} against retrieval alone."
+            f"Combine tuning with retrieval: on DEV both together change {table.metric} by "
+            f"{table.added.as_difference(table.unit)} against tuning alone, and by "
+            f"{table.joined.as_difference(table.unit)} against retrieval alone."
         )
         return
-    retrieval = moved_by(table, "retrieval")
-    if retrieval is None or situation.baseline_retrieves or not _sure(table, retrieval):
+    if situation.baseline_retrieves or not _sure(table, table.retrieval):
         return
-    tuning = moved_by(table, "tuning")
-    if situation.verdict != "GO" or tuning is None or abs(retrieval.value) >= abs(tuning.value):
-        shown = retrieval.as_difference(unit)
-        yield f"Use retrieval: on DEV it changes {metric} of the untuned model by {shown}, without training."
+    if situation.verdict != "GO" or abs(table.retrieval.value) >= abs(table.tuning.value):
+        shown = table.retrieval.as_difference(table.unit)
+        yield f"Use retrieval: on DEV it changes {table.metric} of the untuned model by {shown}, without training."
 
 
 def _more_examples(situation: Situation) -> Iterator[str]:
-    curve = situation.insight("curve")
-    if curve is None or curve.get("beats") == "met" or curve.get("form") == "none":
+    curve = situation.insights.curve
+    if curve is None or curve.beats == "met" or curve.form == "none":
         return
-    needed, doubling = counted(curve, "examples_to_margin"), moved_by(curve, "doubling")
-    points = curve.get("points")
-    if needed is None or doubling is None or not isinstance(points, list | tuple) or not points:
+    needed, doubling = curve.examples_to_margin, curve.doubling
+    if needed is None or doubling is None:
         return
-    has, goal, unit = int(number(points[-1], "examples")), _goal(curve), str(curve.get("unit", ""))
-    doubled = doubling.as_difference(unit)
+    has, goal, doubled = curve.points[-1].examples, _goal(curve), doubling.as_difference(curve.unit)
     if math.isinf(needed.low):
         yield (
             f"Choose another base model, or another recipe: more data of this kind does not bring it {goal} within "
-            f"{number(curve, 'horizon'):,.0f} examples, and twice the data would bring {doubled}."
+            f"{curve.horizon:,} examples, and twice the data would bring {doubled}."
         )
     elif math.isinf(needed.value):
         yield (
@@ -347,12 +325,11 @@ def _more_examples(situation: Situation) -> Iterator[str]:
         )
 
 
-def _goal(curve: Content) -> str:
-    at_least = number(curve, "at_least", missing=0.0)
-    if not at_least:
-        return f"level with {curve['baseline']}"
-    size = change(at_least, unit=str(curve.get("unit", "")), sign=False)
-    return f"{size} {'above' if curve.get('better') == 'higher' else 'below'} {curve['baseline']}"
+def _goal(curve: LearningCurve) -> str:
+    if not curve.at_least:
+        return f"level with {curve.baseline}"
+    size = change(curve.at_least, unit=curve.unit, sign=False)
+    return f"{size} {'above' if curve.better == 'higher' else 'below'} {curve.baseline}"
 
 
 def _hurts(situation: Situation) -> Iterator[str]:
@@ -404,9 +381,9 @@ def _pools(item: object) -> Iterator[str]:
         yield from (pool for part in (parts if isinstance(parts, list | tuple) else ()) for pool in _pools(part))
 
 
-def _sure(table: Content, effect: Estimate) -> bool:
+def _sure(table: FourWay, effect: Estimate) -> bool:
     """Is the whole interval an improvement?"""
-    return effect.low > 0 if table.get("better") == "higher" else effect.high < 0
+    return effect.low > 0 if table.better == "higher" else effect.high < 0
 
 
 def _ended(sentence: str) -> str:

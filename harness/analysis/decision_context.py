@@ -1,11 +1,10 @@
 """What is known when advice is asked for: plain values, as the run has them and as the store gives them back."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from harness.analysis.estimate import Estimate
+from harness.analysis.insights import Insights
 from harness.analysis.slices import Slice
 from harness.experiment.criteria import Finding
 from harness.stats.wording import FRACTION, difference_text, rounded
@@ -13,7 +12,6 @@ from harness.types.protocols import Direction
 from harness.types.samples import Check
 
 Verdict = Literal["GO", "NO_GO", "INCONCLUSIVE", "INVALID"]
-Content = Mapping[str, object]
 _FLOOR = 0.1
 
 
@@ -65,8 +63,7 @@ class Situation:
 
     baseline: the best one; tuned: the chosen one, None where nothing was tuned or chosen. baseline_retrieves: it is
     prompted with passages; tuned_retrieves: so is the tuned one. moved: None before the holdout was opened.
-    insights: kind -> the contents of that kind, as `dataclasses.asdict` or as the store gives them, null for an
-    infinite end. checks: of every kind. samples: how many each split has, by its name.
+    checks: of every kind. samples: how many each split has, by its name.
     """
 
     verdict: Verdict
@@ -77,39 +74,10 @@ class Situation:
     tuned_retrieves: bool = False
     moved: Moved | None = None
     findings: Sequence[Finding] = ()
-    insights: Mapping[str, Sequence[Content]] = field(default_factory=dict)
+    insights: Insights = field(default_factory=Insights)
     slices: Sequence[Slice] = ()
     checks: Sequence[Check] = ()
     samples: Mapping[str, int] = field(default_factory=dict)
 
-    def insight(self, kind: str, metric: str | None = None) -> Content | None:
-        """Return the first insight of this kind, or the one of this metric."""
-        for content in self.insights.get(kind, ()):
-            if metric is None or content.get("metric") == metric:
-                return content
-        return None
-
     def failing(self, status: Literal["failed", "open"]) -> tuple[Finding, ...]:
         return tuple(finding for finding in self.findings if finding.status == status)
-
-
-def number(content: Content, name: str, *, missing: float = math.inf) -> float:
-    """Return a number of an insight; JSON keeps no infinity, so null is `missing`."""
-    value = content.get(name)
-    return float(value) if isinstance(value, int | float) else missing
-
-
-def counted(content: Content, name: str) -> Estimate | None:
-    """Return a count with its interval, such as requests; null ends are infinity. None where it was not estimated."""
-    value = content.get(name)
-    if not isinstance(value, Mapping):
-        return None
-    return Estimate(*(number(value, end) for end in ("value", "low", "high")))
-
-
-def moved_by(content: Content, name: str) -> Estimate | None:
-    """Return a difference with its interval; a null low end is -infinity. None where it was not estimated."""
-    value = content.get(name)
-    if not isinstance(value, Mapping) or value.get("value") is None:
-        return None
-    return Estimate(number(value, "value"), number(value, "low", missing=-math.inf), number(value, "high"))

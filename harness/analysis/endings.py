@@ -56,6 +56,11 @@ class Endings:
     remedy: str
 
     @property
+    def cut(self) -> int:
+        """How many end at the token limit where more was to come."""
+        return Counter(self.faults)["cut"]
+
+    @property
     def too_many(self) -> bool:
         """Whether more are missing than a baseline may lack."""
         return self.share > MOST_MISSING

@@ -37,11 +37,11 @@ class Rung:
 
     system: str
     mean: Estimate
-    gain: Estimate | None
-    trainable: int | None
-    total: int | None
-    memory: int | None
-    forgot: tuple[Forgot, ...]
+    gain: Estimate | None = None
+    trainable: int | None = None
+    total: int | None = None
+    memory: int | None = None
+    forgot: tuple[Forgot, ...] = ()
     seeds: int
     examples: int
     tokens: int
@@ -65,7 +65,7 @@ class Ladder:
     unit: str
     level: float
     samples: int
-    baseline: str | None
+    baseline: str | None = None
     rungs: tuple[Rung, ...]
     equal_budget: bool
     budget_ratio: float

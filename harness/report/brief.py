@@ -8,18 +8,19 @@ reports/summary.md: every verdict in GitHub-flavoured Markdown, for a pull reque
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from harness.report.costs import Spending, all_tokens, spendings, training_cost
 from harness.report.draw import IntervalDrawing, draw_interval, symmetric_axis
-from harness.report.insights import TITLES, advice, insights_of, paragraph, sentences, verdict_level
-from harness.report.read import chosen, difference_interval, finite, plain, primary_comparison, units_of, whole
+from harness.report.insights import TITLES, advice, paragraph, sentences, verdict_level
+from harness.report.read import chosen, difference_interval, finite, insights_of, primary_comparison, units_of, whole
 from harness.report.templates import render
 from harness.stats.compare import ONE_SEED
 from harness.stats.wording import confidence, count, difference_text, rounded
 from harness.store.rows import Evidence
+from harness.types.codec import to_json
 
 Entry = dict[str, Any]
 
@@ -32,13 +33,13 @@ def verdict_entry(evidence: Evidence) -> Entry:
     """
     decision, row = evidence.decision, primary_comparison(evidence)
     checks = Counter(check.status for check in evidence.checks)
-    ledger = insights_of(evidence).get("ledger")
+    ledger = insights_of(evidence).ledger
     return {
         "experiment": evidence.experiment.name,
         "question": evidence.experiment.question,
         "verdict": decision.verdict,
         "reason": decision.reason,
-        "findings": plain(decision.findings) or [],
+        "findings": to_json(decision.findings) or [],
         "primary": None
         if row is None
         else {
@@ -55,12 +56,12 @@ def verdict_entry(evidence: Evidence) -> Entry:
         "report": f"{evidence.experiment.name}.html",
         "advice": list(paragraph(evidence)),
         "level": verdict_level(evidence),
-        "look": ledger["look"] if ledger else None,
+        "look": ledger.look if ledger else None,
         "gain": _gain(evidence),
         "cost": _cost(evidence),
         "checks": {status: checks[status] for status in ("ok", "warning", "invalid")},
         "post_hoc": decision.post_hoc,
-        "insights": plain(sentences(evidence)),
+        "insights": sentences(evidence),
     }
 
 
@@ -217,24 +218,6 @@ def summarise(evidence: Evidence) -> Summary:
         tokens=all_tokens(evidence),
         decided_at=decision.decided_at,
     )
-
-
-def summary_as_json(summary: Summary) -> dict[str, Any]:
-    """Return the line as JSON values."""
-    return {**asdict(summary), "decided_at": summary.decided_at.isoformat()}
-
-
-def summary_from_json(content: dict[str, Any]) -> Summary:
-    """Return the line that `summary_as_json` wrote.
-
-    Raises:
-        TypeError: If its fields are others.
-    """
-    drawing = content["drawing"]
-    if drawing is not None:
-        good, ticks = drawing["good"], tuple((at, tick) for at, tick in drawing["ticks"])
-        drawing = IntervalDrawing(**{**drawing, "good": None if good is None else tuple(good), "ticks": ticks})
-    return Summary(**{**content, "drawing": drawing, "decided_at": datetime.fromisoformat(content["decided_at"])})
 
 
 def render_index(summaries: Sequence[Summary]) -> str:

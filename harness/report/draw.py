@@ -6,10 +6,12 @@ The recipes of one experiment side by side, as the page draws them.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from harness.analysis.continual import Continual
+from harness.analysis.estimate import Estimate
+from harness.analysis.recipe_ranking import Forgot, Ladder, Rung
 from harness.report.read import FindingView, estimate, finite, part_of, rounded_or_unknown
 
 _MARGIN = 0.08
@@ -131,38 +133,37 @@ class HeatCell:
 class HeatTable:
     """One recipe: columns are (task, metric, better, samples, is a guard), rows a step's name and its cells."""
 
-    content: Mapping[str, Any]
+    content: Continual
     columns: tuple[tuple[str, str, str, int, bool], ...]
     rows: tuple[tuple[str, tuple[HeatCell, ...]], ...]
 
 
-def heat_tables(contents: Sequence[Mapping[str, Any]]) -> tuple[HeatTable, ...]:
+def heat_tables(contents: Sequence[Continual]) -> tuple[HeatTable, ...]:
     """Return one table for each stored `Continual`."""
     return tuple(_table(content) for content in contents)
 
 
-def _table(content: Mapping[str, Any]) -> HeatTable:
-    columns = content["columns"]
-    shaded = [_shades([cell["value"] for cell in column["cells"]], column["better"]) for column in columns]
+def _table(content: Continual) -> HeatTable:
+    columns = content.columns
+    shaded = [_shades([cell.value for cell in column.cells], column.better) for column in columns]
     return HeatTable(
         content=content,
         columns=tuple(
-            (column["task"], column["metric"], column["better"], column["samples"], not column["learned"])
-            for column in columns
+            (column.task, column.metric, column.better, column.samples, not column.learned) for column in columns
         ),
         rows=tuple(
             (
                 name,
                 tuple(
                     HeatCell(
-                        score=estimate(column["cells"][step], column["unit"]),
+                        score=estimate(column.cells[step], column.unit),
                         shade=shades[step],
-                        learned=step in column["learned"],
+                        learned=step in column.learned,
                     )
                     for column, shades in zip(columns, shaded, strict=True)
                 ),
             )
-            for step, name in enumerate(content["steps"])
+            for step, name in enumerate(content.steps)
         ),
     )
 
@@ -179,10 +180,10 @@ def _shades(values: Sequence[float], better: str) -> list[int]:
 class RungLine:
     """One recipe. trainable: in words, with its share of all. forgot: one entry a guard, None where none was asked."""
 
-    rung: Mapping[str, Any]
+    rung: Rung
     drawing: IntervalDrawing | None
     trainable: str
-    forgot: tuple[Mapping[str, Any] | None, ...]
+    forgot: tuple[Forgot | None, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,39 +201,32 @@ class LadderView:
     lines: tuple[RungLine, ...]
 
 
-def ladder_view(ladder: Mapping[str, Any] | None) -> LadderView | None:
-    """Return the stored insight "ladder" ready to be drawn; one that an older version stored has fewer columns."""
-    if not ladder:
+def ladder_view(ladder: Ladder | None) -> LadderView | None:
+    """Return the recipes ready to be drawn; those that an older version stored have fewer columns."""
+    if ladder is None:
         return None
-    rungs: Sequence[Mapping[str, Any]] = ladder["rungs"]
-    gains = [rung.get("gain") or {} for rung in rungs]
-    axis = symmetric_axis(end for gain in gains for end in _ends(gain))
-    asked = [forgot for rung in rungs for forgot in rung.get("forgot", ())]
-    guards = tuple(dict.fromkeys(forgot["guard"] for forgot in asked))
-    untuned = {forgot["guard"]: rounded_or_unknown(forgot["untuned"], forgot["unit"]) for forgot in asked}
+    rungs = ladder.rungs
+    axis = symmetric_axis(end for rung in rungs for end in _ends(rung.gain))
+    asked = [forgot for rung in rungs for forgot in rung.forgot]
+    guards = tuple(dict.fromkeys(forgot.guard for forgot in asked))
+    untuned = {forgot.guard: rounded_or_unknown(finite(forgot.untuned), forgot.unit) for forgot in asked}
     return LadderView(
-        baseline=ladder.get("baseline"),
-        trainable=any(rung.get("trainable") for rung in rungs),
-        memory=any(rung.get("memory") for rung in rungs),
+        baseline=ladder.baseline,
+        trainable=any(rung.trainable for rung in rungs),
+        memory=any(rung.memory for rung in rungs),
         guards=guards,
         untuned=tuple(untuned.items()),
         lines=tuple(
             RungLine(
                 rung=rung,
-                drawing=draw_interval(axis, *(finite(gain.get(end)) for end in ("low", "value", "high")))
-                if gain
-                else None,
-                trainable=part_of(rung.get("trainable"), rung.get("total")),
-                forgot=tuple(_of(rung, guard) for guard in guards),
+                drawing=draw_interval(axis, *_ends(rung.gain)) if rung.gain else None,
+                trainable=part_of(rung.trainable, rung.total),
+                forgot=tuple(next((one for one in rung.forgot if one.guard == guard), None) for guard in guards),
             )
-            for rung, gain in zip(rungs, gains, strict=True)
+            for rung in rungs
         ),
     )
 
 
-def _ends(gain: Mapping[str, Any]) -> tuple[float | None, float | None, float | None]:
-    return finite(gain.get("low")), finite(gain.get("value")), finite(gain.get("high"))
-
-
-def _of(rung: Mapping[str, Any], guard: str) -> Mapping[str, Any] | None:
-    return next((forgot for forgot in rung.get("forgot", ()) if forgot["guard"] == guard), None)
+def _ends(gain: Estimate | None) -> tuple[float | None, float | None, float | None]:
+    return (finite(gain.low), finite(gain.value), finite(gain.high)) if gain else (None, None, None)

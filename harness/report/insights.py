@@ -10,12 +10,15 @@ Each criterion as the page shows it: in points or in the metric's own values, an
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
 from typing import Any, Literal, cast
 
 from harness.analysis.advice import advise
-from harness.analysis.decision_context import Content, Moved, Situation, Verdict
+from harness.analysis.decision_context import Moved, Situation, Verdict
+from harness.analysis.holdout_ledger import HoldoutLedger
+from harness.analysis.holdout_power import EnoughEvidence
+from harness.analysis.noise_floor import NoiseFloor
 from harness.analysis.slices import Slice
 from harness.experiment.criteria import Finding
 from harness.report.draw import IntervalDrawing, draw_finding, draw_interval, symmetric_axis
@@ -23,6 +26,7 @@ from harness.report.read import (
     HOLDOUT,
     FindingView,
     amount_or_unknown,
+    amount_rounded,
     bound,
     change_or_unknown,
     change_size,
@@ -30,6 +34,7 @@ from harness.report.read import (
     difference_interval,
     findings,
     finite,
+    insights_of,
     mean_interval,
     primary_comparison,
     primary_metric,
@@ -57,8 +62,13 @@ SECTIONS = {
     "ladder": "Recipes",
     "trust": "Trust",
 }
-_SEVERAL = ("noise", "continual", "fitting", "endings")  # one a metric, a recipe, a training, a system
 _TRUST = ("evidence", "noise", "ledger", "sequential", "trainings", "preference")
+# Whose sentences are told beside the verdict, in this order.
+_TOLD = (
+    *("curve", "break_even", "four_way", "retention", "safety", "ladder"),
+    *("evidence", "ledger", "sequential", "trainings", "preference"),
+    *("noise", "continual", "fitting", "endings"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,21 +98,10 @@ class SliceTable:
     summary: str
 
 
-def insights_of(evidence: Evidence) -> dict[str, Any]:
-    """Return the stored contents by kind, None where there is none; what comes several times is a list."""
-    found: dict[str, Any] = {**dict.fromkeys((*SECTIONS, *_TRUST)), **{kind: [] for kind in _SEVERAL}}
-    for row in evidence.insights:
-        if row.kind in _SEVERAL:
-            found[row.kind].append(row.content)
-        elif isinstance(row.content, Mapping):
-            found[row.kind] = row.content
-    return found
-
-
 def sections_of(evidence: Evidence) -> tuple[tuple[str, str], ...]:
     """Return (id, title) of the sections for which something is stored."""
     stored = insights_of(evidence)
-    present = {kind for kind, content in stored.items() if content}
+    present = {field.name for field in fields(stored) if getattr(stored, field.name)}
     if evidence.slices:
         present.add("slices")
     if present & set(_TRUST):
@@ -112,10 +111,11 @@ def sections_of(evidence: Evidence) -> tuple[tuple[str, str], ...]:
 
 def sentences(evidence: Evidence) -> dict[str, Any]:
     """Return what each insight says, by kind: for verdicts.json and the summaries."""
-    stored = insights_of(evidence)
-    several = {kind: [content["sentence"] for content in stored.pop(kind)] for kind in _SEVERAL}
-    said = {kind: content["sentence"] for kind, content in stored.items() if content and content.get("sentence")}
-    return said | {kind: lines for kind, lines in several.items() if lines}
+    stored, said = insights_of(evidence), {}
+    for kind in _TOLD:
+        found = getattr(stored, kind)
+        said[kind] = [one.sentence for one in found] if isinstance(found, tuple) else found and found.sentence
+    return {kind: told for kind, told in said.items() if told}
 
 
 def verdict_level(evidence: Evidence) -> float:
@@ -212,9 +212,6 @@ def situation(evidence: Evidence) -> Situation:
     """Return what advice is drawn from: decision, primary metric, insights, slices, checks."""
     baseline, tuned = chosen(evidence, "baseline"), chosen(evidence, "tuned")
     row, decision, units = primary_comparison(evidence), evidence.decision, units_of(evidence)
-    insights: dict[str, list[Content]] = {}
-    for insight in evidence.insights:
-        insights.setdefault(insight.kind, []).append(cast("Content", insight.content))
     return Situation(
         verdict=cast("Verdict", decision.verdict),
         baseline=baseline.system if baseline else row.baseline if row else "the best baseline",
@@ -224,7 +221,7 @@ def situation(evidence: Evidence) -> Situation:
         tuned_retrieves=_retrieves(tuned),
         moved=_moved(row, units) if row else None,
         findings=[_finding(found, units) for found in findings(decision.findings)],
-        insights=insights,
+        insights=insights_of(evidence),
         slices=list(_slices(evidence.slices)),
         checks=list(_advice_checks(evidence)),
         samples=Counter(row.split for row in evidence.samples),
@@ -325,10 +322,10 @@ def assurances(evidence: Evidence) -> tuple[Assurance, ...]:
     stored = insights_of(evidence)
     found = (
         _checks(evidence),
-        _look(stored.get("ledger")),
-        _noise(evidence, stored["noise"]),
+        _look(stored.ledger),
+        _noise(evidence, stored.noise),
         _trainings(evidence),
-        _size(stored.get("evidence")),
+        _size(stored.evidence),
     )
     return tuple(line for line in found if line is not None)
 
@@ -353,12 +350,11 @@ def _checks(evidence: Evidence) -> Assurance | None:
     )
 
 
-def _look(ledger: Any) -> Assurance | None:
-    if not ledger:
+def _look(ledger: HoldoutLedger | None) -> Assurance | None:
+    if ledger is None:
         return None
-    look, level = int(ledger["look"]), confidence(float(ledger["level"]))
-    spent = amount(float(f"{float(ledger['spent']):.2g}"), unit="%")
-    total = amount(float(ledger["total"]), unit="%")
+    look, level = ledger.look, confidence(ledger.level)
+    spent, total = amount_rounded(ledger.spent, "%"), amount(ledger.total, unit="%")
     if look == 1:
         return Assurance(
             status="ok",
@@ -377,19 +373,19 @@ def _look(ledger: Any) -> Assurance | None:
     )
 
 
-def _noise(evidence: Evidence, floors: list[Any]) -> Assurance | None:
+def _noise(evidence: Evidence, floors: Sequence[NoiseFloor]) -> Assurance | None:
     row = primary_comparison(evidence)
-    found = next((floor for floor in floors if row and floor["metric"] == row.metric and floor["reruns"]), None)
+    found = next((floor for floor in floors if row and floor.metric == row.metric and floor.reruns), None)
     difference = finite(row.difference) if row else None
     if found is None or difference is None or row is None:
         return None
-    shown = bound(found["floor"], units_of(evidence).get(row.metric, ""))
-    inside = abs(difference) <= found["floor"]
+    shown = bound(found.floor, units_of(evidence).get(row.metric, ""))
+    inside = abs(difference) <= found.floor
     return Assurance(
         status="warning" if inside else "ok",
         title="The difference is within the noise:" if inside else "The difference is beyond the noise:",
         text=f"asking again moves {row.metric} by {shown} at most."
-        if found["floor"]
+        if found.floor
         else "asking again changed no score.",
         target="trust",
         link="Noise",
@@ -407,14 +403,14 @@ def _trainings(evidence: Evidence) -> Assurance | None:
     )
 
 
-def _size(power: Any) -> Assurance | None:
-    if not power:
+def _size(power: EnoughEvidence | None) -> Assurance | None:
+    if power is None:
         return None
-    detectable = change_size(power["detectable"], power["unit"])
+    detectable = change_size(power.detectable, power.unit)
     return Assurance(
-        status="ok" if power["enough"] else "warning",
-        title="The holdout is large enough:" if power["enough"] else "The holdout is small for what is asked:",
-        text=f"with n = {power['samples']:,} it shows a true difference of {detectable} in four runs of five.",
+        status="ok" if power.enough else "warning",
+        title="The holdout is large enough:" if power.enough else "The holdout is small for what is asked:",
+        text=f"with n = {power.samples:,} it shows a true difference of {detectable} in four runs of five.",
         target="trust",
         link="Size",
     )

@@ -13,7 +13,6 @@ from harness.report.insights import (
     TITLES,
     assurances,
     criterion_views,
-    insights_of,
     level_text,
     levels_note,
     paragraph,
@@ -37,6 +36,7 @@ from harness.report.read import (
     chosen,
     declaration,
     difference_interval,
+    insights_of,
     is_guard,
     main_stages,
     mean_interval,
@@ -49,6 +49,7 @@ from harness.report.scoreboard import score_tables
 from harness.report.templates import CHART_LIBRARIES, render
 from harness.report.training import training_charts
 from harness.store.rows import AnswerRow, Evidence, SystemRow
+from harness.types.codec import to_json
 
 _MOST_CHARACTERS = 60_000
 
@@ -133,8 +134,8 @@ def render_page(evidence: Evidence) -> str:
         insights=stored,
         insight_sections=sections_of(evidence),
         slice_tables=slice_tables(evidence),
-        heat_tables=heat_tables(stored["continual"]),
-        ladder_view=ladder_view(stored["ladder"]),
+        heat_tables=heat_tables(stored.continual),
+        ladder_view=ladder_view(stored.ladder),
         level=level_text(evidence),
         levels_note=levels_note(evidence),
         comparisons=sorted(evidence.comparisons, key=lambda row: (row.split != "holdout", is_guard(row.metric))),
@@ -143,8 +144,8 @@ def render_page(evidence: Evidence) -> str:
         chart_data={
             "training": [[asdict(panel) for panel in chart.panels] for chart in charts],
             "serving": serving_chart(evidence, spent),
-            "curve": stored.get("curve"),
-            "sequential": stored.get("sequential"),
+            "curve": to_json(stored.curve),
+            "sequential": to_json(stored.sequential),
         },
         prompts=prompt_examples(evidence),
         spendings=spent,

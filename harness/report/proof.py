@@ -13,8 +13,9 @@ from typing import Any
 
 from harness.analysis.sequential import horizon_of
 from harness.data.leakage.audit import leaked_holdout_ids
-from harness.report.read import DEV, GUARD, HOLDOUT, chosen, declaration, finite, insight, plain, units_of
+from harness.report.read import DEV, GUARD, HOLDOUT, chosen, declaration, finite, insights_of, units_of
 from harness.store.rows import Evidence, ScoreRow
+from harness.types.codec import to_json
 from harness.types.samples import Check
 
 _UNSEALED = "0" * 64
@@ -108,20 +109,20 @@ def proof(evidence: Evidence) -> dict[str, Any]:
         "format": FORMAT,
         "experiment": evidence.experiment.name,
         "question": evidence.experiment.question,
-        "rule": plain(_without_samples(rule)),
+        "rule": to_json(_without_samples(rule)),
         "rule_key": decision.criteria_key,
         "units": units_of(evidence),
         "checks": [{"name": row.name, "status": row.status, "detail": row.detail} for row in evidence.checks],
         "post_hoc": decision.post_hoc,
         "statistics": decision.statistics,
         "noise": _noise(evidence),
-        "break_even": plain(insight(evidence, "break_even")),
+        "break_even": to_json(insights_of(evidence).break_even),
         "samples": {name: found for name, found in samples.items() if name in used},
         "pairs": pairs,
         "standings": standings,
         "verdict": decision.verdict,
         "reason": decision.reason,
-        "findings": plain(decision.findings) or [],
+        "findings": to_json(decision.findings) or [],
     }
 
 
@@ -197,7 +198,7 @@ def _pairs(evidence: Evidence, scores: _Scores, samples: _Samples) -> list[dict[
         ]
         found.append(
             {
-                "stored": {name: plain(value) for name, value in asdict(row).items() if name != "experiment"},
+                "stored": {name: to_json(value) for name, value in asdict(row).items() if name != "experiment"},
                 "samples": place,
                 "sides": sides if all(side["runs"] for side in sides) else [],
                 "horizon": whole if row.method.startswith("always-valid") else None,
@@ -226,15 +227,14 @@ def _side(runs: _Runs, system: str, ids: Sequence[str]) -> dict[str, Any]:
     for run in runs.values():
         rows = [run.get(name) for name in ids]
         columns.append(packed_scores([finite(row.score) if row else None for row in rows]))
-        details.append(packed_values([plain(row.detail) if row else None for row in rows]))
+        details.append(packed_values([to_json(row.detail) if row else None for row in rows]))
     return {"system": system, "runs": [list(key) for key in runs], "scores": columns, "details": details}
 
 
 def _noise(evidence: Evidence) -> dict[str, float]:
     """Return the noise floor of each metric for which one was measured."""
-    contents = [row.content for row in evidence.insights if row.kind == "noise"]
-    floors = {str(c["metric"]): finite(c["floor"]) for c in contents if isinstance(c, Mapping)}
-    return {metric: floor for metric, floor in floors.items() if floor is not None}
+    floors = {noise.metric: noise.floor for noise in insights_of(evidence).noise}
+    return {metric: floor for metric, floor in floors.items() if math.isfinite(floor)}
 
 
 def _without_samples(rule: object) -> object:

@@ -8,8 +8,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
+from harness.analysis.estimate import Estimate
+from harness.analysis.insights import Insights, stored_insights
 from harness.stats.wording import (
     FRACTION,
     about,
@@ -114,19 +116,9 @@ def declaration(evidence: Evidence) -> Mapping[str, object]:
     return stored if isinstance(stored, Mapping) else {}
 
 
-def insight(evidence: Evidence, kind: str) -> Mapping[str, Any] | None:
-    """Return the stored content of the insight of this kind, or None where there is none."""
-    found = next((row.content for row in evidence.insights if row.kind == kind), None)
-    return found if isinstance(found, Mapping) else None
-
-
-def plain(value: object) -> Any:
-    """Return `value` with numbers that JSON lacks (infinite, not a number) as None, and tuples as lists."""
-    if isinstance(value, Mapping):
-        return {name: plain(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    return finite(value) if isinstance(value, float) else value
+def insights_of(evidence: Evidence) -> Insights:
+    """Return the stored insights as the classes that made them."""
+    return stored_insights((row.kind, row.content) for row in evidence.insights)
 
 
 def finite(value: object) -> float | None:
@@ -244,24 +236,23 @@ def difference_interval(
     return difference_text(difference, *bounds, unit=unit, samples=samples, seeds=seeds)
 
 
-def estimate(found: Mapping[str, float | None] | None, unit: str = "") -> str:
-    """Return a stored estimate of a mean or share with its interval."""
-    return UNKNOWN if found is None else mean_interval(found["value"], found["low"], found["high"], unit)
+def estimate(found: Estimate | None, unit: str = "") -> str:
+    """Return an estimate of a mean or share with its interval."""
+    return UNKNOWN if found is None or not math.isfinite(found.value) else found.as_mean(unit)
 
 
-def shift(found: Mapping[str, float | None] | None, unit: str = "") -> str:
-    """Return a stored estimate of a difference with its interval."""
-    return UNKNOWN if found is None else difference_interval(found["value"], found["low"], found["high"], unit)
+def shift(found: Estimate | None, unit: str = "") -> str:
+    """Return an estimate of a difference with its interval."""
+    return UNKNOWN if found is None or not math.isfinite(found.value) else found.as_difference(unit)
 
 
-def reach(found: Mapping[str, float | None] | None) -> str:
-    """Return a stored count that may be infinite, such as requests until payback."""
+def reach(found: Estimate | None) -> str:
+    """Return a count that may be infinite, such as requests until payback."""
     if found is None:
         return UNKNOWN
-    value, low, high = found["value"], found["low"], found["high"]
-    if value is None:
-        return "not in reach" if low is None else f"not in reach (at best {about(low)})"
-    return about(value) + span(UNKNOWN if low is None else about(low), "∞" if high is None else about(high))
+    if math.isinf(found.value):
+        return "not in reach" if math.isinf(found.low) else f"not in reach (at best {about(found.low)})"
+    return about(found.value) + span(about(found.low), about(found.high))
 
 
 def p_or_unknown(value: float | None) -> str:

@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.report.read import finite
-from harness.store.rows import Evidence, StageRow, TrainingLogRow
+from harness.analysis.fit_diagnosis import Fitting
+from harness.report.read import finite, insights_of
+from harness.store.rows import Evidence, StageFacts, StageRow, TrainingLogRow
 
 _MOST_POINTS = 400
 # What is drawn below the loss or the reward where a method logs it, and how the axis says it.
@@ -69,10 +70,9 @@ def training_charts(evidence: Evidence) -> tuple[TrainingChart, ...]:
         if membership.kind == "tune" and membership.stage_key in stages:
             trained = (membership.system, membership.part)
             runs.setdefault(trained, []).append((membership.seed, stages[membership.stage_key]))
-    fits: dict[str, list[Mapping[str, object]]] = {}
-    for insight in evidence.insights:
-        if insight.kind == "fitting" and isinstance(insight.content, Mapping):
-            fits.setdefault(str(insight.content["stage"]), []).append(insight.content)
+    fits: dict[str, list[Fitting]] = {}
+    for fit in insights_of(evidence).fitting:
+        fits.setdefault(fit.stage, []).append(fit)
     shared: dict[tuple[str, ...], list[str]] = {}
     for trained, found in runs.items():
         found.sort(key=lambda run: run[0])
@@ -85,19 +85,19 @@ def _chart(
     names: Sequence[str],
     runs: Sequence[tuple[int, StageRow]],
     log: Mapping[str, Sequence[TrainingLogRow]],
-    fits: Mapping[str, Sequence[Mapping[str, object]]],
+    fits: Mapping[str, Sequence[Fitting]],
 ) -> TrainingChart:
     system, *also = names
 
-    def fit(stage: StageRow) -> Mapping[str, object]:
+    def fit(stage: StageRow) -> Fitting | None:
         judged = fits.get(stage.key, ())
-        return next((one for one in judged if system.startswith(str(one.get("system")))), judged[0] if judged else {})
+        return next((one for one in judged if system.startswith(one.system)), judged[0] if judged else None)
 
     described = tuple(_run(system, seed, stage, log.get(stage.key, ()), fit(stage)) for seed, stage in runs)
     logs = [(run.seed, run.best_step, log.get(stage.key, ())) for run, (_, stage) in zip(described, runs, strict=True)]
     named = {row.name for _, _, rows in logs for row in rows}
     measures = {"reward": "reward (mean)"} if "reward" in named else {"loss": "loss (nats a token)"}
-    watched = {str(name): f"{name} (watched)" for _, stage in runs if (name := _environment(stage).get("watched"))}
+    watched = {str(name): f"{name} (watched)" for _, stage in runs if (name := stage.facts.watched)}
     panels = [_panel(measure, label, logs) for measure, label in {**measures, **_BESIDES, **watched}.items()]
     return TrainingChart(
         system=system,
@@ -129,11 +129,11 @@ def _thinned(series: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
     ]
 
 
-def _run(system: str, seed: int, stage: StageRow, rows: Sequence[TrainingLogRow], fit: Mapping[str, object]) -> TuneRun:
+def _run(system: str, seed: int, stage: StageRow, rows: Sequence[TrainingLogRow], fit: Fitting | None) -> TuneRun:
     losses, dev_losses, dev_rewards = (_series(rows, name) for name in ("loss", "dev_loss", "dev_reward"))
-    environment = _environment(stage)
-    best = _kept(dev_losses, environment.get("best_step"))
-    rewarded = _kept(dev_rewards, environment.get("best_step"), higher=True)
+    facts = stage.facts
+    best = _kept(dev_losses, facts.best_step)
+    rewarded = _kept(dev_rewards, facts.best_step, higher=True)
     return TuneRun(
         system=system,
         seed=seed,
@@ -144,14 +144,14 @@ def _run(system: str, seed: int, stage: StageRow, rows: Sequence[TrainingLogRow]
         best_dev_loss=best[1] if best else None,
         seconds=stage.seconds,
         tokens=stage.tokens_in + stage.tokens_out,
-        trainable=_trainable(environment),
-        fitting=str(fit.get("sentence", "")),
-        advice=str(fit.get("advice", "")),
+        trainable=_trainable(facts),
+        fitting=fit.sentence if fit else "",
+        advice=fit.advice if fit else "",
         best_dev_reward=rewarded[1] if rewarded else None,
     )
 
 
-def _kept(points: Sequence[tuple[int, float]], step: object, *, higher: bool = False) -> tuple[int, float] | None:
+def _kept(points: Sequence[tuple[int, float]], step: int | None, *, higher: bool = False) -> tuple[int, float] | None:
     """Return the evaluation of the checkpoint that was kept: a metric may have chosen another than the loss would."""
     recorded = next((point for point in points if point[0] == step), None)
     return recorded or min(points, key=lambda point: -point[1] if higher else point[1], default=None)
@@ -162,12 +162,8 @@ def _series(rows: Sequence[TrainingLogRow], name: str) -> list[tuple[int, float]
     return sorted(found)
 
 
-def _environment(stage: StageRow) -> Mapping[str, object]:
-    return stage.environment if isinstance(stage.environment, Mapping) else {}
-
-
-def _trainable(environment: Mapping[str, object]) -> str | None:
-    part, whole = environment.get("trainable_parameters"), environment.get("total_parameters")
-    if not isinstance(part, int) or not isinstance(whole, int) or not whole:
+def _trainable(facts: StageFacts) -> str | None:
+    part, whole = facts.trainable_parameters, facts.total_parameters
+    if part is None or not whole:
         return None
     return f"{part:,} of {whole:,} ({part / whole:.2%})"

@@ -14,12 +14,11 @@ from harness.report.brief import (
     render_index,
     render_summary,
     summarise,
-    summary_as_json,
-    summary_from_json,
     verdict_entry,
 )
 from harness.report.page import render_page
 from harness.store.rows import Evidence
+from harness.types.codec import from_json, to_json
 from harness.types.files import write_whole
 
 # What was drawn last, of which evidence and by which code: an experiment whose key is the same is not drawn again.
@@ -81,10 +80,7 @@ def update_reports(folder: Path, sources: Iterable[PageSource]) -> list[Path]:
             written.append(path)
         drawn[source.name] = found
     written += _write_lists(folder, list(drawn.values()))
-    kept = {
-        name: {"key": one.key, "summary": summary_as_json(one.summary), "entry": one.entry}
-        for name, one in drawn.items()
-    }
+    kept = {name: {"key": one.key, "summary": to_json(one.summary), "entry": one.entry} for name, one in drawn.items()}
     _replace(folder / _DRAWN, json.dumps({"code": code, "experiments": kept}))
     return written
 
@@ -120,7 +116,7 @@ def _read_drawn(folder: Path, code: str) -> dict[str, _Drawn]:
         if found["code"] != code:
             return {}
         return {
-            name: _Drawn(one["key"], summary_from_json(one["summary"]), one["entry"])
+            name: _Drawn(one["key"], from_json(Summary, one["summary"]), one["entry"])
             for name, one in found["experiments"].items()
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

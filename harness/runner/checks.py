@@ -22,6 +22,7 @@ from harness.runner.answers import Answered, BySeed
 from harness.runner.context import Run, bound, read_value
 from harness.runner.scoring import one_score
 from harness.runner.stages import guarded, machine, stage_row
+from harness.types.codec import to_json
 from harness.types.jobs import Stage, System
 from harness.types.models import Endpoint, Model
 from harness.types.protocols import (
@@ -56,9 +57,7 @@ def data_checks(run: Run) -> tuple[Check, ...]:
                 _audit(run)
                 found = run.store.stage(stage.key)
     assert found is not None
-    assert isinstance(found.environment, dict)
-    audited = tuple(Check(**{**item, "items": tuple(item["items"])}) for item in found.environment["checks"])
-    return (*_reading_checks(run), *audited)
+    return (*_reading_checks(run), *found.facts.checks)
 
 
 def _reading_checks(run: Run) -> tuple[Check, ...]:
@@ -131,7 +130,7 @@ def _audit(run: Run) -> None:
                 started=started,
                 seconds=time.monotonic() - began,
                 tokens=(0, 0),
-                environment={**machine(), "checks": [asdict(check) for check in checks]},
+                environment={**machine(), "checks": to_json(checks)},
             )
         )
 
@@ -258,9 +257,8 @@ def evaluation_parity(run: Run, system: System, answered: Answered) -> Check:
             found = run.store.stage(stage.key)
             if found is None:
                 return _compare(run, stage, system, answered)
-    assert isinstance(found.environment, dict)
-    stored = found.environment["check"]
-    return Check(**{**stored, "items": tuple(stored["items"])})
+    assert found.facts.check is not None
+    return found.facts.check
 
 
 def parity_key(stage: Stage) -> str:
@@ -298,7 +296,7 @@ def _compare(run: Run, stage: Stage, system: System, answered: Answered) -> Chec
                 started=started,
                 seconds=time.monotonic() - began,
                 tokens=(0, 0),
-                environment={**machine(), "check": asdict(check)},
+                environment={**machine(), "check": to_json(check)},
             )
         )
     return check

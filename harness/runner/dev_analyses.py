@@ -267,9 +267,7 @@ def fittings(run: Run) -> Iterator[Fitting]:
 def _found_rate(run: Run, stage: Stage) -> float | None:
     """Return the rate that the rate finder chose for this training; None where it was not asked."""
     row = run.store.stage(stage.key)
-    facts = row.environment if row is not None and isinstance(row.environment, dict) else {}
-    suggested = facts.get("suggested_rate")
-    return suggested if isinstance(suggested, float) else None
+    return row.facts.suggested_rate if row is not None else None
 
 
 def _dev(log: tuple[TrainingLogRow, ...], watched: str | None) -> Series:

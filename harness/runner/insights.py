@@ -1,6 +1,6 @@
 """What else the evidence says: the insights that the page, the terminal and verdicts.json tell beside the verdict."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,35 +22,26 @@ from harness.runner.dev_analyses import GuardedSystem, asked_gain, fittings, mat
 from harness.runner.pipeline import Gathered, primary_metric
 from harness.runner.scoring import can_measure, preferred, scored
 from harness.stats.compare import Comparison, compare
+from harness.store.rows import StageFacts
 from harness.types.jobs import System
 from harness.types.models import Endpoint
 from harness.types.protocols import AnyMetric, CorpusMetric, JudgedMetric, PairMetric
 from harness.types.samples import Split
 
-Insights = list[tuple[str, Any]]
 
-
-def explain(run: Run, seen: Gathered, comparisons: Sequence[Comparison], paid: Payback | None) -> Insights:
-    """Return (kind, insight) in the order in which a reader wants them; what the evidence lacks is absent."""
-    found: Insights = [("evidence", seen.power)] if seen.power is not None else []
-    found += [("endings", one) for one in seen.endings]
-    found += [("noise", floor) for floor in seen.noise]
+def explain(run: Run, seen: Gathered, comparisons: Sequence[Comparison], paid: Payback | None) -> list[object]:
+    """Return the insights in the order in which a reader wants them; what the evidence lacks is absent."""
+    found: list[object] = [seen.power] if seen.power is not None else []
+    found += [*seen.endings, *seen.noise]
     if seen.tuned is not None:
-        found += [("fitting", one) for one in fittings(run)]
-        found += [("curve", curve) for curve in _curve(run, seen)]
-        found += [("four_way", table) for table in _four_way(run, seen)]
-        found += [("ladder", rungs) for rungs in _ladder(run, seen)]
+        found += [*fittings(run), *_curve(run, seen), *_four_way(run, seen), *_ladder(run, seen)]
         matrices = [matrix(run, row, primary_metric(run)) for row in seen.in_a_row]
-        found += [("continual", made) for made in matrices if made is not None]
+        found += [made for made in matrices if made is not None]
     if seen.holdout is None:
         return found
-    found.append(("ledger", seen.holdout.ledger))
-    found += [("sequential", one) for one in _sequential(run, seen)]
-    found += [("preference", one) for one in _preferences(run, seen)]
-    found += [("trainings", one) for one in _trainings(run, seen, comparisons)]
-    found += [("break_even", paid)] if paid is not None else []
-    found += [("retention", kept) for kept in _retention(run, seen, comparisons)]
-    return found + [("safety", table) for table in _safety(run, seen)]
+    found += [seen.holdout.ledger, *_sequential(run, seen), *_preferences(run, seen)]
+    found += [*_trainings(run, seen, comparisons), *([paid] if paid is not None else [])]
+    return [*found, *_retention(run, seen, comparisons), *_safety(run, seen)]
 
 
 def paid_back(run: Run, seen: Gathered, comparisons: Sequence[Comparison]) -> Payback | None:
@@ -169,9 +160,9 @@ def _ladder(run: Run, seen: Gathered) -> Iterator[Ladder]:
                 examples=round(examples),
                 tokens=tokens,
                 seconds=seconds,
-                trainable=_most(run, system, "trainable_parameters"),
-                total=_most(run, system, "total_parameters"),
-                memory=_most(run, system, "peak_memory_bytes"),
+                trainable=_most(run, system, lambda facts: facts.trainable_parameters),
+                total=_most(run, system, lambda facts: facts.total_parameters),
+                memory=_most(run, system, lambda facts: facts.peak_memory_bytes),
                 forgot=tuple(
                     _forgot(run, guarded) for guarded in seen.forgot if guarded.tuned[0].system.name == system.name
                 ),
@@ -184,13 +175,10 @@ def _ladder(run: Run, seen: Gathered) -> Iterator[Ladder]:
     yield ladder(metric, recipes=recipes, chosen=seen.tuned.name, baseline=baseline, holdout=holdout)
 
 
-def _most(run: Run, system: System, fact: str) -> int | None:
-    """Return the largest value that the trainings of a system recorded under `fact`."""
-    keys = _training_keys(run, system)
-    found = [
-        stage.environment.get(fact) for stage in run.store.stages(keys).values() if isinstance(stage.environment, dict)
-    ]
-    return max((value for value in found if isinstance(value, int)), default=None)
+def _most(run: Run, system: System, of: Callable[[StageFacts], int | None]) -> int | None:
+    """Return the largest value of a fact that the trainings of a system recorded."""
+    found = [of(stage.facts) for stage in run.store.stages(_training_keys(run, system)).values()]
+    return max((value for value in found if value is not None), default=None)
 
 
 def _forgot(run: Run, guarded: GuardedSystem) -> Forgot:

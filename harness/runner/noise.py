@@ -176,8 +176,7 @@ def _circumstances(run: Run, system: System, first: Answered) -> Iterator[tuple[
     else:
         yield from (("in reversed order", 0.0), ("one at a time", 0.0))
     found = run.store.stage(first.stage.key)
-    facts = found.environment if found and isinstance(found.environment, dict) else {}
-    used, size = facts.get("dtype"), _second_model_bytes(system.model)
+    used, size = found.facts.dtype if found else None, _second_model_bytes(system.model)
     if size is not None and used in ("float32", "bfloat16"):
         yield "in bfloat16" if used == "float32" else "in float32", size / _LOADED_IN_A_SECOND
 

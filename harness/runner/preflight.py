@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness.errors import InvalidExperiment
@@ -12,6 +12,7 @@ from harness.prompting import ZeroShot
 from harness.recipes import Trained
 from harness.runner.context import Run, bound
 from harness.runner.stages import guarded, machine, stage_row
+from harness.types.codec import to_json
 from harness.types.jobs import Stage
 from harness.types.models import ENGINES, Model
 from harness.types.protocols import AsksItself, OnlyWeighed, Strategy, Task
@@ -112,9 +113,8 @@ def _checked(run: Run, key: str, model: Model) -> Check:
             stored = run.store.stage(stage.key)
             if stored is None:
                 return _look(run, stage, model, list(asked.values()))
-    assert isinstance(stored.environment, dict)
-    told = stored.environment["check"]
-    return Check(**{**told, "items": tuple(told["items"])})
+    assert stored.facts.check is not None
+    return stored.facts.check
 
 
 def _look(run: Run, stage: Stage, model: Model, asked: Sequence[_Asked]) -> Check:
@@ -122,7 +122,7 @@ def _look(run: Run, stage: Stage, model: Model, asked: Sequence[_Asked]) -> Chec
     with guarded(run, stage):
         check = _rendering(run, model, asked)
         seconds = time.monotonic() - began
-        environment = {**machine(), "check": asdict(check)}
+        environment = {**machine(), "check": to_json(check)}
         run.store.finish(
             stage_row(run, stage, started=started, seconds=seconds, tokens=(0, 0), environment=environment)
         )

@@ -9,8 +9,7 @@ import dataclasses
 import math
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
 from enum import Enum
 from importlib import metadata
 from typing import Any
@@ -41,6 +40,7 @@ from harness.store.rows import (
     SystemMeanRow,
     SystemRow,
 )
+from harness.types.codec import to_json
 from harness.types.jobs import Stage
 from harness.types.models import Endpoint
 from harness.types.protocols import CorpusMetric, Executed, JudgedMetric, Named, PairMetric, Task
@@ -237,19 +237,6 @@ def slice_row(run: Run, part: Slice, position: int) -> SliceRow:
     )
 
 
-def whole_json(content: Mapping[str, object]) -> dict[str, object]:
-    """Return values that JSON has: what is infinite becomes None."""
-    return {name: _whole(value) for name, value in content.items()}
-
-
-def _whole(value: object) -> object:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(name): _whole(item) for name, item in value.items()}
-    return [_whole(item) for item in value] if isinstance(value, list | tuple) else value
-
-
 def _finite(value: float) -> float | None:
     """Unbounded ends and undefined p values are NULL in the store."""
     return value if math.isfinite(value) else None
@@ -271,7 +258,7 @@ def decision_row(run: Run, decision: Decision, *, post_hoc: bool, known_negative
         decided_at=run.clock(),
         verdict=decision.verdict.value,
         reason=decision.reason,
-        findings=[whole_json(asdict(finding)) for finding in decision.findings],
+        findings=to_json(decision.findings),
         criteria_key=run.plan.criteria_key,
         post_hoc=post_hoc,
         known_negative=known_negative,

@@ -10,7 +10,7 @@ import random
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -26,6 +26,7 @@ from harness.runner.context import Run, bound
 from harness.runner.preference_data import taught
 from harness.runner.stages import guarded, machine, stage_row
 from harness.store.rows import StageRow, TrainingLogRow
+from harness.types.codec import to_json
 from harness.types.dotted_paths import resolve
 from harness.types.jobs import Stage, System, TuneJob, TuneResult
 from harness.types.models import ENGINES, Model
@@ -305,13 +306,10 @@ def _place(run: Run, stage: StageRow) -> Path:
 def _checks(run: Run, system: System, step: TuneStep, *, of: int) -> tuple[Check, ...]:
     """Return the protocol checks that the trainer made: prompt parity, the adapter at work, rows dropped."""
     found = run.store.stage(step.stage.key)
-    stored = found.environment.get("checks", []) if found and isinstance(found.environment, dict) else []
+    made = found.facts.checks if found is not None else ()
     label = system.name if of == 1 else f"{system.name}, step {step.number}"
     label = label if len(run.plan.experiment.seeds) == 1 else f"{label}, seed {step.stage.seed}"
-    return tuple(
-        Check(name=f"{label}: {item['name']}", status=item["status"], detail=item["detail"], items=tuple(item["items"]))
-        for item in stored
-    )
+    return tuple(replace(check, name=f"{label}: {check.name}") for check in made)
 
 
 def _train(run: Run, system: System, step: TuneStep, steps: Sequence[TuneStep]) -> None:
@@ -362,5 +360,5 @@ def _environment(result: TuneResult, taught: Sequence[Check]) -> dict[str, objec
         **result.environment,
         "trainable_parameters": result.trainable_parameters,
         "total_parameters": result.total_parameters,
-        "checks": [asdict(check) for check in (*taught, *result.checks)],
+        "checks": to_json((*taught, *result.checks)),
     }

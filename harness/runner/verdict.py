@@ -1,14 +1,15 @@
 """Gathered answers -> scores, comparisons, decision: the rows that replace an experiment's last judgement."""
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 
 from harness.analysis.break_even import as_comparison
+from harness.analysis.insights import kind_of
 from harness.analysis.slices import Slice, clean_subset, slices
 from harness.experiment.decide import Decision, Verdict, decide
 from harness.runner.context import Run
 from harness.runner.dev_analyses import GuardedSystem, continual_rows
 from harness.runner.holdout import Opened, rule_changed
-from harness.runner.insights import Insights, explain, paid_back
+from harness.runner.insights import explain, paid_back
 from harness.runner.pipeline import Gathered, primary_metric
 from harness.runner.records import (
     check_rows,
@@ -20,12 +21,12 @@ from harness.runner.records import (
     sample_rows,
     slice_row,
     system_rows,
-    whole_json,
 )
 from harness.runner.scoring import Scored, applies, can_measure, preferred, replies_read, scored
 from harness.stats.compare import DEFAULT_LEVEL, Comparison, SystemScores, compare, scores_pairs, standing
 from harness.store.rows import InsightRow, ScoreRow, SliceRow, SystemMeanRow
 from harness.store.store import Judgement
+from harness.types.codec import to_json
 from harness.types.protocols import JudgedMetric, Named, PairMetric
 from harness.types.samples import Check, Split
 
@@ -75,7 +76,7 @@ def judge(run: Run, seen: Gathered, *, file: str, source: str, known_negative: b
             checks=tuple(check_rows(run, seen)),
             decision=decision_row(run, decision, post_hoc=post_hoc, known_negative=known_negative),
             slices=tables.slices,
-            insights=tuple(_insight_rows(run, found)),
+            insights=[InsightRow(experiment=run.plan.name, kind=kind_of(one), content=to_json(one)) for one in found],
             continual=[cell for row in seen.in_a_row for cell in continual_rows(run, row, primary_metric(run))],
         )
     )
@@ -181,9 +182,3 @@ def _keep_shares(run: Run, tables: Tables, sides: tuple[Scored, Scored]) -> None
     for side, row in zip(sides, (first, found), strict=True):
         tables.scores.extend(side.rows(run, Split.HOLDOUT.value))
         tables.means.append(mean_row(run, row))
-
-
-def _insight_rows(run: Run, found: Insights) -> list[InsightRow]:
-    return [
-        InsightRow(experiment=run.plan.name, kind=kind, content=whole_json(asdict(insight))) for kind, insight in found
-    ]

@@ -4,6 +4,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar
 
+from harness.types.codec import from_json
+from harness.types.samples import Check
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExperimentRow:
@@ -13,6 +16,29 @@ class ExperimentRow:
     declaration: object
     criteria_key: str
     created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageFacts:
+    """What is read again of the environment that a stage recorded; None if it did not.
+
+    Attributes:
+        dtype: Of the weights that answered.
+        checks: What the stage checked; `check` if it is one alone.
+        best_step: The step whose weights were kept.
+        watched: The metric that chose it, if not the loss.
+        suggested_rate: What the rate finder chose.
+    """
+
+    dtype: str | None = None
+    checks: tuple[Check, ...] = ()
+    check: Check | None = None
+    best_step: int | None = None
+    watched: str | None = None
+    suggested_rate: float | None = None
+    trainable_parameters: int | None = None
+    total_parameters: int | None = None
+    peak_memory_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +56,10 @@ class StageRow:
     tokens_out: int
     environment: object
     artifact: str | None = None
+
+    @property
+    def facts(self) -> StageFacts:
+        return from_json(StageFacts, self.environment)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,24 +1,31 @@
 import json
 import math
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from harness.analysis.advice import advise
-from harness.analysis.break_even import Requests, payback
+from harness.analysis.break_even import Requests, payback, quality_of
 from harness.analysis.collapse import COLLAPSED
 from harness.analysis.decision_context import Moved, Situation
-from harness.analysis.learning_curve import CurveStep, learning_curve
+from harness.analysis.endings import Endings
+from harness.analysis.estimate import Estimate
+from harness.analysis.fit_diagnosis import Fitting
+from harness.analysis.insights import Insights, stored_insights
+from harness.analysis.learning_curve import CurveStep, LearningCurve, learning_curve
+from harness.analysis.noise_floor import NoiseFloor
 from harness.analysis.retrieval_table import four_way
 from harness.analysis.slices import Slice
 from harness.data.leakage.audit import DUPLICATES, SIZES
 from harness.experiment.criteria import AtLeast, Gain
 from harness.stats.compare import Comparison, compare
+from harness.types.codec import to_json
 from harness.types.samples import Check
 from tests.analysis.scores import Right, scored
 
 COUNT = 300
+TAKEN = ("tokens_in", "tokens_out", "seconds")
 
 
 def shares(*rates: float, count: int = COUNT) -> list[np.ndarray]:
@@ -57,25 +64,20 @@ def situation(verdict: str, before: float, after: float, **fields: object) -> Si
     return Situation(**{**given, **fields})  # type: ignore[arg-type]
 
 
-def stored(insight: object) -> dict[str, object]:
-    """Return an insight as the store keeps it: JSON, without infinities."""
-
-    def plain(value: object) -> object:
-        if isinstance(value, dict):
-            return {name: plain(item) for name, item in value.items()}
-        if isinstance(value, list | tuple):
-            return [plain(item) for item in value]
-        return None if isinstance(value, float) and math.isinf(value) else value
-
-    found = json.loads(json.dumps(plain(asdict(insight)), allow_nan=False))  # type: ignore[call-overload]
-    assert isinstance(found, dict)
-    return found
+def stored(**insights: object) -> Insights:
+    """Return insights as the store gives them back."""
+    rows = [
+        (kind, json.loads(json.dumps(to_json(one), allow_nan=False)))
+        for kind, found in insights.items()
+        for one in (found if isinstance(found, list) else [found])
+    ]
+    return stored_insights(rows)
 
 
-def curve(ceiling: float, baseline: float, sizes: tuple[int, ...] = (100, 200, 400, 800)) -> dict[str, object]:
+def curve(ceiling: float, baseline: float, sizes: tuple[int, ...] = (100, 200, 400, 800)) -> LearningCurve:
     *steps, best = shares(*(ceiling - 2.0 * size**-0.5 for size in sizes), baseline, count=2000)
     parts = [CurveStep(size / 800, size, scored("lora", part)) for size, part in zip(sizes, steps, strict=True)]
-    return stored(learning_curve(Right(), baseline=scored("2-shot", best), steps=parts, at_least=0.05))
+    return learning_curve(Right(), baseline=scored("2-shot", best), steps=parts, at_least=0.05)
 
 
 def test_go_says_tune_with_the_gain_and_when_it_pays():
@@ -85,16 +87,16 @@ def test_go_says_tune_with_the_gain_and_when_it_pays():
     sides = [
         Requests(system=name, seconds=s + varied * (1 + s), **cost) for name, s in (("2-shot", 0.5), ("lora", 0.3))
     ]
-    paid = stored(payback(baseline=sides[0], tuned=sides[1], training_seconds=60.0))
-    dearer = stored(payback(baseline=sides[1], tuned=sides[0], training_seconds=60.0))
-    said = advise(situation("GO", 0.5, 0.8, insights={"break_even": [paid]}))
+    paid = payback(baseline=sides[0], tuned=sides[1], training_seconds=60.0)
+    dearer = payback(baseline=sides[1], tuned=sides[0], training_seconds=60.0)
+    said = advise(situation("GO", 0.5, 0.8, insights=stored(break_even=paid)))
     c = compared(0.5, 0.8)
     assert said == (
         f"Tune: lora in place of 2-shot takes right from {100 * c.baseline_mean:.1f} % to {100 * c.tuned_mean:.1f} %, "
         f"{moved(c).shown}.",
         "Training is paid back after about 300 requests.",
     )
-    never = advise(situation("GO", 0.5, 0.8, insights={"break_even": [dearer]}))
+    never = advise(situation("GO", 0.5, 0.8, insights=stored(break_even=dearer)))
     assert never[1].startswith("It pays in quality only")
 
 
@@ -155,23 +157,26 @@ def test_a_rule_about_the_mean_is_said_as_a_mean():
 
 
 def test_a_gain_inside_the_noise_asks_for_a_steadier_measurement():
-    noise = {"metric": "right", "floor": 0.3}
-    said = advise(situation("INCONCLUSIVE", 0.5, 0.58, insights={"noise": [{"metric": "x", "floor": 9.0}, noise]}))
+    floors = [
+        NoiseFloor(metric=metric, floor=floor, system="2-shot", unit="%", holdout=300, reruns=(), sentence="")
+        for metric, floor in (("x", 9.0), ("right", 0.3))
+    ]
+    said = advise(situation("INCONCLUSIVE", 0.5, 0.58, insights=stored(noise=floors)))
     assert said[0].startswith("Make the measurement steadier before anything else: right moved by +")
     assert "moves it by up to 30.0 pts" in said[0]
 
 
 def test_more_examples_are_asked_for_only_where_the_curve_gets_there():
-    reaches = advise(situation("INCONCLUSIVE", 0.5, 0.58, insights={"curve": [curve(0.9, 0.8)]}))
+    reaches = advise(situation("INCONCLUSIVE", 0.5, 0.58, insights=stored(curve=curve(0.9, 0.8))))
     assert any(sentence.startswith("Collect about ") for sentence in reaches)
     collect = next(sentence for sentence in reaches if sentence.startswith("Collect about "))
     assert "more examples to the 800 there are: the learning curve comes 5.0 pts above 2-shot at about" in collect
 
-    flat = advise(situation("NO_GO", 0.8, 0.5, insights={"curve": [curve(0.6, 0.8)]}))
+    flat = advise(situation("NO_GO", 0.8, 0.5, insights=stored(curve=curve(0.6, 0.8))))
     assert any(sentence.startswith("Choose another base model, or another recipe") for sentence in flat)
     assert not any(sentence.startswith("Collect") for sentence in flat)
 
-    good = advise(situation("GO", 0.5, 0.8, insights={"curve": [curve(0.9, 0.8)]}))
+    good = advise(situation("GO", 0.5, 0.8, insights=stored(curve=curve(0.9, 0.8))))
     assert len(good) == 1
 
 
@@ -188,9 +193,9 @@ def test_more_examples_are_asked_for_only_where_the_curve_gets_there():
 def test_retrieval_is_advised_where_the_four_way_table_supports_it(cells: tuple[float, ...], said: str):
     names = ("base", "base_rag", "tuned", "tuned_rag")
     table = four_way(Right(), **{n: scored(n, part) for n, part in zip(names, shares(*cells), strict=True)})
-    found = advise(situation("GO", 0.5, 0.8, insights={"four_way": [stored(table)]}))[1:]
+    found = advise(situation("GO", 0.5, 0.8, insights=stored(four_way=table)))[1:]
     assert [sentence.startswith(said) for sentence in found] == ([True] if said else [])
-    assert len(advise(situation("GO", 0.5, 0.8, tuned_retrieves=True, insights={"four_way": [stored(table)]}))) == 1
+    assert len(advise(situation("GO", 0.5, 0.8, tuned_retrieves=True, insights=stored(four_way=table)))) == 1
 
 
 def test_a_slice_that_is_hurt_is_named_and_one_by_chance_is_not():
@@ -217,7 +222,7 @@ def test_a_slice_that_is_hurt_is_named_and_one_by_chance_is_not():
 def test_evidence_that_cannot_be_trusted_supports_nothing_but_its_repair():
     leak = Check(name="leakage", status="invalid", detail="12 of 100 holdout samples stand in train", kind="data")
     prompt = Check(name="prompt parity", status="invalid", detail="a second BOS token.")
-    said = advise(situation("INVALID", 0.5, 0.8, checks=[leak, prompt], insights={"curve": [curve(0.9, 0.8)]}))
+    said = advise(situation("INVALID", 0.5, 0.8, checks=[leak, prompt], insights=stored(curve=curve(0.9, 0.8))))
     assert said == (
         "Decide nothing on this evidence. Clean the data: 12 of 100 holdout samples stand in train.",
         "Decide nothing on this evidence. Repair this and run again: a second BOS token.",
@@ -265,29 +270,40 @@ def test_a_small_holdout_asks_for_samples_and_not_for_cleaning():
     assert len(advise(situation("GO", 0.5, 0.8, checks=[check]))) == 1
 
 
-FIT = {
-    "recipe": "lora",
-    "kind": "nothing learned",
-    "first_dev": 2.31,
-    "last_dev": 2.3,
-    "learning_rate": 1e-7,
-    "suggested_rate": 3e-4,
-}
+FIT = Fitting(
+    stage="k",
+    system="lora",
+    recipe="lora",
+    seed=0,
+    kind="nothing learned",
+    steps=10,
+    best_step=10,
+    first_dev=2.31,
+    best_dev=2.3,
+    last_dev=2.3,
+    train_at_best=2.3,
+    last_train=2.3,
+    spikes=0,
+    sentence="",
+    advice="",
+    learning_rate=1e-7,
+    suggested_rate=3e-4,
+)
 
 
 @pytest.mark.parametrize(
     ("fits", "said"),
     [
         ([FIT], "raise learning_rate from 1e-07 to about 0.0003."),
-        ([{**FIT, "learning_rate": 1e-2}], "raise learning_rate from 0.01, or train longer."),
-        ([{**FIT, "learning_rate": 0.0, "suggested_rate": None}], "raise learning_rate, or train longer."),
-        ([FIT, {**FIT, "kind": "converged"}], ""),
-        ([{**FIT, "recipe": "another"}], ""),
+        ([replace(FIT, learning_rate=1e-2)], "raise learning_rate from 0.01, or train longer."),
+        ([replace(FIT, learning_rate=0.0, suggested_rate=None)], "raise learning_rate, or train longer."),
+        ([FIT, replace(FIT, kind="converged")], ""),
+        ([replace(FIT, recipe="another")], ""),
         ([], ""),
     ],
 )
-def test_a_training_that_learned_nothing_comes_before_keeping_the_prompt(fits: list[dict[str, object]], said: str):
-    found = advise(situation("NO_GO", 0.7, 0.7, insights={"fitting": fits}))
+def test_a_training_that_learned_nothing_comes_before_keeping_the_prompt(fits: list[Fitting], said: str):
+    found = advise(situation("NO_GO", 0.7, 0.7, insights=stored(fitting=fits)))
     first = "Train again before deciding: lora learned nothing, its losses hardly moved (dev loss 2.31 at the first"
     assert (found[0].startswith(first), found[0].endswith(said)) == (bool(said), True)
     assert any(sentence.startswith("Keep prompting") for sentence in found)
@@ -322,14 +338,27 @@ def test_near_the_floor_another_model_comes_before_more_samples():
     ],
 )
 def test_answers_that_are_cut_are_named_with_the_way_out(cut: int, said: str):
-    shared = {"answers": 60, "remedy": "raise x"}
+    told = (
+        ("2-shot", "holdout", {"cut": 60}),
+        ("lora", "dev", {"unread": 60}),
+        ("lora", "holdout", {"cut": cut} if cut else {}),
+    )
     endings = [
-        {**shared, "system": "2-shot", "split": "holdout", "faults": {"cut": 60}},
-        {**shared, "system": "lora", "split": "dev", "faults": {"unread": 60}},
-        {**shared, "system": "lora", "split": "holdout", "faults": {"cut": cut} if cut else {}},
+        Endings(
+            system=system,
+            split=split,
+            answers=60,
+            ended={},
+            faults=faults,
+            share=0.0,
+            examples=(),
+            sentence="",
+            remedy="raise x",
+        )
+        for system, split, faults in told
     ]
     for verdict, shares in (("GO", (0.5, 0.8)), ("NO_GO", (0.8, 0.5))):
-        found = advise(situation(verdict, *shares, insights={"endings": endings}))
+        found = advise(situation(verdict, *shares, insights=stored(endings=endings)))
         assert found[0].startswith(said or ("Tune" if verdict == "GO" else "Keep prompting"))
 
 
@@ -350,8 +379,10 @@ def test_a_system_that_says_one_thing_to_everything_is_named_first():
     ],
 )
 def test_payback_is_told_with_what_it_stands_on(standing: str, low: float, said: str):
-    paid = {
-        "quality": {"standing": standing},
-        "requests": {"value": 300.0, "low": low, "high": 320.0 if low else None},
-    }
-    assert advise(situation("GO", 0.5, 0.8, insights={"break_even": [paid]}))[1].startswith(said)
+    sides = [Requests(system=name, sample_ids=("a",), **dict.fromkeys(TAKEN, np.ones((1, 1)))) for name in "ab"]
+    paid = replace(
+        payback(baseline=sides[0], tuned=sides[1], training_seconds=60.0),
+        quality=replace(quality_of(compared(0.5, 0.8)), standing=standing),  # type: ignore[arg-type]
+        requests=Estimate(300.0, low, 320.0 if low else math.inf),
+    )
+    assert advise(situation("GO", 0.5, 0.8, insights=stored(break_even=paid)))[1].startswith(said)

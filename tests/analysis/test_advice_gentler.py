@@ -4,19 +4,26 @@ import pytest
 
 from harness.analysis.advice import gentler
 from harness.analysis.decision_context import Situation
+from harness.analysis.estimate import Estimate
+from harness.analysis.insights import Insights
+from harness.analysis.recipe_ranking import Forgot, Ladder, Rung
 from harness.experiment.criteria import Finding, NoWorse
 from tests.analysis.scores import Right
 from tests.analysis.test_advice import compared
 
 
-def rung(system: str, mean: float, harm: float, *, chosen: bool = False, wide: float = 0.02) -> dict[str, object]:
-    forgot = {"guard": "story: perplexity", "better": "lower", "unit": "", "untuned": 30.0}
-    return {
-        "system": system,
-        "chosen": chosen,
-        "mean": {"value": mean, "low": mean - 0.1, "high": min(1.0, mean + 0.1)},
-        "forgot": [{**forgot, "difference": {"value": harm, "low": harm - wide * harm, "high": harm + wide * harm}}],
-    }
+def rung(system: str, mean: float, harm: float, *, chosen: bool = False, wide: float = 0.02) -> Rung:
+    harmed = Estimate(harm, harm - wide * harm, harm + wide * harm)
+    return Rung(
+        system=system,
+        chosen=chosen,
+        mean=Estimate(mean, mean - 0.1, min(1.0, mean + 0.1)),
+        forgot=(Forgot(guard="story: perplexity", better="lower", unit="", untuned=30.0, difference=harmed),),
+        seeds=1,
+        examples=10,
+        tokens=100,
+        seconds=1.0,
+    )
 
 
 def failed() -> Finding:
@@ -24,11 +31,24 @@ def failed() -> Finding:
     return replace(found, metric="story: perplexity", good_side="below", unit="")
 
 
-def said(*rungs: dict[str, object], finding: Finding | None = None) -> list[str]:
-    race = {"metric": "tone", "better": "higher", "unit": "%", "samples": 10, "rungs": list(rungs)}
-    return list(
-        gentler(Situation(verdict="NO_GO", baseline="b", findings=[finding or failed()], insights={"ladder": [race]}))
+def said(*rungs: Rung, finding: Finding | None = None) -> list[str]:
+    race = Ladder(
+        metric="tone",
+        better="higher",
+        unit="%",
+        level=0.95,
+        samples=10,
+        rungs=rungs,
+        equal_budget=True,
+        budget_ratio=1.0,
+        choosing_seconds=0.0,
+        choosing_tokens=0,
+        holdout_mean=None,
+        optimism=None,
+        sentence="",
     )
+    insights = Insights(ladder=race)
+    return list(gentler(Situation(verdict="NO_GO", baseline="b", findings=[finding or failed()], insights=insights)))
 
 
 def test_the_recipe_that_harms_least_among_the_as_good_is_named_with_both_numbers() -> None:
@@ -51,7 +71,7 @@ def test_the_recipe_that_harms_least_among_the_as_good_is_named_with_both_number
     ],
     ids=["alone", "not as good", "intervals overlap", "none chosen"],
 )
-def test_nothing_is_said_that_the_numbers_do_not_show(rungs: tuple[dict[str, object], ...]) -> None:
+def test_nothing_is_said_that_the_numbers_do_not_show(rungs: tuple[Rung, ...]) -> None:
     assert said(*rungs) == []
 
 

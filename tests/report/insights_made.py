@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 from harness.analysis.break_even import Payback
 from harness.analysis.continual import Continual, TaskColumn
@@ -16,8 +16,8 @@ from harness.analysis.recipe_ranking import Forgot, Ladder, Rung
 from harness.analysis.retrieval_table import FourWay, RetrievalCell
 from harness.analysis.safety import Rate, SafetyRow, SafetyTable
 from harness.analysis.sequential import Peek, StoppedEarly
-from harness.runner.records import whole_json
 from harness.store.rows import Evidence, InsightRow, SliceRow
+from harness.types.codec import to_json
 
 TUNED, BASELINE = "sft-lora-r16", "few-shot-8"
 
@@ -25,10 +25,7 @@ TUNED, BASELINE = "sft-lora-r16", "few-shot-8"
 def rich(evidence: Evidence) -> Evidence:
     """Return the evidence with one insight of each kind, and slices."""
     name = evidence.experiment.name
-    rows = tuple(
-        InsightRow(experiment=name, kind=kind, content=whole_json(asdict(made)))  # type: ignore[call-overload]
-        for kind, made in _insights()
-    )
+    rows = tuple(InsightRow(experiment=name, kind=kind, content=to_json(made)) for kind, made in _insights())
     return replace(evidence, insights=rows, slices=tuple(_slices(name)))
 
 

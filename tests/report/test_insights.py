@@ -7,11 +7,13 @@ from types import ModuleType
 
 import pytest
 
+from harness.analysis.estimate import Estimate
 from harness.report import render_page
 from harness.report.draw import heat_tables
-from harness.report.insights import insights_of, levels_note, sections_of, slice_tables
-from harness.report.read import bound, q_or_unknown, reach
+from harness.report.insights import levels_note, sections_of, slice_tables
+from harness.report.read import bound, insights_of, q_or_unknown, reach
 from harness.store.rows import Evidence
+from harness.types.codec import from_json
 
 KINDS = ["curve", "break_even", "four_way", "retention", "continual", "safety", "slices", "ladder", "trust"]
 
@@ -89,7 +91,7 @@ def test_numbers_stand_with_their_doubt(rich: Evidence, name: str, words: str) -
 
 
 def test_a_cell_is_shaded_by_how_good_it_is_in_its_column(rich: Evidence) -> None:
-    (table,) = heat_tables(insights_of(rich)["continual"])
+    (table,) = heat_tables(insights_of(rich).continual)
 
     assert [[cell.shade for cell in cells] for _, cells in table.rows] == [[0, 0, 5], [5, 0, 3], [4, 5, 0]]
     page = render_page(rich)
@@ -123,7 +125,7 @@ def test_a_slice_is_sure_only_after_the_correction(rich: Evidence) -> None:
     ],
 )
 def test_a_count_may_be_infinite(found: dict[str, float | None] | None, text: str) -> None:
-    assert reach(found) == text
+    assert reach(from_json(Estimate, found) if found else None) == text
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,9 @@ from harness.report.page import render_page
 from harness.report.training import training_charts
 from harness.store.rows import Evidence, InsightRow, TrainingLogRow
 
+_NUMBERS = ("steps", "best_step", "first_dev", "best_dev", "last_dev", "train_at_best", "last_train", "spikes")
+FIT = {"system": "sft", "seed": 1, "kind": "overfits", "advice": "-", **dict.fromkeys(_NUMBERS, 1)}
+
 
 def logged(evidence: Evidence, key: str, **environment: object) -> Evidence:
     """Return the evidence with three evaluations of one tune stage, and more in its environment."""
@@ -29,7 +32,12 @@ def a_tune_stage(evidence: Evidence) -> str:
 def test_what_the_log_says_of_the_fit_stands_with_its_run(made: ModuleType) -> None:
     evidence = made.go()
     key = a_tune_stage(evidence)
-    said = {"stage": key, "sentence": "sft, seed 1: it <b>overfits</b> after step 20.", "advice": "give fewer epochs"}
+    said = {
+        **FIT,
+        "stage": key,
+        "sentence": "sft, seed 1: it <b>overfits</b> after step 20.",
+        "advice": "give fewer epochs",
+    }
     told = replace(
         logged(evidence, key),
         insights=(InsightRow(experiment=evidence.experiment.name, kind="fitting", content=said),),
@@ -103,7 +111,7 @@ def test_a_step_that_several_recipes_share_is_drawn_once_with_what_is_said_of_it
         InsightRow(
             experiment=evidence.experiment.name,
             kind="fitting",
-            content={"stage": tuned[0].stage_key, "system": system, "sentence": f"{system} overfits.", "advice": "-"},
+            content={**FIT, "stage": tuned[0].stage_key, "system": system, "sentence": f"{system} overfits."},
         )
         for system in (tuned[0].system, "sft, dpo, step 1")
     ]

@@ -197,7 +197,7 @@ def _keep(situation: Situation) -> Iterator[str]:
         yield f"{kept} is already enough, so nothing was tuned{reason}"
         return
     failed = situation.failing("failed")
-    if failed and (failed[0].metric != moved.metric or _about_mean(failed[0])):
+    if failed and (failed[0].metric != moved.metric or failed[0].about == "mean"):
         yield f"{kept} stays, because tuning fails a criterion: {failed[0].sentence}"
         return
     if moved.near_the_floor:
@@ -247,17 +247,12 @@ def _enlarge(situation: Situation, needed: int, open_now: tuple[Finding, ...]) -
     guard = "" if own else hardest.metric.rpartition(": ")[0]  # a guard's rule is about a holdout of its own
     of = f" of {guard}" if guard else ""
     has = f" in place of {moved.samples:,}" if moved and not guard else ""
-    text, line = (mean_text, amount) if _about_mean(hardest) else (difference_text, change)
+    text, line = (mean_text, amount) if hardest.about == "mean" else (difference_text, change)
     shown = text(hardest.value, hardest.low, hardest.high, unit=hardest.unit)
     return (
         f"Enlarge the holdout{of} to about {count(needed, 'sample')}{has}: {hardest.metric} {shown} still spans "
         f"{line(hardest.threshold, unit=hardest.unit)}."
     )
-
-
-def _about_mean(finding: Finding) -> bool:
-    """Is it a rule about the tuned mean ("exact_match: at least 80 %"), not about a difference?"""
-    return finding.criterion.startswith(f"{finding.metric}: at ")
 
 
 def _inside_noise(situation: Situation) -> str:
@@ -377,8 +372,7 @@ def _pools(item: object) -> Iterator[str]:
     """Yield the splits that an item of a check names."""
     if isinstance(item, Mapping):
         yield from (str(item[name]) for name in ("pool", "other_pool") if name in item)
-        parts = item.get("references")
-        yield from (pool for part in (parts if isinstance(parts, list | tuple) else ()) for pool in _pools(part))
+        yield from (pool for name in item if name == "references" for part in item[name] for pool in _pools(part))
 
 
 def _sure(table: FourWay, effect: Estimate) -> bool:

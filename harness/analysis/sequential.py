@@ -68,6 +68,7 @@ def always_valid(
         tuned_low=shown_after.low,
         tuned_high=shown_after.high,
         p_value=max(comparison.p_value, change.p_value(bounded, level)),
+        always_valid=True,
         method=f"always-valid {kind} confidence sequence, {_counted(comparison)}",
         projection=_projection(comparison.projection, change, after, bounded, level),
     )

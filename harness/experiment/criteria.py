@@ -5,7 +5,7 @@ What a rule says about one comparison: an interval against a threshold, in words
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol, runtime_checkable
 
 from harness.errors import Incomparable, InvalidExperiment
@@ -14,10 +14,12 @@ from harness.stats.intervals import EVERYTHING, Interval
 from harness.stats.power import needed_seeds
 from harness.stats.projection import At, Projection, units_that_decide
 from harness.stats.wording import about, amount, change, confidence, count, difference_text, mean_text, rounded, span
+from harness.types.codec import APART
 from harness.types.protocols import Direction, Named, OnlyWeighed, Task, needs_likelihood
 
 Status = Literal["met", "failed", "open"]
 Side = Literal["above", "below"]
+About = Literal["difference", "mean", "requests"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +30,8 @@ class Finding:
     the rule is about that, in score units as measured; threshold: on the same scale. good_side: where the interval
     must lie. unit: as in Comparison. sentence: for a reader, with numbers. needed_samples: holdout size at which the
     same interval would decide if the samples to come are like those seen, when open; None where more samples would
-    not. level: confidence of the interval.
+    not. level: confidence of the interval. about: what value and threshold are: the difference, the tuned mean, or
+    requests until payback.
     """
 
     criterion: str
@@ -43,6 +46,7 @@ class Finding:
     good_side: Side = "above"
     unit: str = ""
     level: float = DEFAULT_LEVEL
+    about: About = field(default="difference", metadata=APART)
 
 
 def about_difference(comparison: Comparison, demand: str, threshold: float, *, beyond: bool = False) -> Finding:
@@ -99,6 +103,7 @@ def about_mean(comparison: Comparison, threshold: float, good_side: Side) -> Fin
         good_side=good_side,
         unit=unit,
         level=c.level,
+        about="mean",
     )
 
 
@@ -134,6 +139,7 @@ def about_break_even(comparison: Comparison, requests: float) -> Finding:
         good_side="below",
         unit="requests",
         level=c.level,
+        about="requests",
     )
 
 

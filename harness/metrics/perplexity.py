@@ -3,13 +3,16 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 import numpy as np
 
 from harness.errors import InvalidEvidence, InvalidExperiment
 from harness.types.protocols import Direction, FloatArray
 from harness.types.samples import Answer, Sample, Score
+
+Per = Literal["token", "byte"]
+PER: tuple[Per, ...] = get_args(Per)
 
 
 @dataclass(frozen=True)
@@ -23,13 +26,13 @@ class Perplexity:
     that a long answer weighs as much as its length.
     """
 
-    per: Literal["token", "byte"] = "token"
+    per: Per = "token"
 
     better: ClassVar[Direction] = "lower"
     needs_likelihood: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if self.per not in ("token", "byte"):
+        if self.per not in PER:
             raise InvalidExperiment(f'Perplexity(per={self.per!r}): "token" or "byte" is needed')
 
     @property

@@ -59,6 +59,11 @@ class FewShot:
     balance_by: str | None = field(default=None, kw_only=True)
     label: str | None = field(default=None, metadata={"key": False}, kw_only=True)
 
+    @property
+    def retrieves(self) -> bool:
+        """Whether the shots are looked up for each prompt."""
+        return self.select == "nearest"
+
     def __post_init__(self) -> None:
         check_count("FewShot", "shots", self.shots)
         check_choice("FewShot", "select", self.select, allowed=("fixed", "random", "balanced", "nearest"))

@@ -11,6 +11,7 @@ import string
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 from harness.errors import InvalidData, InvalidExperiment
 from harness.prompting.messages import (
@@ -120,6 +121,8 @@ class RAG:
     Passages made from dev or holdout samples are never retrieved; neither is one made from the sample itself, nor,
     for a training sample, one made from a sample of its group, since the holdout never meets its own group either.
     """
+
+    retrieves: ClassVar[bool] = True
 
     passages: Several[int] = 8
     retriever: RetrieverName = "bm25"

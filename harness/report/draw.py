@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from harness.analysis.continual import Continual
 from harness.analysis.estimate import Estimate
 from harness.analysis.recipe_ranking import Forgot, Ladder, Rung
-from harness.report.read import FindingView, estimate, finite, part_of, rounded_or_unknown
+from harness.experiment.criteria import Finding
+from harness.report.read import estimate, finite, part_of, rounded_or_unknown
 
 _MARGIN = 0.08
 _MOST_TICKS = 5
@@ -85,13 +86,13 @@ def draw_interval(axis: Axis, low: float | None, point: float | None, high: floa
     )
 
 
-def draw_finding(finding: FindingView, *, good_is_above: bool) -> IntervalDrawing | None:
+def draw_finding(finding: Finding) -> IntervalDrawing | None:
     """Return the criterion's interval against its threshold, or None where nothing was measured."""
-    if finding.value is None or finding.threshold is None:
+    if not (math.isfinite(finding.value) and math.isfinite(finding.threshold)):
         return None
-    marks = [mark for mark in (finding.low, finding.value, finding.high, finding.threshold) if mark is not None]
+    marks = [mark for mark in (finding.low, finding.value, finding.high, finding.threshold) if math.isfinite(mark)]
     axis = axis_over(_with_zero_if_near(marks))
-    drawn = draw_interval(axis, finding.low, finding.value, finding.high)
+    drawn = draw_interval(axis, finite(finding.low), finding.value, finite(finding.high))
     threshold = axis.at(finding.threshold)
     return IntervalDrawing(
         low=drawn.low,
@@ -101,7 +102,7 @@ def draw_finding(finding: FindingView, *, good_is_above: bool) -> IntervalDrawin
         open_high=drawn.open_high,
         zero=drawn.zero,
         threshold=threshold,
-        good=(threshold, 100.0) if good_is_above else (0.0, threshold),
+        good=(threshold, 100.0) if finding.good_side == "above" else (0.0, threshold),
         ticks=tuple((axis.at(tick), tick) for tick in axis.ticks()),
     )
 

@@ -8,10 +8,9 @@ Each criterion as the page shows it: in points or in the metric's own values, an
 """
 
 import math
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, cast
 
 from harness.analysis.advice import advise
@@ -24,7 +23,6 @@ from harness.experiment.criteria import Finding
 from harness.report.draw import IntervalDrawing, draw_finding, draw_interval, symmetric_axis
 from harness.report.read import (
     HOLDOUT,
-    FindingView,
     amount_or_unknown,
     amount_rounded,
     bound,
@@ -42,9 +40,7 @@ from harness.report.read import (
     units_of,
 )
 from harness.stats.wording import amount, confidence, count
-from harness.store.rows import ComparisonRow, Evidence, SliceRow, SystemRow
-from harness.types.protocols import Direction
-from harness.types.samples import Check
+from harness.store.rows import ComparisonRow, Evidence, SliceRow
 
 _MOST_SLICES = 60
 _MOST_NAMED = 6
@@ -217,23 +213,15 @@ def situation(evidence: Evidence) -> Situation:
         baseline=baseline.system if baseline else row.baseline if row else "the best baseline",
         tuned=tuned.system if tuned else None,
         post_hoc=decision.post_hoc,
-        baseline_retrieves=_retrieves(baseline),
-        tuned_retrieves=_retrieves(tuned),
+        baseline_retrieves=baseline is not None and baseline.retrieves,
+        tuned_retrieves=tuned is not None and tuned.retrieves,
         moved=_moved(row, units) if row else None,
-        findings=[_finding(found, units) for found in findings(decision.findings)],
+        findings=[replace(found, unit=units.get(found.metric, found.unit)) for found in findings(evidence)],
         insights=insights_of(evidence),
         slices=list(_slices(evidence.slices)),
-        checks=list(_advice_checks(evidence)),
+        checks=[row.check for row in evidence.checks],
         samples=Counter(row.split for row in evidence.samples),
     )
-
-
-def _retrieves(system: SystemRow | None) -> bool:
-    if system is None:
-        return False
-    said = f"{system.system} {system.description}".lower()
-    # Every few-shot baseline names a retriever; only the nearest shots are looked up with it.
-    return "rag" in re.findall("[a-z]+", said) or "select='nearest'" in said
 
 
 def _moved(row: ComparisonRow, units: dict[str, str]) -> Moved | None:
@@ -241,7 +229,7 @@ def _moved(row: ComparisonRow, units: dict[str, str]) -> Moved | None:
         return None
     return Moved(
         metric=row.metric,
-        better=cast("Direction", row.better),
+        better=row.better,
         unit=units.get(row.metric, ""),
         baseline_mean=row.baseline_mean,
         tuned_mean=row.tuned_mean,
@@ -249,22 +237,6 @@ def _moved(row: ComparisonRow, units: dict[str, str]) -> Moved | None:
         low=_end(row.low, -math.inf),
         high=_end(row.high, math.inf),
         samples=row.samples,
-    )
-
-
-def _finding(found: FindingView, units: dict[str, str]) -> Finding:
-    return Finding(
-        criterion=found.criterion,
-        metric=found.metric,
-        status=found.status,
-        value=_end(found.value, math.inf),
-        low=_end(found.low, -math.inf),
-        high=_end(found.high, math.inf),
-        threshold=_end(found.threshold, math.inf),
-        sentence=found.sentence,
-        needed_samples=found.needed_samples,
-        good_side=found.good_side or "above",
-        unit=units.get(found.metric, found.unit or ""),
     )
 
 
@@ -288,22 +260,8 @@ def _slices(rows: tuple[SliceRow, ...]) -> Iterator[Slice]:
         )
 
 
-def _advice_checks(evidence: Evidence) -> Iterator[Check]:
-    for row in evidence.checks:
-        yield Check(
-            name=row.name,
-            status=cast("Literal['ok', 'warning', 'invalid']", row.status),
-            detail=row.detail,
-            items=tuple(row.items) if isinstance(row.items, list | tuple) else (),
-            kind=cast("Literal['data', 'protocol', 'readiness']", row.kind),
-        )
-
-
 def _end(value: float | None, otherwise: float) -> float:
     return otherwise if value is None else value
-
-
-_CHECKED = {"readiness": "readiness", "data": "data", "protocol": "protocol"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -333,9 +291,9 @@ def assurances(evidence: Evidence) -> tuple[Assurance, ...]:
 def _checks(evidence: Evidence) -> Assurance | None:
     if not evidence.checks:
         return None
-    kinds = Counter(row.kind for row in evidence.checks)
-    what = ", ".join(f"{kinds[kind]} of {said}" for kind, said in _CHECKED.items() if kinds[kind])
-    statuses = Counter(row.status for row in evidence.checks)
+    kinds = Counter[str](row.kind for row in evidence.checks)
+    what = ", ".join(f"{kinds[kind]} of {kind}" for kind in ("readiness", "data", "protocol") if kinds[kind])
+    statuses = Counter[str](row.status for row in evidence.checks)
     parts = [
         count(statuses[status], noun) if status != "invalid" else f"{statuses[status]} invalid"
         for status, noun in (("invalid", ""), ("warning", "warning"))
@@ -420,7 +378,7 @@ def _size(power: EnoughEvidence | None) -> Assurance | None:
 class CriterionView:
     """finding: as stored. measured, threshold: as text. ticks: (position in percent, label)."""
 
-    finding: FindingView
+    finding: Finding
     measured: str
     threshold: str
     drawing: IntervalDrawing | None
@@ -430,52 +388,18 @@ class CriterionView:
 def criterion_views(evidence: Evidence) -> tuple[CriterionView, ...]:
     """Return the criteria and guards of the latest decision, in their stored order."""
     units = units_of(evidence)
-    rows = {row.metric: row for row in evidence.comparisons if row.split == "holdout"}
-    if (primary := primary_comparison(evidence)) is not None:
-        rows[primary.metric] = primary
-    return tuple(
-        _view(finding, rows.get(finding.metric), units.get(finding.metric, finding.unit or ""))
-        for finding in findings(evidence.decision.findings)
-    )
+    return tuple(_view(finding, units.get(finding.metric, finding.unit)) for finding in findings(evidence))
 
 
-def _view(finding: FindingView, row: ComparisonRow | None, unit: str) -> CriterionView:
-    absolute = _is_absolute(finding, row)
-    bounds = (finding.value, finding.low, finding.high, unit)
-    label, tick_label = (amount_or_unknown, amount_or_unknown) if absolute else (change_or_unknown, tick)
-    drawing = draw_finding(finding, good_is_above=_good_is_above(finding, row, absolute=absolute))
+def _view(finding: Finding, unit: str) -> CriterionView:
+    differs = finding.about == "difference"
+    label, tick_label = (change_or_unknown, tick) if differs else (amount_or_unknown, amount_or_unknown)
+    shown = difference_interval if differs else mean_interval
+    drawing = draw_finding(finding)
     return CriterionView(
         finding=finding,
-        measured=mean_interval(*bounds) if absolute else difference_interval(*bounds),
-        threshold=label(finding.threshold, unit),
+        measured=shown(finite(finding.value), finding.low, finding.high, unit),
+        threshold=label(finite(finding.threshold), unit),
         drawing=drawing,
         ticks=tuple((position, tick_label(place, unit)) for position, place in drawing.ticks) if drawing else (),
     )
-
-
-def _is_absolute(finding: FindingView, row: ComparisonRow | None) -> bool:
-    """Say whether the criterion looks at the tuned mean itself, not at its difference from the baseline."""
-    if row is None:
-        return True
-    if finding.value is None or row.difference is None or row.tuned_mean is None:
-        return False
-    apart = min(abs(finding.value - row.difference), abs(finding.value + row.difference))
-    return abs(finding.value - row.tuned_mean) < apart
-
-
-def _good_is_above(finding: FindingView, row: ComparisonRow | None, *, absolute: bool) -> bool:
-    """Say on which side of the threshold the criterion is met, where the finding does not say it itself.
-
-    A decided finding shows it: its interval lies there when met and opposite when failed. For an open one it is the
-    metric's better side, unless the stored value is the difference with its sign turned, so that more is better.
-    """
-    if finding.good_side is not None:
-        return finding.good_side == "above"
-    ends = [end for end in (finding.low, finding.high) if end is not None]
-    if finding.status != "open" and ends and finding.threshold is not None:
-        interval_is_above = sum(ends) / len(ends) >= finding.threshold
-        return interval_is_above if finding.status == "met" else not interval_is_above
-    if row is None or row.better == "higher":
-        return True
-    turned = finding.value is not None and row.difference is not None and finding.value == -row.difference
-    return turned and not absolute

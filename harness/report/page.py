@@ -37,7 +37,6 @@ from harness.report.read import (
     declaration,
     difference_interval,
     insights_of,
-    is_guard,
     main_stages,
     mean_interval,
     primary_comparison,
@@ -138,7 +137,7 @@ def render_page(evidence: Evidence) -> str:
         ladder_view=ladder_view(stored.ladder),
         level=level_text(evidence),
         levels_note=levels_note(evidence),
-        comparisons=sorted(evidence.comparisons, key=lambda row: (row.split != "holdout", is_guard(row.metric))),
+        comparisons=sorted(evidence.comparisons, key=lambda row: (row.split != "holdout", row.guard)),
         samples=sample_list(evidence),
         training=charts,
         chart_data={
@@ -163,7 +162,7 @@ def render_page(evidence: Evidence) -> str:
         history=history(evidence),
         looks=holdout_looks(evidence),
         total_looks=len(evidence.looks),
-        proof=proof(evidence),
+        proof=to_json(proof(evidence)),
         seal_tag=Markup(seal_tag()),  # noqa: S704 - sixty-four zeros
     )
     return sealed(page)

@@ -8,15 +8,17 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
-from harness.analysis.sequential import horizon_of
+from harness.analysis.break_even import Payback
+from harness.analysis.sequential import Horizon, horizon_of
 from harness.data.leakage.audit import leaked_holdout_ids
-from harness.report.read import DEV, GUARD, HOLDOUT, chosen, declaration, finite, insights_of, units_of
-from harness.store.rows import Evidence, ScoreRow
-from harness.types.codec import to_json
-from harness.types.samples import Check
+from harness.experiment.criteria import Finding
+from harness.experiment.declaration import Rule
+from harness.report.read import DEV, GUARD, HOLDOUT, chosen, declaration, findings, finite, insights_of, units_of
+from harness.store.rows import ComparisonRow, Evidence, ScoreRow
+from harness.types.codec import from_json, to_json
 
 _UNSEALED = "0" * 64
 _SEAL = re.compile(r'<meta name="seal" content="([0-9a-f]{64})">')
@@ -88,42 +90,116 @@ FORMAT = 1
 
 _Runs = dict[tuple[int, int], dict[str, ScoreRow]]  # (seed, repeat) -> sample id -> row
 _Scores = dict[tuple[str, str, str], _Runs]  # (split, metric, system) -> runs
-_Samples = dict[str, dict[str, list[Any]]]  # split or guard -> {"ids", "groups"}
 
 
-def proof(evidence: Evidence) -> dict[str, Any]:
-    """Return JSON values: the rule, the checks, the scores behind every comparison of the verdict, and what it says.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProvenCheck:
+    name: str
+    status: Literal["ok", "warning", "invalid"]
+    detail: str
 
-    pairs: one a holdout or guard comparison as stored, with the scores of both sides; `sides` is empty where it
-    stands on no item scores (break-even). standings: the baseline's scores on DEV, which `stop_if` looked at.
-    samples: ids and groups in the order in which they were compared.
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProvenSamples:
+    """groups: one a sample, empty if no sample has one."""
+
+    ids: tuple[str, ...] = ()
+    groups: tuple[str | None, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProvenSide:
+    """A system's scores as packed columns, one a run. runs: seed and repeat of each."""
+
+    system: str
+    runs: tuple[tuple[int, int], ...]
+    scores: tuple[JsonColumn, ...]
+    details: tuple[JsonColumn, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProvenPair:
+    """A comparison as stored, with the scores of both sides; `sides` is empty if it stands on no item scores.
+
+    horizon: the samples of the whole holdout where its intervals always hold.
     """
-    declared, decision = declaration(evidence), evidence.decision
-    rule = declared.get("rule")
+
+    stored: Mapping[str, Any]
+    samples: str
+    sides: tuple[ProvenSide, ...]
+    horizon: Horizon | None
+
+    @property
+    def row(self) -> ComparisonRow:
+        return from_json(ComparisonRow, {"experiment": "", **self.stored})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProvenStanding:
+    """The baseline's scores on DEV, which `stop_if` looked at."""
+
+    metric: str
+    samples: str
+    side: ProvenSide
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """The rule, the checks, the scores behind every comparison of the verdict, and what it says.
+
+    Attributes:
+        statistics: 1 in pages that were drawn before it was recorded.
+        noise: The floor of each metric for which one was measured.
+        samples: Ids and groups in the order in which they were compared, by split or by a guard's comparison.
+    """
+
+    format: int
+    experiment: str
+    question: str
+    rule: Rule | None
+    rule_key: str
+    units: Mapping[str, str]
+    checks: tuple[ProvenCheck, ...]
+    post_hoc: bool
+    statistics: int = 1
+    noise: Mapping[str, float]
+    break_even: Payback | None
+    samples: Mapping[str, ProvenSamples]
+    pairs: tuple[ProvenPair, ...]
+    standings: tuple[ProvenStanding, ...]
+    verdict: str
+    reason: str
+    findings: tuple[Finding, ...]
+
+
+def proof(evidence: Evidence) -> Proof:
+    """Return what the page embeds."""
+    decision, rule, insights = evidence.decision, declaration(evidence).rule, insights_of(evidence)
     scores = _by_run(evidence.scores)
     samples = _samples(evidence, rule)
     pairs = _pairs(evidence, scores, samples)
-    standings = _standings(evidence, rule, scores, samples) if not pairs else []
-    used = {item["samples"] for item in (*pairs, *standings)}
-    return {
-        "format": FORMAT,
-        "experiment": evidence.experiment.name,
-        "question": evidence.experiment.question,
-        "rule": to_json(_without_samples(rule)),
-        "rule_key": decision.criteria_key,
-        "units": units_of(evidence),
-        "checks": [{"name": row.name, "status": row.status, "detail": row.detail} for row in evidence.checks],
-        "post_hoc": decision.post_hoc,
-        "statistics": decision.statistics,
-        "noise": _noise(evidence),
-        "break_even": to_json(insights_of(evidence).break_even),
-        "samples": {name: found for name, found in samples.items() if name in used},
-        "pairs": pairs,
-        "standings": standings,
-        "verdict": decision.verdict,
-        "reason": decision.reason,
-        "findings": to_json(decision.findings) or [],
-    }
+    standings = _standings(evidence, rule, scores, samples) if not pairs else ()
+    used = {pair.samples for pair in pairs} | {item.samples for item in standings}
+    return Proof(
+        format=FORMAT,
+        experiment=evidence.experiment.name,
+        question=evidence.experiment.question,
+        # `samples` holds the groups of those that were scored.
+        rule=rule and replace(rule, guards=tuple(replace(guard, groups=None) for guard in rule.guards)),
+        rule_key=decision.criteria_key,
+        units=units_of(evidence),
+        checks=tuple(ProvenCheck(name=row.name, status=row.status, detail=row.detail) for row in evidence.checks),
+        post_hoc=decision.post_hoc,
+        statistics=decision.statistics,
+        noise={noise.metric: noise.floor for noise in insights.noise if math.isfinite(noise.floor)},
+        break_even=insights.break_even,
+        samples={name: found for name, found in samples.items() if name in used},
+        pairs=pairs,
+        standings=standings,
+        verdict=decision.verdict,
+        reason=decision.reason,
+        findings=findings(evidence),
+    )
 
 
 def _by_run(rows: Iterable[ScoreRow]) -> _Scores:
@@ -134,27 +210,27 @@ def _by_run(rows: Iterable[ScoreRow]) -> _Scores:
     return found
 
 
-def _samples(evidence: Evidence, rule: object) -> _Samples:
+def _samples(evidence: Evidence, rule: Rule | None) -> dict[str, ProvenSamples]:
     """Return the samples that were compared, of the own splits by name and of each guard by its comparison's name.
 
     Their order is that of their scores, which is the order in which they were compared.
     """
     left_out = _left_out(evidence)
     groups = {(row.split, row.sample_id): row.cluster for row in evidence.samples if row.cluster is not None}
-    for guard in rule.get("guards", []) if isinstance(rule, Mapping) else []:
-        groups |= {(guard["metrics"][0], name): group for name, group in guard.get("groups", {}).items()}
+    for guard in rule.guards if rule else ():
+        groups |= {(guard.metrics[0], name): group for name, group in (guard.groups or {}).items()}
     scored: dict[tuple[str, str], dict[str, None]] = {}
     for row in evidence.scores:
         if row.split != HOLDOUT or row.sample_id not in left_out:
             scored.setdefault((row.split, row.metric), {})[row.sample_id] = None
-    found: _Samples = {}
+    found: dict[str, ProvenSamples] = {}
     for (split, metric), ids in scored.items():
         if split == GUARD:
-            found[metric] = _ids_and_groups(metric, list(ids), groups)
+            found[metric] = _ids_and_groups(metric, tuple(ids), groups)
             continue
         whole = max((other for (of, _), other in scored.items() if of == split), key=len)
         place = split if len(ids) == len(whole) else _part(split, metric)
-        found[place] = _ids_and_groups(split, list(ids), groups)
+        found[place] = _ids_and_groups(split, tuple(ids), groups)
     return found
 
 
@@ -163,27 +239,20 @@ def _part(split: str, metric: str) -> str:
     return f"{split} {metric}"
 
 
-def _ids_and_groups(place: str, ids: list[str], groups: Mapping[tuple[str, str], str | None]) -> dict[str, list[Any]]:
-    found = [groups.get((place, name)) for name in ids]
-    return {"ids": ids, "groups": found if any(group is not None for group in found) else []}
+def _ids_and_groups(place: str, ids: tuple[str, ...], groups: Mapping[tuple[str, str], str]) -> ProvenSamples:
+    found = tuple(groups.get((place, name)) for name in ids)
+    return ProvenSamples(ids=ids, groups=found if any(group is not None for group in found) else ())
 
 
 def _left_out(evidence: Evidence) -> frozenset[str]:
     """Return the leaked holdout samples that the experiment answered but left out of its verdict."""
-    return leaked_holdout_ids(
-        [
-            Check(name=row.name, status="warning", detail=row.detail, items=tuple(row.items))
-            for row in evidence.checks
-            if "left out of the verdict" in row.detail and isinstance(row.items, list)
-        ]
-    )
+    return leaked_holdout_ids([row.check for row in evidence.checks if row.excused])
 
 
-def _pairs(evidence: Evidence, scores: _Scores, samples: _Samples) -> list[dict[str, Any]]:
-    """Return each holdout comparison; horizon: the samples of the whole holdout where its intervals always hold."""
+def _pairs(evidence: Evidence, scores: _Scores, samples: Mapping[str, ProvenSamples]) -> tuple[ProvenPair, ...]:
+    """Return each holdout or guard comparison."""
     left_out = _left_out(evidence)
     asked = [row.cluster for row in evidence.samples if row.split == HOLDOUT and row.sample_id not in left_out]
-    whole = asdict(horizon_of(asked))
     found = []
     for row in evidence.comparisons:
         if row.split != HOLDOUT:
@@ -191,55 +260,49 @@ def _pairs(evidence: Evidence, scores: _Scores, samples: _Samples) -> list[dict[
         guard = row.metric in samples
         part = _part(HOLDOUT, row.metric)
         place = row.metric if guard else part if part in samples else HOLDOUT
-        ids = samples.get(place, {}).get("ids", [])
-        sides = [
+        ids = samples[place].ids if place in samples else ()
+        sides = tuple(
             _side(scores.get((GUARD if guard else HOLDOUT, row.metric, system), {}), system, ids)
             for system in (row.baseline, row.tuned)
-        ]
-        found.append(
-            {
-                "stored": {name: to_json(value) for name, value in asdict(row).items() if name != "experiment"},
-                "samples": place,
-                "sides": sides if all(side["runs"] for side in sides) else [],
-                "horizon": whole if row.method.startswith("always-valid") else None,
-            }
         )
-    return found
+        stored = {name: value for name, value in to_json(row).items() if name not in _TOLD_OTHERWISE}
+        found.append(
+            ProvenPair(
+                stored=stored,
+                samples=place,
+                sides=sides if all(side.runs for side in sides) else (),
+                horizon=horizon_of(asked) if row.always_valid else None,
+            )
+        )
+    return tuple(found)
 
 
-def _standings(evidence: Evidence, rule: object, scores: _Scores, samples: _Samples) -> list[dict[str, Any]]:
+# Columns of a comparison that a page holds in another place.
+_TOLD_OTHERWISE = ("experiment", "guard", "always_valid")
+
+
+def _standings(
+    evidence: Evidence, rule: Rule | None, scores: _Scores, samples: Mapping[str, ProvenSamples]
+) -> tuple[ProvenStanding, ...]:
     baseline = chosen(evidence, "baseline")
-    if baseline is None or not isinstance(rule, Mapping):
-        return []
-    wanted = {metric for criterion in rule.get("stop_if", []) for metric in criterion["metrics"]}
+    if baseline is None or rule is None:
+        return ()
+    wanted = {metric for criterion in rule.stop_if for metric in criterion.metrics}
     found = []
     for (split, metric, system), runs in scores.items():
         if split == DEV and system == baseline.system and metric in wanted:
             place = part if (part := _part(DEV, metric)) in samples else DEV
-            side = _side(runs, baseline.system, samples.get(place, {}).get("ids", []))
-            found.append({"metric": metric, "samples": place, "side": side})
-    return found
+            side = _side(runs, baseline.system, samples[place].ids if place in samples else ())
+            found.append(ProvenStanding(metric=metric, samples=place, side=side))
+    return tuple(found)
 
 
-def _side(runs: _Runs, system: str, ids: Sequence[str]) -> dict[str, Any]:
+def _side(runs: _Runs, system: str, ids: Sequence[str]) -> ProvenSide:
     """Return a system's scores as columns, one a run, in the order of `ids`; None is a score that is missing."""
-    columns, details = [], []
-    for run in runs.values():
-        rows = [run.get(name) for name in ids]
-        columns.append(packed_scores([finite(row.score) if row else None for row in rows]))
-        details.append(packed_values([to_json(row.detail) if row else None for row in rows]))
-    return {"system": system, "runs": [list(key) for key in runs], "scores": columns, "details": details}
-
-
-def _noise(evidence: Evidence) -> dict[str, float]:
-    """Return the noise floor of each metric for which one was measured."""
-    floors = {noise.metric: noise.floor for noise in insights_of(evidence).noise}
-    return {metric: floor for metric, floor in floors.items() if math.isfinite(floor)}
-
-
-def _without_samples(rule: object) -> object:
-    """Leave out the groups of the guards' samples: `samples` holds those that were scored."""
-    if not isinstance(rule, Mapping):
-        return None
-    guards = [{name: value for name, value in guard.items() if name != "groups"} for guard in rule["guards"]]
-    return {**rule, "guards": guards}
+    rows = [[run.get(name) for name in ids] for run in runs.values()]
+    return ProvenSide(
+        system=system,
+        runs=tuple(runs),
+        scores=tuple(packed_scores([finite(row.score) if row else None for row in run]) for run in rows),
+        details=tuple(packed_values([to_json(row.detail) if row else None for row in run]) for run in rows),
+    )

@@ -113,18 +113,13 @@ def environment_lines(evidence: Evidence) -> tuple[EnvironmentLine, ...]:
 
 
 def versions(evidence: Evidence) -> tuple[tuple[str, str], ...]:
-    stated = declaration(evidence).get("versions")
-    return (
-        tuple((str(name), str(value)) for name, value in sorted(stated.items())) if isinstance(stated, Mapping) else ()
-    )
+    return tuple(sorted(declaration(evidence).versions.items()))
 
 
 def seeds(evidence: Evidence) -> tuple[str, ...]:
     """Return the declared seeds, else those that were tuned with."""
-    stated = declaration(evidence).get("seeds")
-    if isinstance(stated, list | tuple):
-        return tuple(str(seed) for seed in stated)
-    return tuple(str(seed) for seed in sorted({row.seed for row in evidence.memberships if row.kind == "tune"}))
+    trained = sorted({row.seed for row in evidence.memberships if row.kind == "tune"})
+    return tuple(str(seed) for seed in declaration(evidence).seeds or trained)
 
 
 def history(evidence: Evidence) -> tuple[PastDecision, ...]:

@@ -6,12 +6,13 @@ What the page asks of the evidence: findings, the chosen pair, the primary metri
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import datetime
-from typing import Literal
 
 from harness.analysis.estimate import Estimate
 from harness.analysis.insights import Insights, stored_insights
+from harness.experiment.criteria import Finding
+from harness.experiment.declaration import Declaration
 from harness.stats.wording import (
     FRACTION,
     about,
@@ -27,34 +28,20 @@ from harness.stats.wording import (
     span,
 )
 from harness.store.rows import ComparisonRow, Evidence, ExperimentStageRow, SystemRow
+from harness.types.codec import from_json
+from harness.types.protocols import Direction
 
 HOLDOUT = "holdout"
 DEV = "dev"
 GUARD = "guard"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FindingView:
-    """One stored finding. A bound that is missing or not finite is None."""
-
-    criterion: str
-    metric: str
-    status: Literal["met", "failed", "open"]
-    value: float | None
-    low: float | None
-    high: float | None
-    threshold: float | None
-    sentence: str
-    needed_samples: int | None
-    good_side: Literal["above", "below"] | None
-    unit: str | None
-
-
-def findings(rows: object) -> tuple[FindingView, ...]:
-    """Return the findings of a decision row's JSON column, in their stored order."""
-    if not isinstance(rows, list | tuple):
-        return ()
-    return tuple(_finding(row) for row in rows if isinstance(row, Mapping))
+def findings(evidence: Evidence) -> tuple[Finding, ...]:
+    """Return the findings of the latest decision, in their stored order."""
+    rows, about = evidence.decision.findings, evidence.decision.about
+    found = [from_json(Finding, row) for row in rows] if isinstance(rows, list | tuple) else []
+    told = about if isinstance(about, list | tuple) and about else [one.about for one in found]
+    return tuple(replace(one, about=what) for one, what in zip(found, told, strict=True))
 
 
 def chosen(evidence: Evidence, role: str) -> SystemRow | None:
@@ -67,8 +54,8 @@ def primary_metric(evidence: Evidence) -> str | None:
 
     A criterion on costs has none. Where nothing was compared it is that of the first criterion or of the first mean.
     """
-    compared = [row.metric for row in evidence.comparisons if not is_guard(row.metric)]
-    judged = [finding.metric for finding in findings(evidence.decision.findings)]
+    compared = [row.metric for row in evidence.comparisons if not row.guard]
+    judged = [finding.metric for finding in findings(evidence)]
     measured = [row.metric for row in evidence.system_means]
     ranked = (*(metric for metric in judged if metric in compared), *compared, *judged, *measured)
     return next(iter(ranked), None)
@@ -79,11 +66,6 @@ def primary_comparison(evidence: Evidence) -> ComparisonRow | None:
     metric = primary_metric(evidence)
     rows = [row for row in evidence.comparisons if row.split == HOLDOUT and row.metric == metric]
     return next((row for row in rows if _is_chosen_pair(evidence, row)), rows[0] if rows else None)
-
-
-def is_guard(metric: str) -> bool:
-    """Say whether this is the metric of a second task: its name is "task: metric"."""
-    return ": " in metric
 
 
 def main_stages(evidence: Evidence) -> tuple[ExperimentStageRow, ...]:
@@ -104,16 +86,14 @@ def main_stages(evidence: Evidence) -> tuple[ExperimentStageRow, ...]:
     )
 
 
-def directions(evidence: Evidence) -> dict[str, str]:
+def directions(evidence: Evidence) -> Mapping[str, Direction]:
     """Return "higher" or "lower" for each metric measured."""
     means = {row.metric: row.better for row in evidence.system_means}
     return means | {row.metric: row.better for row in evidence.comparisons}
 
 
-def declaration(evidence: Evidence) -> Mapping[str, object]:
-    """Return the stored declaration, empty where the store holds none."""
-    stored = evidence.experiment.declaration
-    return stored if isinstance(stored, Mapping) else {}
+def declaration(evidence: Evidence) -> Declaration:
+    return from_json(Declaration, evidence.experiment.declaration)
 
 
 def insights_of(evidence: Evidence) -> Insights:
@@ -126,35 +106,6 @@ def finite(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if math.isfinite(value) else None
-
-
-def _finding(row: Mapping[str, object]) -> FindingView:
-    needed = row.get("needed_samples")
-    return FindingView(
-        criterion=str(row.get("criterion", "")),
-        metric=str(row.get("metric", "")),
-        status=_status(row.get("status")),
-        value=finite(row.get("value")),
-        low=finite(row.get("low")),
-        high=finite(row.get("high")),
-        threshold=finite(row.get("threshold")),
-        sentence=str(row.get("sentence", "")),
-        needed_samples=needed if isinstance(needed, int) else None,
-        good_side=_side(row.get("good_side")),
-        unit=unit if isinstance(unit := row.get("unit"), str) else None,
-    )
-
-
-def _status(stored: object) -> Literal["met", "failed", "open"]:
-    if stored == "met":
-        return "met"
-    return "failed" if stored == "failed" else "open"
-
-
-def _side(stored: object) -> Literal["above", "below"] | None:
-    if stored == "above":
-        return "above"
-    return "below" if stored == "below" else None
 
 
 def _is_chosen_pair(evidence: Evidence, row: ComparisonRow) -> bool:
@@ -179,12 +130,9 @@ _MINUTE, _HOUR = 60, 3600
 
 def units_of(evidence: Evidence) -> dict[str, str]:
     """Return the unit of every metric measured: as the declaration or a finding says, else guessed from its values."""
-    declared = declaration(evidence).get("units")
-    stated: dict[object, object] = {
-        found.metric: found.unit for found in findings(evidence.decision.findings) if found.unit is not None
-    }
     # A criterion of one's own need not know a unit; the declaration holds the one that was compared in.
-    stated |= dict(declared) if isinstance(declared, Mapping) else {}
+    stated = {found.metric: found.unit for found in findings(evidence) if found.unit}
+    stated |= declaration(evidence).units
     values: dict[str, list[float | None]] = {}
     for row in evidence.system_means:
         values.setdefault(row.metric, []).append(finite(row.mean))
@@ -387,12 +335,12 @@ FILTERS: dict[str, Callable[..., str]] = {
 }
 
 
-def _unit(metric: str, means: Sequence[float | None], stated: Mapping[object, object], better: str) -> str:
+def _unit(metric: str, means: Sequence[float | None], stated: Mapping[str, str], better: str) -> str:
     """Return the stated unit; else "%" where all means are shares of one and more is better."""
     name = metric.rsplit(": ", 1)[-1]
     for key in (metric, name):
-        if isinstance(unit := stated.get(key), str):
-            return unit
+        if key in stated:
+            return stated[key]
     known = _KNOWN_UNITS.get(name.lower().partition("(")[0])
     if known is not None:
         return known

@@ -13,6 +13,7 @@ from itertools import groupby
 from statistics import fmean
 from typing import Literal
 
+from harness.metrics.perplexity import PER, Perplexity
 from harness.report.read import DEV, HOLDOUT, chosen, directions, finite, main_stages, primary_metric
 from harness.store.rows import AnswerRow, Evidence, SampleRow, ScoreRow, SystemRow
 
@@ -62,7 +63,8 @@ def is_right(score: float, *, better: str) -> bool:
     return score == (0.0 if better == "lower" else 1.0)
 
 
-_PERPLEXITIES = ("perplexity", "byte_perplexity")
+# The metrics whose details are [negative log-likelihood, units].
+_OF_LIKELIHOOD = {Perplexity(per).name for per in PER}
 # In a smaller slice hardly any outcome is usual.
 _SMALLEST_SLICE = 8
 
@@ -103,7 +105,7 @@ def likelihood_changes(evidence: Evidence, split: str, systems: Sequence[str]) -
         return {}
     found: dict[str, dict[str, list[float]]] = {system: {} for system in systems}
     for row in evidence.scores:
-        if row.split == split and row.system in found and row.metric in _PERPLEXITIES and isinstance(row.detail, list):
+        if row.split == split and row.system in found and row.metric in _OF_LIKELIHOOD and isinstance(row.detail, list):
             found[row.system].setdefault(row.sample_id, []).append(-float(row.detail[0]))
     before, after = (found[system] for system in systems)
     return {name: fmean(after[name]) - fmean(before[name]) for name in before.keys() & after.keys()}

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.report.draw import Axis, IntervalDrawing, axis_over, draw_interval
-from harness.report.read import DEV, HOLDOUT, finite, is_guard, primary_metric
+from harness.report.read import DEV, HOLDOUT, finite, primary_metric
 from harness.store.rows import Evidence, SystemMeanRow
 
-_TITLES = {DEV: "Development set", HOLDOUT: "Holdout"}
+_TITLES = {HOLDOUT: "Holdout", DEV: "Development set"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +42,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreTable:
-    """The systems measured on one split, or on one guard task."""
+    """The systems measured on one split."""
 
     title: str
     split: str
@@ -52,16 +52,10 @@ class ScoreTable:
 
 
 def score_tables(evidence: Evidence) -> tuple[ScoreTable, ...]:
-    """Return the holdout first, then DEV, then one table a guard task."""
-    rows = evidence.system_means
+    """Return the holdout first, then DEV."""
     tables = [
-        _table(evidence, [row for row in rows if row.split == split and not is_guard(row.metric)], title)
-        for split, title in ((HOLDOUT, _TITLES[HOLDOUT]), (DEV, _TITLES[DEV]))
-    ]
-    guards = dict.fromkeys(row.metric.split(": ", 1)[0] for row in rows if is_guard(row.metric))
-    tables += [
-        _table(evidence, [row for row in rows if row.metric.startswith(f"{task}: ")], f"Guard task: {task}")
-        for task in guards
+        _table(evidence, [row for row in evidence.system_means if row.split == split], title)
+        for split, title in _TITLES.items()
     ]
     return tuple(table for table in tables if table is not None)
 

@@ -1,22 +1,22 @@
 """What was gathered and decided -> the rows that the store keeps.
 
-An experiment's rule as values: what `harness verify` needs to decide again without the experiment's file.
-
-An experiment's declaration as the JSON that the store keeps and the report shows.
+An experiment's declaration, with its rule as values, as the store keeps it and the report shows it.
 """
 
 import dataclasses
 import math
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 from importlib import metadata
 from typing import Any
 
+from harness import metrics
 from harness.analysis.slices import Slice
-from harness.experiment.criteria import Guard
+from harness.experiment.criteria import AtLeast, AtMost, BreakEven, Criterion, Gain, Guard, NoWorse
 from harness.experiment.decide import Decision
+from harness.experiment.declaration import Declaration, DeclaredCriterion, DeclaredMetric, DeclaredStatistic, Rule
 from harness.experiment.experiment import Experiment
 from harness.metrics import Latency
 from harness.plan import TRAINING_STACK, Plan
@@ -47,63 +47,61 @@ from harness.types.protocols import CorpusMetric, Executed, JudgedMetric, Named,
 from harness.types.redact import redacted, secrets_in
 from harness.types.samples import Split
 
-# The field that holds the number of each criterion that the harness ships with.
-_NUMBERS = {
-    "Gain": "at_least",
-    "NoWorse": "by_at_most",
-    "AtLeast": "value",
-    "AtMost": "value",
-    "BreakEven": "requests",
+# The criteria that the harness ships with, and the field that holds the number of each.
+_NUMBERS: Mapping[type, str] = {
+    Gain: "at_least",
+    NoWorse: "by_at_most",
+    AtLeast: "value",
+    AtMost: "value",
+    BreakEven: "requests",
 }
+# Those of a page are made anew from their fields; of others no code is run.
+_OWN_METRICS = frozenset(getattr(metrics, name) for name in metrics.__all__)
 
 
-def declared_rule(experiment: Experiment, contents: Contents) -> dict[str, Any]:
-    """Return criteria, guards and metrics as JSON values.
-
-    A criterion is {"kind", "metrics", "number"}; kind "own" is a user's, which only its own code can judge. A metric
-    is {"name", "better", "statistic", "pairs"}; statistic is None for a mean of scores, pairs is true where a score is
-    of one pair of answers.
-    """
-    return {
-        "go_if": [_criterion(item) for item in experiment.go_if],
-        "stop_if": [_criterion(item) for item in experiment.stop_if],
-        "guards": [_guard(item, contents) for item in experiment.guards],
-        "metrics": [_metric(item) for item in experiment.metrics],
-    }
+def declared_rule(experiment: Experiment, contents: Contents) -> Rule:
+    """Return criteria, guards and metrics as values."""
+    return Rule(
+        go_if=tuple(_criterion(item) for item in experiment.go_if),
+        stop_if=tuple(_criterion(item) for item in experiment.stop_if),
+        guards=tuple(_guard(item, contents) for item in experiment.guards),
+        metrics=tuple(_metric(item) for item in experiment.metrics),
+    )
 
 
-def _criterion(item: Any) -> dict[str, Any]:
-    kind = type(item).__name__ if type(item).__module__ == "harness.experiment.criteria" else "own"
+def _criterion(item: Criterion) -> DeclaredCriterion:
+    kind = type(item)
     if kind not in _NUMBERS:
-        return {"kind": "own", "metrics": list(item.metrics), "number": None, "class": _path(item)}
-    return {"kind": kind, "metrics": list(item.metrics), "number": getattr(item, _NUMBERS[kind])}
+        return DeclaredCriterion(kind="own", metrics=tuple(item.metrics), path=_path(item))
+    return DeclaredCriterion(kind=kind.__name__, metrics=item.metrics, number=getattr(item, _NUMBERS[kind]))
 
 
-def _guard(item: Guard, contents: Contents) -> dict[str, Any]:
-    """Return a guard with the clusters of its samples: the store keeps only those of the experiment's own task."""
+def _guard(item: Guard, contents: Contents) -> DeclaredCriterion:
     if type(item) is not Guard:
         return _criterion(item)
     clusters = contents.clusters(item.task, Split.HOLDOUT)
-    groups = {name: cluster for name, cluster in clusters.items() if cluster is not None}
-    found = {"kind": "Guard", "metrics": list(item.metrics), "number": item.by_at_most, "metric": _metric(item.metric)}
-    return {**found, "groups": groups}
+    return DeclaredCriterion(
+        kind="Guard",
+        metrics=item.metrics,
+        number=item.by_at_most,
+        metric=_metric(item.metric),
+        groups={name: cluster for name, cluster in clusters.items() if cluster is not None},
+    )
 
 
-def _metric(item: Named) -> dict[str, Any]:
-    pairs = isinstance(item, PairMetric | JudgedMetric)
-    return {"name": item.name, "better": item.better, "statistic": _statistic(item), "pairs": pairs}
-
-
-def _statistic(item: Named) -> dict[str, Any] | None:
-    """Return which class computes a metric of the whole set, with its fields where they are plain values."""
-    if not isinstance(item, CorpusMetric):
-        return None
-    fields = _plain_fields(item)
-    return {"class": _path(item), "fields": fields if type(item).__module__.startswith("harness.metrics.") else None}
+def _metric(item: Named) -> DeclaredMetric:
+    return DeclaredMetric(
+        name=item.name,
+        better=item.better,
+        statistic=DeclaredStatistic(path=_path(item), fields=_plain_fields(item))
+        if isinstance(item, CorpusMetric)
+        else None,
+        pairs=isinstance(item, PairMetric | JudgedMetric),
+    )
 
 
 def _plain_fields(item: object) -> dict[str, Any] | None:
-    if not dataclasses.is_dataclass(item):
+    if type(item) not in _OWN_METRICS or not dataclasses.is_dataclass(item):
         return None
     names: Sequence[str] = [field.name for field in dataclasses.fields(item)]
     found = {name: getattr(item, name) for name in names}
@@ -119,29 +117,30 @@ _SHOWN_PACKAGES = (*TRAINING_STACK, "datasets", "evaluate", "bert-score", "lm-ev
 _ADDRESS = re.compile(r"https?://[^\s\"'\\<>]+")
 
 
-def declared(plan: Plan, *, file: str, source: str) -> dict[str, Any]:
+def declared(plan: Plan, units: Mapping[str, str], *, file: str, source: str) -> Declaration:
     """Return what was declared, where, and with which versions.
 
     Nothing of it is a secret: a key stays in its environment variable, and only the variable's name is declared.
     """
     experiment = plan.experiment
-    return {
-        "file": file,
-        "source": _without_secrets(source),
-        "command": f"pytest {shlex.quote(file)}" if file else f"harness.run(experiment, name={plan.name!r})",
-        "task": experiment.task.name,
-        "model": plan.model.name,
-        "baselines": [plain_value(item) for item in experiment.baselines],
-        "recipes": [plain_value(item) for item in experiment.recipes],
-        "metrics": [metric.name for metric in experiment.metrics],
-        "go_if": [described(item) for item in experiment.go_if],
-        "stop_if": [described(item) for item in experiment.stop_if],
-        "guards": [described(item) for item in experiment.guards],
-        "rule": declared_rule(experiment, plan.contents),
-        "seeds": list(experiment.seeds),
-        "splits": {split.value: len(experiment.task.samples(split)) for split in Split},
-        "versions": {package: _version(package) for package in _SHOWN_PACKAGES},
-    }
+    return Declaration(
+        file=file,
+        source=_without_secrets(source),
+        command=f"pytest {shlex.quote(file)}" if file else f"harness.run(experiment, name={plan.name!r})",
+        task=experiment.task.name,
+        model=plan.model.name,
+        baselines=tuple(plain_value(item) for item in experiment.baselines),
+        recipes=tuple(plain_value(item) for item in experiment.recipes),
+        metrics=tuple(metric.name for metric in experiment.metrics),
+        go_if=tuple(described(item) for item in experiment.go_if),
+        stop_if=tuple(described(item) for item in experiment.stop_if),
+        guards=tuple(described(item) for item in experiment.guards),
+        rule=declared_rule(experiment, plan.contents),
+        seeds=tuple(experiment.seeds),
+        splits={split.value: len(experiment.task.samples(split)) for split in Split},
+        versions={package: _version(package) for package in _SHOWN_PACKAGES},
+        units=units,
+    )
 
 
 def described(item: object) -> str:
@@ -202,6 +201,8 @@ def comparison_row(run: Run, found: Comparison) -> ComparisonRow:
         method=". ".join((found.method, *found.notes)),
         level=found.level,
         groups=found.groups,
+        guard=found.guard,
+        always_valid=found.always_valid,
     )
 
 
@@ -246,7 +247,7 @@ def experiment_row(run: Run, file: str, source: str, units: dict[str, str]) -> E
     return ExperimentRow(
         name=run.plan.name,
         question=run.plan.experiment.question,
-        declaration={**declared(run.plan, file=file, source=source), "units": units},
+        declaration=to_json(declared(run.plan, units, file=file, source=source)),
         criteria_key=run.plan.criteria_key,
         created_at=run.clock(),
     )
@@ -263,6 +264,7 @@ def decision_row(run: Run, decision: Decision, *, post_hoc: bool, known_negative
         post_hoc=post_hoc,
         known_negative=known_negative,
         statistics=STATISTICS,
+        about=[finding.about for finding in decision.findings],
     )
 
 
@@ -278,6 +280,7 @@ def system_rows(run: Run, seen: Gathered) -> Iterator[SystemRow]:
             chosen=system in (seen.baseline, seen.tuned),
             price_in=getattr(system.model, "price_in", None),
             price_out=getattr(system.model, "price_out", None),
+            retrieves=system.retrieves,
         )
 
 
@@ -365,4 +368,5 @@ def check_rows(run: Run, seen: Gathered) -> Iterator[CheckRow]:
             detail=check.detail,
             items=list(check.items),
             kind=check.kind,
+            excused=check.excused,
         )

@@ -150,7 +150,7 @@ def _compare_guard(run: Run, tables: Tables, guarded: GuardedSystem, level: floa
     for side in sides:
         tables.scores.extend(side.rows(run, GUARD, name))
     found = _compared(metric, sides[0].for_comparison(), sides[1].for_comparison(), level)
-    tables.comparisons.append(replace(found, metric=name))
+    tables.comparisons.append(replace(found, metric=name, guard=True))
     tables.units[name] = found.unit
 
 

@@ -185,8 +185,9 @@ class Comparison:
     spread: standard error of the difference times sqrt(samples), for the needed sample count: what one sample
     adds, with clusters counted in. seed_spread: standard deviation between the tuned seeds' means; 0 with one.
     method: interval and test in words, with the unit of analysis. unit: as in HasUnit. groups: how many clusters the
-    samples are, each counted as one; None where each sample stands alone. projection: the same with more samples; None
-    where the scores are not at hand.
+    samples are, each counted as one; None where each sample stands alone. guard: it is of a second task, whose name
+    stands before the metric's. always_valid: the intervals hold at every look. projection: the same with more samples;
+    None where the scores are not at hand.
     """
 
     metric: str
@@ -213,6 +214,8 @@ class Comparison:
     seed_spread: float = 0.0
     level: float = DEFAULT_LEVEL
     groups: int | None = None
+    guard: bool = False
+    always_valid: bool = False
     projection: Projection | None = field(default=None, compare=False, repr=False)
 
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 _Opened = TypeVar("_Opened")
 
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 _LOCK_SECONDS = 120.0
 # Others that open the file without our lock (a notebook, the duckdb shell) are waited for this long.
 _FOREIGN_LOCK_TRIES = 40

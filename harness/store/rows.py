@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from harness.types.codec import from_json
+from harness.types.protocols import Direction
 from harness.types.samples import Check
 
 
@@ -85,6 +86,7 @@ class SystemRow:
     chosen: bool
     price_in: float | None = None
     price_out: float | None = None
+    retrieves: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,7 +188,7 @@ class ComparisonRow:
     split: str
     baseline: str
     tuned: str
-    better: str
+    better: Direction
     baseline_mean: float | None
     tuned_mean: float | None
     tuned_low: float | None
@@ -200,6 +202,8 @@ class ComparisonRow:
     method: str
     level: float = 0.95
     groups: int | None = None
+    guard: bool = False
+    always_valid: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,7 +264,7 @@ class SystemMeanRow:
     system: str
     split: str
     metric: str
-    better: str
+    better: Direction
     mean: float | None
     low: float | None
     high: float | None
@@ -273,10 +277,18 @@ class CheckRow:
     experiment: str
     position: int
     name: str
-    status: str
+    status: Literal["ok", "warning", "invalid"]
     detail: str
     items: object
-    kind: str = "protocol"
+    kind: Literal["data", "protocol", "readiness"] = "protocol"
+    excused: bool = False
+
+    @property
+    def check(self) -> Check:
+        items = tuple(self.items) if isinstance(self.items, list | tuple) else ()
+        return Check(
+            name=self.name, status=self.status, detail=self.detail, items=items, kind=self.kind, excused=self.excused
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -291,6 +303,7 @@ class DecisionRow:
     post_hoc: bool
     known_negative: bool
     statistics: int = 1
+    about: object = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

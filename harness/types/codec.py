@@ -6,14 +6,25 @@ field that an older version did not write takes its default, and one that this v
 
 import math
 from collections.abc import Hashable, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import Field, fields, is_dataclass
 from datetime import datetime
 from enum import Enum
 from functools import cache
-from types import UnionType
+from types import MappingProxyType, UnionType
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 Kind = TypeVar("Kind")
+
+_APART, _SPARSE, _STORED = "apart", "sparse", "stored"
+# Metadata of a field that is kept elsewhere.
+APART: Mapping[str, object] = MappingProxyType({_APART: True})
+# Metadata of a field that is left out as long as it has its default.
+SPARSE: Mapping[str, object] = MappingProxyType({_SPARSE: True})
+
+
+def stored_as(name: str) -> Mapping[str, object]:
+    """Return the metadata of a field that is stored under another name."""
+    return {_STORED: name}
 
 
 def to_json(value: object) -> Any:
@@ -29,7 +40,9 @@ def to_json(value: object) -> Any:
     if isinstance(value, list | tuple):
         return [to_json(item) for item in value]
     if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: to_json(getattr(value, field.name)) for field in fields(value)}
+        return {
+            _stored_name(field): to_json(getattr(value, field.name)) for field in fields(value) if _kept(field, value)
+        }
     return value
 
 
@@ -41,7 +54,7 @@ def from_json(kind: type[Kind], content: object) -> Kind:
     """
     stored = content if isinstance(content, Mapping) else {}
     hints = _hints(cast("Hashable", kind))
-    return kind(**{name: _field(name, hint, stored) for name, hint in hints.items() if name in stored})
+    return kind(**{name: _field(said, hint, stored) for name, (said, hint) in hints.items() if said in stored})
 
 
 def _field(name: str, hint: Any, stored: Mapping[str, Any]) -> Any:
@@ -62,12 +75,22 @@ def _value(hint: Any, stored: Any) -> Any:
     if origin is tuple and isinstance(stored, list | tuple):
         kinds = parts[:1] * len(stored) if parts[-1] is Ellipsis else parts
         return tuple(_value(kind, item) for kind, item in zip(kinds, stored, strict=True))
-    if isinstance(origin, type) and issubclass(origin, Mapping) and isinstance(stored, Mapping):
-        return {name: _value(parts[1], item) for name, item in stored.items()}
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return {name: _value(parts[1], item) for name, item in stored.items()} if isinstance(stored, Mapping) else {}
     return datetime.fromisoformat(stored) if hint is datetime else stored
 
 
 @cache
-def _hints(kind: type) -> Mapping[str, Any]:
+def _hints(kind: type) -> Mapping[str, tuple[str, Any]]:
+    """Return the name and the type under which each field is stored."""
     hints = get_type_hints(kind)
-    return {field.name: hints[field.name] for field in fields(kind) if field.init}
+    return {field.name: (_stored_name(field), hints[field.name]) for field in fields(kind)}
+
+
+def _kept(field: "Field[Any]", value: object) -> bool:
+    left_out = _SPARSE in field.metadata and getattr(value, field.name) == field.default
+    return not left_out and _APART not in field.metadata
+
+
+def _stored_name(field: "Field[Any]") -> str:
+    return str(field.metadata.get(_STORED, field.name))

@@ -90,6 +90,11 @@ class System:
         return self.served or self.strategy
 
     @property
+    def retrieves(self) -> bool:
+        """Whether passages or shots are looked up for each prompt."""
+        return bool(getattr(self.asked, "retrieves", False))
+
+    @property
     def gives_likelihoods(self) -> bool:
         """A server is asked for them where its tokenizer is declared."""
         return not isinstance(self.model, Endpoint) or self.model.tokenizer is not None

@@ -7,6 +7,7 @@ from enum import Enum
 from typing import Literal
 
 from harness.errors import InvalidExperiment
+from harness.types.codec import SPARSE
 
 # In the detail of a score that is a time: the batch it is a share of, None where it was taken by itself.
 TIMED_IN_BATCH = "timed_in_batch"
@@ -300,6 +301,7 @@ class Check:
     status: "ok", "warning" (shown) or "invalid" (the evidence cannot be trusted).
     detail: one sentence with names and numbers. items: the offending pairs or ids, JSON-able.
     kind: what it looks at: the data, the protocol of the run, or whether it is time to tune at all.
+    excused: the verdict leaves the holdout samples out that it names.
     """
 
     name: str
@@ -307,3 +309,4 @@ class Check:
     detail: str
     items: tuple[object, ...] = ()
     kind: Literal["data", "protocol", "readiness"] = "protocol"
+    excused: bool = field(default=False, metadata=SPARSE)

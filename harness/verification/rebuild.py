@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from harness.analysis.break_even import Payback, Quality
-from harness.analysis.estimate import Estimate
 from harness.errors import HarnessError, InvalidData
 from harness.experiment import criteria
 from harness.experiment.criteria import AtLeast, AtMost, Criterion, Finding, Gain, NoWorse
+from harness.experiment.declaration import DeclaredCriterion, DeclaredMetric
 from harness.stats.compare import Comparison, SystemScores
+from harness.store.rows import ComparisonRow
 from harness.types.protocols import CorpusMetric, Direction, Named
 
 _KINDS: dict[str, Any] = {"Gain": Gain, "NoWorse": NoWorse, "AtLeast": AtLeast, "AtMost": AtMost, "Guard": NoWorse}
@@ -33,67 +33,70 @@ class ScoredMetric:
     pairs: bool = False
 
 
-def rebuilt_metric(
-    statistic: Mapping[str, Any] | None, *, name: str, better: Direction, unit: str, pairs: bool = False
-) -> Named | None:
+def rebuilt_metric(declared: DeclaredMetric | None, *, name: str, better: Direction, unit: str) -> Named | None:
     """Return a metric that `compare` takes, or None where only a user's own code could compute it.
 
-    statistic: as the declared rule names it. A class is imported only from this package: whoever opens a page runs no
-    code that the page names.
+    declared: as the rule names it. A class is imported only from this package: whoever opens a page runs no code that
+    the page names.
     """
+    statistic = declared.statistic if declared else None
     if statistic is None:
-        return ScoredMetric(name, better, unit, pairs)
-    module, _, kind = str(statistic.get("class", "")).partition(":")
-    fields = statistic.get("fields")
-    if not module.startswith(_OURS) or not isinstance(fields, Mapping):
+        return ScoredMetric(name, better, unit, declared is not None and declared.pairs)
+    module, _, kind = statistic.path.partition(":")
+    if not module.startswith(_OURS) or statistic.fields is None:
         return None
     try:
-        found = getattr(importlib.import_module(module), kind)(**fields)
+        found = getattr(importlib.import_module(module), kind)(**statistic.fields)
     except (ImportError, AttributeError, TypeError, HarnessError):
         return None
     return found if isinstance(found, CorpusMetric) else None
 
 
-def criterion_of(declared: Mapping[str, Any], metrics: Mapping[str, Named]) -> Criterion | None:
+def criterion_of(declared: DeclaredCriterion, metrics: Mapping[str, Named]) -> Criterion | None:
     """Return the criterion of a declared rule, or None where it is a user's own.
 
     metrics: by the name of their comparison.
 
     Raises KeyError where its metric is not among them.
     """
-    kind, number = declared["kind"], declared["number"]
-    if kind == "BreakEven":
-        made: Criterion = criteria.BreakEven(number)
+    if declared.kind == "BreakEven" and declared.number is not None:
+        made: Criterion = criteria.BreakEven(declared.number)
         return made
-    if kind not in _KINDS:
+    if declared.kind not in _KINDS:
         return None
-    rule: Criterion = _KINDS[kind](metrics[declared["metrics"][0]], number)
+    rule: Criterion = _KINDS[declared.kind](metrics[declared.metrics[0]], declared.number)
     return rule
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoredRun:
+    """One run's scores and details, one entry a sample."""
+
+    seed: int
+    repeat: int
+    scores: Sequence[float]
+    details: Sequence[object]
+
+
 def system_scores(
-    system: str,
-    *,
-    runs: Sequence[tuple[int, int]],
-    ids: Sequence[str],
-    groups: Sequence[str | None],
-    scores: Sequence[Sequence[float]],
-    details: Sequence[Sequence[object]],
+    system: str, *, runs: Sequence[ScoredRun], ids: Sequence[str], groups: Sequence[str | None]
 ) -> SystemScores:
     """Return scores as `compare` takes them: repeats of one seed are averaged before anything else.
 
-    runs: (seed, repeat) of each row of `scores` and `details`, which hold one entry a sample, in the order of `ids`.
+    ids, groups: of the samples, in the order of the scores; groups may be empty.
 
     Raises Incomparable where shapes disagree.
     """
-    seeds = list(dict.fromkeys(seed for seed, _ in runs))
-    rows = [[scores[place] for place, (of, _) in enumerate(runs) if of == seed] for seed in seeds]
-    first = [next(place for place, (of, _) in enumerate(runs) if of == seed) for seed in seeds]
+    by_seed: dict[int, list[ScoredRun]] = {}
+    for run in runs:
+        by_seed.setdefault(run.seed, []).append(run)
     return SystemScores(
         system=system,
         sample_ids=tuple(ids),
-        scores=np.array([np.mean(np.array(of_seed, dtype=np.float64), axis=0) for of_seed in rows]),
-        details=tuple(tuple(details[place]) for place in first),
+        scores=np.array(
+            [np.mean(np.array([run.scores for run in of], dtype=np.float64), axis=0) for of in by_seed.values()]
+        ),
+        details=tuple(tuple(of[0].details) for of in by_seed.values()),
         clusters=tuple(groups),
     )
 
@@ -103,74 +106,41 @@ class RecordedCriterion:
     """A user's own criterion, of which only what it said is left."""
 
     metrics: tuple[str, ...]
-    said: list[dict[str, Any]]
+    said: Sequence[Finding]
 
     def judge(self, comparisons: object) -> Finding:
         """Raises InvalidData where no finding was recorded."""
         if not self.said:
             raise InvalidData(f"no finding is recorded for the criterion on {', '.join(self.metrics)}")
-        numbers = {name: math.nan for name in ("value", "low", "high", "threshold") if self.said[0][name] is None}
-        return Finding(**{**self.said[0], **numbers})
+        return self.said[0]
 
 
-def recorded_comparison(stored: Mapping[str, Any], unit: str) -> Comparison:
+def recorded_comparison(stored: ComparisonRow, unit: str) -> Comparison:
     """Return a comparison as a page or the store tells it, for one that cannot be computed again; without spread."""
 
-    def end(name: str, otherwise: float) -> float:
-        return otherwise if stored[name] is None else float(stored[name])
+    def end(value: float | None, otherwise: float) -> float:
+        return otherwise if value is None else value
 
     return Comparison(
-        **{name: stored[name] for name in ("metric", "better", "split", "baseline", "tuned", "samples", "seeds")},
-        baseline_mean=end("baseline_mean", math.inf),
+        metric=stored.metric,
+        better=stored.better,
+        split=stored.split,
+        baseline=stored.baseline,
+        tuned=stored.tuned,
+        samples=stored.samples,
+        seeds=stored.seeds,
+        baseline_mean=end(stored.baseline_mean, math.inf),
         baseline_low=-math.inf,
         baseline_high=math.inf,
-        tuned_mean=end("tuned_mean", math.inf),
-        tuned_low=end("tuned_low", -math.inf),
-        tuned_high=end("tuned_high", math.inf),
-        difference=end("difference", 0.0),
-        low=end("low", -math.inf),
-        high=end("high", math.inf),
-        p_value=end("p_value", 1.0),
+        tuned_mean=end(stored.tuned_mean, math.inf),
+        tuned_low=end(stored.tuned_low, -math.inf),
+        tuned_high=end(stored.tuned_high, math.inf),
+        difference=end(stored.difference, 0.0),
+        low=end(stored.low, -math.inf),
+        high=end(stored.high, math.inf),
+        p_value=end(stored.p_value, 1.0),
         spread=0.0,
-        method=stored["method"],
+        method=stored.method,
         unit=unit,
-        level=stored["level"],
-    )
-
-
-def recorded_saving(stored: Mapping[str, Any]) -> Estimate | None:
-    """Return the saving of a request that a page or the store tells with a payback; None where it is unknown."""
-    saving = stored["saving"]
-    return None if saving is None else _change(saving)
-
-
-def recorded_quality(stored: Mapping[str, Any]) -> Quality | None:
-    """Return how the answers compared where a payback was told; None in older ones, which did not ask."""
-    found = stored.get("quality")
-    return None if found is None else Quality(**{**found, "difference": _change(found["difference"])})
-
-
-def _change(stored: Mapping[str, Any]) -> Estimate:
-    low, value, high = stored["low"], stored["value"], stored["high"]
-    return Estimate(value, -math.inf if low is None else low, math.inf if high is None else high)
-
-
-def recorded_payback(stored: Mapping[str, Any]) -> Payback:
-    """Return the payback that a page or the store tells; null stands for an infinite end."""
-    requests = stored["requests"]
-    ends = ("value", "low", "high")
-    known = {name: stored[name] for name in ("baseline", "tuned", "currency", "training_seconds", "samples", "level")}
-    return Payback(
-        **known,
-        training_cost=stored["training_cost"],
-        baseline_cost=None,
-        tuned_cost=None,
-        saving=recorded_saving(stored),
-        requests=None
-        if requests is None
-        else Estimate(*(math.inf if requests[e] is None else requests[e] for e in ends)),
-        quality=recorded_quality(stored),
-        basis=stored["basis"],
-        notes=tuple(stored["notes"]),
-        sentence=stored["sentence"],
+        level=stored.level,
     )

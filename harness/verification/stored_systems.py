@@ -3,16 +3,17 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
 
 from harness.errors import Incomparable
+from harness.experiment.declaration import Declaration, Rule
 from harness.report.read import DEV, HOLDOUT
 from harness.stats.compare import Comparison, SystemScores, compare
 from harness.stats.wording import count, difference_text, p_text, rounded, sample_count
 from harness.store.queries import declaration_of, scores_of, stored_samples, system_means
 from harness.store.rows import SampleRow, ScoreRow, SystemMeanRow
+from harness.types.codec import from_json
 from harness.types.protocols import Direction, Named
-from harness.verification.rebuild import rebuilt_metric, system_scores
+from harness.verification.rebuild import ScoredRun, rebuilt_metric, system_scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ def compare_stored(
     samples = [stored_samples(path, experiment=one.experiment, split=on) for one in pair]
     _require_same_questions(pair, samples)
     scores = [scores_of(path, experiment=one.experiment, system=one.system, split=on) for one in pair]
-    declared = declaration_of(path, pair[0].experiment)
+    declared = from_json(Declaration, declaration_of(path, pair[0].experiment))
     comparisons, remarks = [], []
     for name, better in shared.items():
         rebuilt = _rebuilt(declared, name, better, same=pair[0].experiment == pair[1].experiment)
@@ -141,7 +142,7 @@ def _shared_metrics(
         {row.metric: row.better for row in means if (row.experiment, row.system) == (one.experiment, one.system)}
         for one in pair
     ]
-    shared = {name: cast("Direction", better) for name, better in by_system[0].items() if name in by_system[1]}
+    shared = {name: better for name, better in by_system[0].items() if name in by_system[1]}
     if wanted is None and shared:
         return shared
     if wanted in shared:
@@ -168,17 +169,14 @@ def _require_same_questions(pair: tuple[Measured, Measured], samples: Sequence[S
         )
 
 
-def _rebuilt(declared: object, name: str, better: Direction, *, same: bool) -> Named | str:
+def _rebuilt(declared: Declaration, name: str, better: Direction, *, same: bool) -> Named | str:
     """Return the metric, or why its scores cannot be compared."""
-    stored: Mapping[str, Any] = declared if isinstance(declared, Mapping) else {}
-    rule = stored.get("rule") or {}
-    entry: Mapping[str, Any] = next((metric for metric in rule.get("metrics", []) if metric["name"] == name), {})
-    if not entry:
+    entry = next((metric for metric in (declared.rule or Rule()).metrics if metric.name == name), None)
+    if entry is None:
         return f"{name} was measured by an earlier version, which kept no rule: run the experiment again"
-    if entry["pairs"] and not same:
+    if entry.pairs and not same:
         return f"{name} scores a pair of answers: it says nothing of systems that were not asked side by side"
-    unit = str((stored.get("units") or {}).get(name, ""))
-    found = rebuilt_metric(entry["statistic"], name=name, better=better, unit=unit, pairs=entry["pairs"])
+    found = rebuilt_metric(entry, name=name, better=better, unit=declared.units.get(name, ""))
     return found or f"{name} is computed of the whole set by a class of one's own, which the store does not hold"
 
 
@@ -194,11 +192,17 @@ def _side(
     name = one.system if one.system != other.system else f"{one.experiment}:{one.system}"
     return system_scores(
         name,
-        runs=list(runs),
+        runs=[
+            ScoredRun(
+                seed=seed,
+                repeat=repeat,
+                scores=[_score(run.get(sample.sample_id)) for sample in kept],
+                details=[run[one.sample_id].detail if one.sample_id in run else None for one in kept],
+            )
+            for (seed, repeat), run in runs.items()
+        ],
         ids=[sample.sample_id for sample in kept],
         groups=[sample.cluster for sample in kept],
-        scores=[[_score(run.get(sample.sample_id)) for sample in kept] for run in runs.values()],
-        details=[[run[s.sample_id].detail if s.sample_id in run else None for s in kept] for run in runs.values()],
     )
 
 

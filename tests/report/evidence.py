@@ -223,6 +223,7 @@ def _systems(chosen: str) -> tuple[SystemRow, ...]:
             chosen=name in (chosen, TUNED),
             price_in=0.15 if name == "few-shot-8" else None,
             price_out=0.6 if name == "few-shot-8" else None,
+            retrieves=name == "rag-8",
         )
         for name, text in about.items()
     )
@@ -381,6 +382,7 @@ def _comparison(
         samples=samples,
         seeds=len(SEEDS),
         method="clustered paired t, 7 groups",
+        guard=":" in metric,
     )
 
 

@@ -19,7 +19,9 @@ def test_only_what_looks_something_up_for_a_question_is_retrieval(
 ) -> None:
     evidence = made.go()
     systems = [
-        replace(row, system=strategy.name, description=repr(strategy)) if row.role == "baseline" else row
+        replace(row, system=strategy.name, description=repr(strategy), retrieves=getattr(strategy, "retrieves", False))
+        if row.role == "baseline"
+        else row
         for row in evidence.systems
     ]
     found = situation(replace(evidence, systems=tuple(systems)))

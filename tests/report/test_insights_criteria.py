@@ -21,7 +21,7 @@ def _view(evidence: Evidence, **finding: object) -> CriterionView:
     [
         ({"status": "met", "low": 0.1, "high": 0.2, "threshold": 0.05}, True),
         ({"status": "failed", "low": 0.1, "high": 0.2, "threshold": 0.3}, True),
-        ({"status": "met", "low": 0.1, "high": 0.2, "threshold": 0.3}, False),
+        ({"status": "met", "low": 0.1, "high": 0.2, "threshold": 0.3, "good_side": "below"}, False),
         ({"status": "open", "low": 0.1, "high": 0.2, "threshold": 0.15}, True),
         ({"status": "open", "low": 0.1, "high": 0.2, "threshold": 0.15, "good_side": "below"}, False),
         ({"status": "met", "low": 0.1, "high": 0.2, "threshold": 0.1, "good_side": "above"}, True),
@@ -34,7 +34,9 @@ def test_the_shaded_side_meets_the_criterion(made: ModuleType, finding: dict[str
 
 
 def test_a_rule_on_the_tuned_mean_itself_is_shown_in_its_own_unit(made: ModuleType) -> None:
-    view = _view(made.go(), value=0.9, low=0.85, high=0.95, threshold=0.8)
+    evidence = made.go()
+    told = replace(evidence, decision=replace(evidence.decision, about=["mean"]))
+    view = _view(told, value=0.9, low=0.85, high=0.95, threshold=0.8)
     assert (view.measured, view.threshold) == ("90.0 % [85.0, 95.0]", "80.0 %")
 
 

@@ -1,6 +1,7 @@
 """What this machine has free, and in which number formats it trains. Asks the system, never torch."""
 
 import os
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -101,10 +102,10 @@ def _memory() -> tuple[int, int]:
 
 def _meminfo() -> dict[str, int]:
     try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        text = Path("/proc/meminfo").read_text(encoding="ascii")
     except OSError:
         return {}
-    return {line.split(":")[0]: int(line.split()[1]) << 10 for line in lines if line.endswith(" kB")}
+    return {name: int(size) << 10 for name, size in re.findall(r"^(.+):\s+(\d+) kB$", text, re.MULTILINE)}
 
 
 def _group_number(name: str) -> int | None:

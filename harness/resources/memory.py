@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass, replace
 
-from harness.recipes import DPO, GRPO, KTO, PPO, RLOO, SFT, Trained
+from harness.recipes import DPO, GRPO, KTO, ORPO, PPO, RLOO, SFT, RewardModel, Trained
 from harness.recipes.adapters import Adapter
 from harness.types.shapes import ModelShape
 
@@ -204,7 +204,7 @@ def _texts(recipe: Trained) -> int:
     """Return how many texts an example of the recipe is."""
     if isinstance(recipe, GRPO | RLOO):
         return recipe.generations
-    return 2 if isinstance(recipe, DPO | KTO) or type(recipe).__name__ in ("ORPO", "RewardModel") else 1
+    return 2 if isinstance(recipe, DPO | KTO | ORPO | RewardModel) else 1
 
 
 def _beside(shape: ModelShape, recipe: Trained, formats: Formats, *, length: int, texts: int) -> tuple[Part, ...]:

@@ -29,7 +29,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from harness.errors import StageFailed
 from harness.fingerprint import file_sha256
 from harness.types.jobs import LogPoint
-from harness.types.protocols import Meter
+from harness.types.protocols import Meter, TakesLoss
 
 STATE = "trainer_state.json"
 _SEAL = "seal.json"
@@ -369,6 +369,8 @@ class Line(TrainerCallback):  # type: ignore[misc]
             note = f"loss {logs['loss']:.3f}" + (f", dev {dev[-1][1]:.3f}" if dev else "")
             if self._goal != CheckpointGoal() and (marks := self._goal.points(state.log_history)):
                 note += f", {self._goal.key.removeprefix('eval_')} {marks[-1][1]:.3f}"
+            if isinstance(self._meter, TakesLoss):
+                self._meter.take_loss(logs["loss"])
             self._meter.advance(1, note=note)
 
 

@@ -351,6 +351,13 @@ class Meter(Protocol):
     def advance(self, amount: int = 1, *, note: str = "") -> None: ...
 
 
+@runtime_checkable
+class TakesLoss(Protocol):
+    """A meter that is told each training loss as a number, beside the note that people read."""
+
+    def take_loss(self, loss: float) -> None: ...
+
+
 class Progress(Protocol):
     """Where long work reports itself."""
 

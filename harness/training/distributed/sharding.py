@@ -30,6 +30,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 from torch.utils.data import DataLoader
+from transformers.trainer_pt_utils import get_module_class_from_name
 
 from harness.errors import StageFailed
 from harness.recipes.sft import Sharing
@@ -149,8 +150,8 @@ def whole_weights(checkpoint: Path) -> dict[str, torch.Tensor]:
 
 def _blocks(model: Any) -> list[torch.nn.Module]:
     plain = model.get_base_model() if hasattr(model, "get_base_model") else model
-    names = set(plain._no_split_modules or ())
-    return [module for module in model.modules() if type(module).__name__ in names]
+    kinds = {get_module_class_from_name(plain, name) for name in plain._no_split_modules or ()}
+    return [module for module in model.modules() if type(module) in kinds]
 
 
 def _as_it_is(model: Any, *_: Any, **__: Any) -> Any:

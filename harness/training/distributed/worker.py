@@ -41,7 +41,10 @@ class WorkerOrder:
         self._write({"error": reason})
 
     def advance(self, amount: int = 1, *, note: str = "") -> None:
-        self._write({"loss": float(note.split()[1].rstrip(","))} if note.startswith("loss ") else {"note": note})
+        self._write({"note": note})
+
+    def take_loss(self, loss: float) -> None:
+        self._write({"loss": loss})
 
     @contextmanager
     def meter(self, label: str, *, total: int, unit: str, done: int = 0) -> Iterator["WorkerOrder"]:

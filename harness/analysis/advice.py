@@ -17,6 +17,7 @@ from harness.data.leakage.audit import CONFLICTS, DUPLICATES, SIZES
 from harness.experiment.criteria import Finding
 from harness.stats.wording import (
     FRACTION,
+    Counts,
     about,
     amount,
     change,
@@ -341,7 +342,7 @@ def _hurts(situation: Situation) -> Iterator[str]:
     ]
     for part in sorted(found, key=lambda part: part.q_value or 0.0)[:_NAMED_SLICES]:
         low, high = (-math.inf if part.low is None else part.low), (math.inf if part.high is None else part.high)
-        shown = difference_text(part.difference, low, high, unit=moved.unit, samples=part.samples)
+        shown = difference_text(part.difference, low, high, unit=moved.unit, of=Counts(part.samples))
         where = f"{part.dimension} {part.value}"
         yield f"Look at {where}, where tuning hurts: {moved.metric} {shown}, q{p_text(part.q_value or 0.0)[1:]}."
 

@@ -13,12 +13,13 @@ from harness.stats.compare import DEFAULT_LEVEL, Comparison, SystemScores, compa
 from harness.stats.intervals import Interval
 from harness.stats.projection import Projection
 from harness.stats.wording import about, confidence, mean_text, rounded, span
-from harness.types.models import Endpoint
+from harness.types.models import Costs, Endpoint
 from harness.types.protocols import AnyModel, Direction, FloatArray
 from harness.types.samples import TIMED_IN_BATCH, Answer, Split
 
 Currency = Literal["money", "seconds"]
 _HOUR = 3600.0
+_NO_COSTS = Costs()
 _PRICED_TOKENS = 1_000_000
 
 
@@ -56,33 +57,29 @@ class PricedSides:
     costs: tuple[SystemScores, SystemScores]
 
 
-def missing_prices(
-    sides: tuple[Requests, Requests], training_hour: float | None, serving_hour: float | None
-) -> tuple[str, ...]:
+def missing_prices(sides: tuple[Requests, Requests], costs: Costs) -> tuple[str, ...]:
     """Return, in words, each price that counting in money lacks; empty where none does."""
     missing = [
         f"{side.system} answers from an endpoint without price_in and price_out"
         for side in sides
         if side.hosted and (side.price_in is None or side.price_out is None)
     ]
-    if training_hour is None:
+    if costs.training_hour is None:
         missing.append("Costs(training_hour=...) is not declared")
-    if serving_hour is None and not all(side.hosted for side in sides):
+    if costs.serving_hour is None and not all(side.hosted for side in sides):
         missing.append("Costs(serving_hour=...) is not declared")
     return tuple(missing)
 
 
-def priced(
-    sides: tuple[Requests, Requests], training_hour: float | None, serving_hour: float | None, missing: Sequence[str]
-) -> PricedSides | None:
+def priced(sides: tuple[Requests, Requests], costs: Costs, missing: Sequence[str]) -> PricedSides | None:
     """Price both sides: in money where nothing is missing, else in seconds; None where seconds cannot stand for it.
 
     missing: as `missing_prices` returns it. An endpoint's seconds are its own machine's, and cost nothing here.
     """
     if not missing:
-        assert training_hour is not None
-        costs = tuple(_money(side, serving_hour) for side in sides)
-        return PricedSides("money", training_hour / _HOUR, (costs[0], costs[1]))
+        assert costs.training_hour is not None
+        before, after = (_money(side, costs.serving_hour) for side in sides)
+        return PricedSides("money", costs.training_hour / _HOUR, (before, after))
     if any(side.hosted for side in sides):
         return None
     return PricedSides("seconds", 1.0, (_by_time(sides[0], sides[0].seconds), _by_time(sides[1], sides[1].seconds)))
@@ -216,26 +213,25 @@ class _RequestCost:
 
 
 def payback(
+    sides: tuple[Requests, Requests],
     *,
-    baseline: Requests,
-    tuned: Requests,
     training_seconds: float,
-    training_hour: float | None = None,
-    serving_hour: float | None = None,
+    costs: Costs = _NO_COSTS,
     level: float = DEFAULT_LEVEL,
     quality: Quality | None = None,
 ) -> Payback:
     """Return after how many requests like these the tuned system has earned its training.
 
-    training_seconds: of the run that would be shipped, the mean of the seeds. training_hour, serving_hour: money for
-    an hour of one's own machine, as `Costs` declares it. Money is counted where all that is used has a price;
-    else two local systems are compared in seconds of this machine; else the payback is unknown, and notes name the
-    price that is missing. The interval is that of the saving: training is taken as measured. quality: as in Payback.
+    sides: the baseline's requests, then the tuned system's. training_seconds: of the run that would be shipped, the
+    mean of the seeds. Money is counted where all that is used has a price; else two local systems are compared in
+    seconds of this machine; else the payback is unknown, and notes name the price that is missing. The interval is
+    that of the saving: training is taken as measured. quality: as in Payback.
 
     Raises Incomparable where the two systems answered different samples.
     """
-    missing = missing_prices((baseline, tuned), training_hour, serving_hour)
-    paid = priced((baseline, tuned), training_hour, serving_hour, missing)
+    baseline, tuned = sides
+    missing = missing_prices(sides, costs)
+    paid = priced(sides, costs, missing)
     found = paid and compare(
         _RequestCost(), split=Split.HOLDOUT.value, baseline=paid.costs[0], tuned=paid.costs[1], level=level
     )
@@ -254,7 +250,7 @@ def payback(
         samples=len(tuned.sample_ids),
         level=level,
         basis=basis_of(paid, baseline, tuned),
-        notes=_notes(paid, missing, (training_hour, serving_hour)),
+        notes=_notes(paid, missing, costs),
         sentence="",
         baseline_tokens=baseline.tokens,
         tuned_tokens=tuned.tokens,
@@ -327,13 +323,11 @@ def until_paid(training_cost: float, saving: Estimate, quality: Quality | None) 
     return Estimate(value, low, high if quality is None or quality.standing == "no worse" else math.inf)
 
 
-def _notes(
-    paid: PricedSides | None, missing: tuple[str, ...], hours: tuple[float | None, float | None]
-) -> tuple[str, ...]:
+def _notes(paid: PricedSides | None, missing: tuple[str, ...], costs: Costs) -> tuple[str, ...]:
     if paid is None:
         return (*missing, "an endpoint's seconds are not this machine's, so they cannot stand for money")
     # Without any price nobody asked for money.
-    return missing if paid.currency == "seconds" and hours != (None, None) else ()
+    return missing if paid.currency == "seconds" and costs != _NO_COSTS else ()
 
 
 def _doubts(found: Payback) -> tuple[str, ...]:

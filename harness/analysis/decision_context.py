@@ -7,7 +7,7 @@ from typing import Literal
 from harness.analysis.insights import Insights
 from harness.analysis.slices import Slice
 from harness.experiment.criteria import Finding
-from harness.stats.wording import FRACTION, difference_text, rounded
+from harness.stats.wording import FRACTION, Counts, difference_text, rounded
 from harness.types.protocols import Direction
 from harness.types.samples import Check
 
@@ -31,7 +31,7 @@ class Moved:
 
     @property
     def shown(self) -> str:
-        return difference_text(self.difference, self.low, self.high, unit=self.unit, samples=self.samples)
+        return difference_text(self.difference, self.low, self.high, unit=self.unit, of=Counts(self.samples))
 
     @property
     def path(self) -> str:

@@ -3,10 +3,11 @@
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from harness.stats.compare import unit_of
 from harness.stats.power import detectable_difference, needed_samples
 from harness.stats.wording import FRACTION, change, count
 from harness.types.protocols import FloatArray, Named
@@ -100,7 +101,6 @@ def enough_evidence(
     *,
     scores: FloatArray | None = None,
     groups: Grouping = NO_GROUPS,
-    level: float = _LEVEL,
 ) -> EnoughEvidence | None:
     """Return what a holdout of `n` samples can show of `metric` against a gain of `at_least` (score units, >= 0).
 
@@ -113,7 +113,7 @@ def enough_evidence(
     """
     if n < 2 or (scores is not None and scores.size < 2):
         return None
-    unit = getattr(metric, "unit", FRACTION if metric.better == "higher" else "")
+    unit = unit_of(metric)
     if scores is None and unit != FRACTION:
         return None
     variance, assumption = _MOST_VARIANCE, "half of the answers right"
@@ -125,38 +125,32 @@ def enough_evidence(
     if groups.size > 1:
         variance *= groups.inflation
         assumption += f", groups of {groups.size:.1f} samples whose scores correlate by {groups.alike:.2f}"
-    return _evidence(n, at_least, metric.name, unit=unit, variance=variance, assumption=assumption, level=level)
-
-
-def _evidence(
-    n: int, at_least: float, metric: str, *, unit: str, variance: float, assumption: str, level: float
-) -> EnoughEvidence:
     spread = math.sqrt(2 * variance * (1 - CORRELATION))
-    detectable = detectable_difference(n, spread, level=level, power=_POWER)
-    needed = needed_samples(at_least, spread, level=level, power=_POWER) if at_least > 0 and spread > 0 else None
-    enough = at_least == 0 or detectable <= at_least
-    said = f"{assumption}, correlation {CORRELATION:g} between systems"
-    shown = change(_rounded(detectable, unit), unit=unit, sign=False)
-    begin = f"{count(n, 'holdout sample')} show a true difference in {metric} of about {shown}"
-    sentence = f"{begin} with 80 % power (assumed: {said})."
-    asked = change(at_least, unit=unit, sign=False)
-    if not enough:
-        sentence = f"{sentence} A gain of {asked} is less than that: about {count(needed or 0, 'sample')} would do."
-    elif at_least > 0:
-        sentence = f"{sentence} That is enough for the {asked} asked for."
-    return EnoughEvidence(
-        metric=metric,
+    detectable = detectable_difference(n, spread, level=_LEVEL, power=_POWER)
+    found = EnoughEvidence(
+        metric=metric.name,
         unit=unit,
-        level=level,
+        level=_LEVEL,
         samples=n,
         at_least=at_least,
         detectable=detectable,
-        needed=needed,
+        needed=needed_samples(at_least, spread, level=_LEVEL, power=_POWER) if at_least > 0 and spread > 0 else None,
         spread=spread,
-        assumption=said,
-        enough=enough,
-        sentence=sentence,
+        assumption=f"{assumption}, correlation {CORRELATION:g} between systems",
+        enough=at_least == 0 or detectable <= at_least,
+        sentence="",
     )
+    return replace(found, sentence=_sentence(found))
+
+
+def _sentence(found: EnoughEvidence) -> str:
+    shown = change(_rounded(found.detectable, found.unit), unit=found.unit, sign=False)
+    begin = f"{count(found.samples, 'holdout sample')} show a true difference in {found.metric} of about {shown}"
+    sentence = f"{begin} with 80 % power (assumed: {found.assumption})."
+    asked = change(found.at_least, unit=found.unit, sign=False)
+    if not found.enough:
+        return f"{sentence} A gain of {asked} is less than that: about {count(found.needed or 0, 'sample')} would do."
+    return f"{sentence} That is enough for the {asked} asked for." if found.at_least > 0 else sentence
 
 
 def _rounded(value: float, unit: str) -> float:

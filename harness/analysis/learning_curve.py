@@ -156,26 +156,37 @@ class _Curves:
         return percentile_estimate(self.sign * float(observed[0]), self.sign * replicates, self.level)
 
 
-def forecast(
-    examples: Sequence[int], drawn: Resampled, *, sign: int, most: float, at_least: float, level: float
-) -> Forecast:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Aim:
+    """sign: -1 where lower is better. most: the best goodness (score times sign) that there is.
+
+    at_least: the wanted gain in goodness. level: of the intervals.
+    """
+
+    sign: int
+    most: float
+    at_least: float
+    level: float
+
+
+def forecast(examples: Sequence[int], drawn: Resampled, aim: _Aim) -> Forecast:
     """Fit a power law to three numbers of examples or more, a line to two, nothing to one.
 
-    drawn: the scores at each number of examples, ascending, then the baseline's. sign: -1 where lower is better.
-    most: the best goodness (score times sign) that there is.
+    drawn: the scores at each number of examples, ascending, then the baseline's.
     """
+    sign, level = aim.sign, aim.level
     if len(examples) < 2:
         return Forecast()
     sizes = np.array(examples, dtype=np.float64)
     observed, replicates = sign * drawn.observed[None, :], sign * drawn.replicates
     law = len(examples) > 2
     fits = [
-        power_laws(sizes, goodness, most=most) if law else curve_lines(sizes, goodness)
+        power_laws(sizes, goodness, most=aim.most) if law else curve_lines(sizes, goodness)
         for goodness in (observed[:, :-1], replicates[:, :-1])
     ]
     curves = _Curves(fits[0], fits[1], sign, level)
     fewest, largest = examples[0], examples[-1]
-    goals = [Resampled(observed[:, -1] + margin, replicates[:, -1] + margin) for margin in (0.0, at_least)]
+    goals = [Resampled(observed[:, -1] + margin, replicates[:, -1] + margin) for margin in (0.0, aim.at_least)]
     beat, margin = (curves.reaching(goal, fewest, HORIZON * largest) for goal in goals)
     grid = np.geomspace(fewest, _DRAWN_BEYOND * largest, _DRAWN_POINTS)
     return Forecast(
@@ -273,9 +284,7 @@ def learning_curve(
     baseline: SystemScores,
     steps: Sequence[CurveStep],
     at_least: float = 0.0,
-    level: float = DEFAULT_LEVEL,
     resamples: int = 1000,
-    seed: int = 0,
 ) -> LearningCurve:
     """Fit how the tuned system's DEV score grows with its training examples, and set it against the best baseline.
 
@@ -292,29 +301,26 @@ def learning_curve(
     """
     ordered = _checked(metric, baseline, steps)
     largest = ordered[-1]
-    gain = compare(metric, split=Split.DEV.value, baseline=baseline, tuned=largest.scores, level=level)
+    gain = compare(metric, split=Split.DEV.value, baseline=baseline, tuned=largest.scores)
     sign = 1 if metric.better == "higher" else -1
     foretold = Forecast()
     tuned = [step.scores for step in ordered]
     if sample_clusters(baseline).max() > 0:  # One group alone cannot be drawn again.
         foretold = forecast(
             [step.examples for step in ordered],
-            resampled(metric, [*tuned, baseline], tuned=len(tuned), resamples=resamples, seed=seed),
-            sign=sign,
-            most=_most(metric, gain.unit, ordered),
-            at_least=at_least,
-            level=level,
+            resampled(metric, [*tuned, baseline], tuned=len(tuned), resamples=resamples, seed=0),
+            _Aim(sign=sign, most=_most(metric, gain.unit, ordered), at_least=at_least, level=DEFAULT_LEVEL),
         )
     curve = LearningCurve(
         metric=metric.name,
         better=metric.better,
         unit=gain.unit,
-        level=level,
+        level=DEFAULT_LEVEL,
         samples=gain.samples,
         baseline=baseline.system,
         baseline_mean=gain.baseline_mean,
         at_least=at_least,
-        points=tuple(_point(metric, step, level) for step in ordered),
+        points=tuple(_point(metric, step) for step in ordered),
         form=foretold.form,
         gain=Estimate(gain.difference, gain.low, gain.high),
         beats=_status(gain, sign, at_least),
@@ -358,8 +364,8 @@ def _most(metric: Named, unit: str, steps: Sequence[CurveStep]) -> float:
     return 0.0 if all(bool((step.scores.scores >= 0).all()) for step in steps) else math.inf
 
 
-def _point(metric: Named, step: CurveStep, level: float) -> CurvePoint:
-    stands = standing(metric, split=Split.DEV.value, system=step.scores, level=level)
+def _point(metric: Named, step: CurveStep) -> CurvePoint:
+    stands = standing(metric, split=Split.DEV.value, system=step.scores)
     return CurvePoint(
         fraction=step.fraction,
         examples=step.examples,

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -61,15 +61,10 @@ def noise_of(
         raise ValueError(f"a holdout of {holdout} samples has no noise floor; give 1 or more")
     reruns = tuple(_rerun(name, np.asarray(d, dtype=np.float64), holdout) for name, d in differences.items())
     floor = max((rerun.floor for rerun in reruns), default=0.0)
-    return NoiseFloor(
-        metric=metric,
-        system=system,
-        unit=unit,
-        floor=floor,
-        holdout=holdout,
-        reruns=reruns,
-        sentence=_sentence(metric, reruns, floor, system=system, holdout=holdout, unit=unit),
+    found = NoiseFloor(
+        metric=metric, system=system, unit=unit, floor=floor, holdout=holdout, reruns=reruns, sentence=""
     )
+    return replace(found, sentence=_sentence(found))
 
 
 def not_measured(metric: str, *, system: str, holdout: int, unit: str, why: str) -> NoiseFloor:
@@ -95,16 +90,16 @@ def _rerun(circumstance: str, differences: FloatArray, holdout: int) -> Rerun:
     )
 
 
-def _sentence(metric: str, reruns: Sequence[Rerun], floor: float, *, system: str, holdout: int, unit: str) -> str:
-    if not reruns:
-        return f"The noise of {metric} was not measured: nothing was asked again."
-    asked = "; ".join(f"{rerun.circumstance}: {rerun.changed} of {rerun.samples}" for rerun in reruns)
-    begin = f"Asked again, {system} scored otherwise in {metric} on so many DEV samples: {asked}. "
-    if floor == 0:
-        most = amount(round(1 - 0.05 ** (1 / min(rerun.samples for rerun in reruns)), 3), unit=FRACTION)
+def _sentence(found: NoiseFloor) -> str:
+    if not found.reruns:
+        return f"The noise of {found.metric} was not measured: nothing was asked again."
+    asked = "; ".join(f"{rerun.circumstance}: {rerun.changed} of {rerun.samples}" for rerun in found.reruns)
+    begin = f"Asked again, {found.system} scored otherwise in {found.metric} on so many DEV samples: {asked}. "
+    if found.floor == 0:
+        most = amount(round(1 - 0.05 ** (1 / min(rerun.samples for rerun in found.reruns)), 3), unit=FRACTION)
         return f"{begin}No noise was seen; with 95 % confidence at most {most} of samples move."
-    shown = change(_two_digits(floor), unit=unit, sign=False)
-    return f"{begin}On {count(holdout, 'holdout sample')} a difference of {shown} or less may be this noise."
+    shown = change(_two_digits(found.floor), unit=found.unit, sign=False)
+    return f"{begin}On {count(found.holdout, 'holdout sample')} a difference of {shown} or less may be this noise."
 
 
 def _two_digits(value: float) -> float:

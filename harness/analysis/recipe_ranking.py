@@ -100,7 +100,6 @@ def ladder(
     chosen: str,
     baseline: SystemScores | None = None,
     holdout: SystemScores | None = None,
-    level: float = DEFAULT_LEVEL,
 ) -> Ladder:
     """Set the recipes beside one another.
 
@@ -110,23 +109,18 @@ def ladder(
     Raises Incomparable where `chosen` is none of the recipes, or they were scored on different samples.
     """
     _check(metric, recipes, chosen)
-    found = {
-        recipe.scores.system: standing(metric, split=Split.DEV.value, system=recipe.scores, level=level)
-        for recipe in recipes
-    }
+    found = {recipe.scores.system: standing(metric, split=Split.DEV.value, system=recipe.scores) for recipe in recipes}
     sign = 1 if metric.better == "higher" else -1
     ranked = sorted(recipes, key=lambda recipe: -sign * found[recipe.scores.system].tuned_mean)
     gains = {
-        recipe.scores.system: compare(
-            metric, split=Split.DEV.value, baseline=baseline, tuned=recipe.scores, level=level
-        )
+        recipe.scores.system: compare(metric, split=Split.DEV.value, baseline=baseline, tuned=recipe.scores)
         for recipe in recipes
         if baseline is not None
     }
     rungs = tuple(
         _rung(recipe, found[recipe.scores.system], gains.get(recipe.scores.system), chosen) for recipe in ranked
     )
-    after = holdout and standing(metric, split=Split.HOLDOUT.value, system=holdout, level=level)
+    after = holdout and standing(metric, split=Split.HOLDOUT.value, system=holdout)
     others = [rung for rung in rungs if not rung.chosen]
     fewest, most = min(rung.examples for rung in rungs), max(rung.examples for rung in rungs)
     ratio = most / fewest if fewest else math.inf
@@ -134,7 +128,7 @@ def ladder(
         metric=metric.name,
         better=metric.better,
         unit=found[chosen].unit,
-        level=level,
+        level=DEFAULT_LEVEL,
         samples=found[chosen].samples,
         baseline=None if baseline is None else baseline.system,
         rungs=rungs,

@@ -61,7 +61,6 @@ def four_way(
     base_rag: SystemScores,
     tuned: SystemScores,
     tuned_rag: SystemScores,
-    level: float = DEFAULT_LEVEL,
 ) -> FourWay:
     """Return the table of the four systems on DEV, with the effects of tuning and retrieval and their interaction.
 
@@ -69,12 +68,12 @@ def four_way(
     Source: a 2 x 2 factorial design, every sample under all four treatments.
     """
     systems = (base, base_rag, tuned, tuned_rag)
-    stands = [standing(metric, split=Split.DEV.value, system=system, level=level) for system in systems]
+    stands = [standing(metric, split=Split.DEV.value, system=system) for system in systems]
     unit = stands[0].unit
 
     def effect(*parts: tuple[float, SystemScores]) -> Estimate:
         weighted: Weighted = parts
-        return contrast(metric, weighted, split=Split.DEV.value, unit=unit, level=level)
+        return contrast(metric, weighted, split=Split.DEV.value, unit=unit, level=DEFAULT_LEVEL)
 
     cells = [
         RetrievalCell(system=found.tuned, tuned=place > 1, retrieval=place % 2 == 1, mean=_mean(found))
@@ -86,7 +85,7 @@ def four_way(
         metric=metric.name,
         better=metric.better,
         unit=unit,
-        level=level,
+        level=DEFAULT_LEVEL,
         samples=stands[0].samples,
         cells=(cells[0], cells[1], cells[2], cells[3]),
         tuning=tuning,

@@ -173,18 +173,18 @@ class StoppedEarly:
     sentence: str
 
 
-def stopped_early(
-    metric: str, *, unit: str, threshold: float, peeks: Sequence[Peek], of: int, level: float, method: str
-) -> StoppedEarly:
+def stopped_early(looked: Sequence[Comparison], *, threshold: float, of: int) -> StoppedEarly:
     """Return where the evaluation ended, from the looks in their order; the last one is the end.
 
     threshold: of the difference, in score units; the evaluation may stop once the interval lies on one side of it.
+    of: samples of the whole holdout.
 
     Raises Incomparable without a look.
     """
-    if not peeks:
-        raise Incomparable(f"{metric}: nothing was looked at, so nothing can have stopped; evaluate one sample")
-    last = peeks[-1]
+    if not looked:
+        raise Incomparable("nothing was looked at, so nothing can have stopped; evaluate one sample")
+    last = looked[-1]
+    metric, unit, level = last.metric, last.unit, last.level
     decided = not last.low <= threshold <= last.high
     difference = Estimate(last.difference, last.low, last.high)
     side = change(threshold, unit=unit)
@@ -206,8 +206,8 @@ def stopped_early(
         decided=decided,
         threshold=threshold,
         difference=difference,
-        method=method,
-        peeks=_thinned(peeks),
+        method=last.method,
+        peeks=_thinned([Peek(samples=c.samples, difference=c.difference, low=c.low, high=c.high) for c in looked]),
         sentence=sentence,
     )
 

@@ -232,7 +232,6 @@ def slices(
     tuned: SystemScores,
     samples: Sequence[Sample],
     language_of: Callable[[str], str | None] | None = None,
-    level: float = DEFAULT_LEVEL,
 ) -> tuple[Slice, ...]:
     """Return the differences by declared tags, input length, label and language. They are explored, never decide.
 
@@ -250,7 +249,7 @@ def slices(
         for value in trait.values:
             places = np.flatnonzero(of_samples == value)
             named = (trait.dimension, value, len(found))
-            found.append(_slice(metric, named, (baseline, tuned), places, level))
+            found.append(_slice(metric, named, (baseline, tuned), places, DEFAULT_LEVEL))
     return _with_q_values(found)
 
 

@@ -71,18 +71,12 @@ def add_compare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
 
 
 def _compare(options: argparse.Namespace) -> int:
-    from harness.verification.stored_systems import compare_stored
+    from harness.verification.stored_systems import Within, compare_stored
 
     store = existing_store(options.store)
     check_known(store, options.experiment)
-    found = compare_stored(
-        store.path,
-        options.first,
-        options.second,
-        experiment=options.experiment,
-        split=options.split,
-        metric=options.metric,
-    )
+    within = Within(experiment=options.experiment, split=options.split, metric=options.metric)
+    found = compare_stored(store.path, options.first, options.second, within)
     say("\n".join(found.lines()))
     return 0
 

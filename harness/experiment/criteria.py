@@ -5,7 +5,7 @@ What a rule says about one comparison: an interval against a threshold, in words
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol, runtime_checkable
 
 from harness.errors import Incomparable, InvalidExperiment
@@ -55,7 +55,7 @@ def about_difference(comparison: Comparison, demand: str, threshold: float, *, b
     beyond: the threshold itself is not good enough, as for a gain of 0.
     """
     c, unit, good_side = comparison, comparison.unit, _good_side(comparison.better)
-    shown = difference_text(c.difference, c.low, c.high, unit=unit, samples=c.samples, seeds=c.seeds, groups=c.groups)
+    shown = difference_text(c.difference, c.low, c.high, unit=unit, of=c.counts)
     before, after = rounded(c.baseline_mean, unit=unit), rounded(c.tuned_mean, unit=unit)
     status = _status(c.low, c.high, threshold, good_side, beyond=beyond)
     needed, outlook = None, ""
@@ -81,9 +81,7 @@ def about_difference(comparison: Comparison, demand: str, threshold: float, *, b
 def about_mean(comparison: Comparison, threshold: float, good_side: Side) -> Finding:
     """Return the finding that the tuned system's own mean is on the good side of `threshold`."""
     c, unit = comparison, comparison.unit
-    shown = mean_text(
-        c.tuned_mean, c.tuned_low, c.tuned_high, unit=unit, samples=c.samples, seeds=c.seeds, groups=c.groups
-    )
+    shown = mean_text(c.tuned_mean, c.tuned_low, c.tuned_high, unit=unit, of=c.counts)
     demand = f"at {'least' if good_side == 'above' else 'most'} {amount(threshold, unit=unit)}"
     status = _status(c.tuned_low, c.tuned_high, threshold, good_side)
     needed, outlook = None, ""
@@ -233,7 +231,8 @@ class Gain:
     """The tuned system is better by `at_least`, in score units (0.05 is five points of a fraction).
 
     Better is more or less, as the metric says. `at_least=0` asks for any gain: then an interval that touches 0
-    does not meet it. For "may be a little worse" use NoWorse.
+    does not meet it. A gain that asking the same system again could bring by itself is open, whatever its interval
+    says. For "may be a little worse" use NoWorse.
     """
 
     metric: Named
@@ -252,7 +251,12 @@ class Gain:
         verb = "rise" if self.metric.better == "higher" else "fall"
         size = f" of at least {change(self.at_least, unit=comparison.unit, sign=False)}" if self.at_least else ""
         threshold = self.at_least if self.metric.better == "higher" else -self.at_least
-        return about_difference(comparison, f"a {verb}{size}", threshold, beyond=self.at_least == 0)
+        found = about_difference(comparison, f"a {verb}{size}", threshold, beyond=self.at_least == 0)
+        if found.status != "met" or abs(found.value) > comparison.noise:
+            return found
+        said = change(round(comparison.noise, 3), unit=found.unit, sign=False)
+        doubt = f"But asking the same system again moves {found.metric} by up to {said}: it may be noise."
+        return replace(found, status="open", sentence=f"{found.sentence} {doubt}")
 
 
 @dataclass(frozen=True)

@@ -1,18 +1,14 @@
 """Criteria + comparisons + protocol findings -> Decision."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import Enum
-from types import MappingProxyType
 
 from harness.errors import Incomparable, InvalidExperiment
 from harness.experiment.criteria import AtLeast, AtMost, BreakEven, Criterion, Finding, Gain, Guard, NoWorse
 from harness.stats.compare import ONE_SEED, Comparison
-from harness.stats.wording import change
 from harness.types.protocols import Named
 from harness.types.samples import Check
-
-_NO_NOISE: Mapping[str, float] = MappingProxyType({})
 
 
 class Verdict(str, Enum):
@@ -36,15 +32,13 @@ def decide(
     checks: Sequence[Check],
     *,
     post_hoc: bool,
-    noise: Mapping[str, float] = _NO_NOISE,
 ) -> Decision:
     """Return the verdict: every criterion and guard must be met, each at full confidence.
 
     No correction for their number is due, since all must hold (an intersection-union test). Nothing is judged on
     evidence that a check calls invalid. post_hoc: the rule changed after the holdout was opened, so that it may have
-    been fitted to what was seen; it can still fail, but not give GO. noise: what each metric moves by without a change
-    (score units); a gain of that size is open, whatever its interval says. The reason says so where one training stands
-    for the recipe.
+    been fitted to what was seen; it can still fail, but not give GO. The reason says so where one training stands for
+    the recipe.
 
     Raises Incomparable where a criterion's comparison is missing, InvalidExperiment where there is no criterion.
     """
@@ -54,7 +48,7 @@ def decide(
         return Decision(verdict=Verdict.INVALID, reason=invalid[0].detail + (more if len(invalid) > 1 else ""))
     if not criteria:
         raise InvalidExperiment("go_if is empty, so anything would be GO; add a criterion, such as Gain(metric, 0.02)")
-    findings = tuple(_above_noise(rule, rule.judge(comparisons), noise) for rule in (*criteria, *guards))
+    findings = tuple(rule.judge(comparisons) for rule in (*criteria, *guards))
     verdict, reason = _weigh(findings)
     reason += _unmeasured(comparisons)
     if post_hoc and verdict is Verdict.GO:
@@ -97,18 +91,6 @@ def better_of(metric: Named, standings: Sequence[Comparison]) -> str:
         raise Incomparable(f"no system was measured with {metric.name}; add it to metrics")
     sign = 1 if metric.better == "higher" else -1
     return max(ranked, key=lambda standing: sign * standing.tuned_mean).tuned
-
-
-def _above_noise(rule: Criterion, finding: Finding, noise: Mapping[str, float]) -> Finding:
-    """Return the finding; a gain that asking again could bring by itself is open."""
-    floor = noise.get(finding.metric, 0.0)
-    if not isinstance(rule, Gain) or finding.status != "met" or abs(finding.value) > floor:
-        return finding
-    said = change(round(floor, 3), unit=finding.unit, sign=False)
-    sentence = (
-        f"{finding.sentence} But asking the same system again moves {finding.metric} by up to {said}: it may be noise."
-    )
-    return replace(finding, status="open", sentence=sentence)
 
 
 def _weigh(findings: Sequence[Finding]) -> tuple[Verdict, str]:

@@ -18,7 +18,7 @@ from harness.report.insights import TITLES, advice, paragraph, sentences, verdic
 from harness.report.read import chosen, difference_interval, finite, insights_of, primary_comparison, units_of, whole
 from harness.report.templates import render
 from harness.stats.compare import ONE_SEED
-from harness.stats.wording import confidence, count, difference_text, rounded
+from harness.stats.wording import Counts, confidence, count, difference_text, rounded
 from harness.store.rows import Evidence
 from harness.types.codec import to_json
 
@@ -111,7 +111,7 @@ def _gain(evidence: Evidence) -> str | None:
         return None
     unit = units_of(evidence).get(row.metric, "")
     low, high = (float("-inf") if row.low is None else row.low), (float("inf") if row.high is None else row.high)
-    shown = difference_text(difference, low, high, unit=unit, samples=row.samples, seeds=row.seeds, groups=row.groups)
+    shown = difference_text(difference, low, high, unit=unit, of=Counts(row.samples, row.seeds, row.groups))
     means = finite(row.baseline_mean), finite(row.tuned_mean)
     path = "" if None in means else " from {} to {}".format(*(rounded(mean or 0.0, unit=unit) for mean in means))
     return f"{row.metric}{path}: {shown}, {confidence(row.level)} interval"

@@ -160,28 +160,14 @@ def change_or_unknown(value: float | None, unit: str = "") -> str:
     return UNKNOWN if value is None else change(value, unit=unit)
 
 
-def mean_interval(
-    mean: float | None, low: float | None, high: float | None, unit: str = "", samples: int | None = None
-) -> str:
+def mean_interval(mean: float | None, low: float | None, high: float | None, unit: str = "") -> str:
     """Return a mean with its interval; a missing bound is open."""
-    if mean is None:
-        return UNKNOWN
-    return mean_text(mean, _bound(low, -math.inf), _bound(high, math.inf), unit=unit, samples=samples)
+    return UNKNOWN if mean is None else mean_text(mean, *_bounds(low, high), unit=unit)
 
 
-def difference_interval(
-    difference: float | None,
-    low: float | None,
-    high: float | None,
-    unit: str = "",
-    samples: int | None = None,
-    seeds: int | None = None,
-) -> str:
-    """Return a difference with its interval, sample and seed count; a missing bound is open."""
-    if difference is None:
-        return UNKNOWN
-    bounds = _bound(low, -math.inf), _bound(high, math.inf)
-    return difference_text(difference, *bounds, unit=unit, samples=samples, seeds=seeds)
+def difference_interval(difference: float | None, low: float | None, high: float | None, unit: str = "") -> str:
+    """Return a difference with its interval; a missing bound is open."""
+    return UNKNOWN if difference is None else difference_text(difference, *_bounds(low, high), unit=unit)
 
 
 def estimate(found: Estimate | None, unit: str = "") -> str:
@@ -347,5 +333,5 @@ def _unit(metric: str, means: Sequence[float | None], stated: Mapping[str, str],
     return FRACTION if better == "higher" and all(mean is None or 0 <= mean <= 1 for mean in means) else ""
 
 
-def _bound(value: float | None, otherwise: float) -> float:
-    return otherwise if value is None else value
+def _bounds(low: float | None, high: float | None) -> tuple[float, float]:
+    return -math.inf if low is None else low, math.inf if high is None else high

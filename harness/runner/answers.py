@@ -273,7 +273,7 @@ BySeed = tuple[Answered, ...]
 def answered_by_seed(run: Run, system: System, task: Task, split: Split) -> BySeed:
     """Return the answers of every seed, and of every repeat where answers are drawn; a baseline has one seed."""
     rounds = run.plan.rounds(system, task)
-    return tuple(answered(run, system, task, split, seed, repeat) for seed, repeat in rounds)
+    return tuple(answered(run, system, task, split, asked) for asked in rounds)
 
 
 def joined(parts: Sequence[Answered]) -> Answered:
@@ -289,9 +289,9 @@ def joined(parts: Sequence[Answered]) -> Answered:
     )
 
 
-def answered(run: Run, system: System, task: Task, split: Split, seed: int, repeat: int = 0) -> Answered:
-    """Return the answers, computing what the store lacks."""
-    stages = run.plan.answering(system, task, split, seed, repeat)
+def answered(run: Run, system: System, task: Task, split: Split, asked: tuple[int, int] = (0, 0)) -> Answered:
+    """Return the answers, computing what the store lacks. asked: seed and repeat."""
+    stages = run.plan.answering(system, task, split, *asked)
     samples = run.samples(task, split)
     for stage in stages:
         ensure(run, system, task, stage, samples)

@@ -21,7 +21,7 @@ from harness.plan import Plan, choices_of
 from harness.runner.answers import Answered, BySeed
 from harness.runner.context import Run, bound, read_value
 from harness.runner.scoring import one_score
-from harness.runner.stages import guarded, machine, stage_row
+from harness.runner.stages import Took, guarded, machine, stage_row
 from harness.types.codec import to_json
 from harness.types.jobs import Stage, System
 from harness.types.models import Endpoint, Model
@@ -127,9 +127,7 @@ def _audit(run: Run) -> None:
             stage_row(
                 run,
                 stage,
-                started=started,
-                seconds=time.monotonic() - began,
-                tokens=(0, 0),
+                Took(started, time.monotonic() - began),
                 environment={**machine(), "checks": to_json(checks)},
             )
         )
@@ -293,9 +291,7 @@ def _compare(run: Run, stage: Stage, system: System, answered: Answered) -> Chec
             stage_row(
                 run,
                 stage,
-                started=started,
-                seconds=time.monotonic() - began,
-                tokens=(0, 0),
+                Took(started, time.monotonic() - began),
                 environment={**machine(), "check": to_json(check)},
             )
         )

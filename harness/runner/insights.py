@@ -13,7 +13,7 @@ from harness.analysis.preference import Trainings, WinRates, preferences, traini
 from harness.analysis.recipe_ranking import Forgot, Ladder, TrainedRecipe, ladder
 from harness.analysis.retrieval_table import FourWay, four_way
 from harness.analysis.safety import SafetyTable, safety_table
-from harness.analysis.sequential import Peek, StoppedEarly, stopped_early
+from harness.analysis.sequential import StoppedEarly, stopped_early
 from harness.experiment.criteria import Gain, NoWorse
 from harness.metrics import Latency, SafetyRules
 from harness.runner.answers import BySeed
@@ -24,7 +24,7 @@ from harness.runner.scoring import can_measure, preferred, scored
 from harness.stats.compare import Comparison, compare
 from harness.store.rows import StageFacts
 from harness.types.jobs import System
-from harness.types.models import Endpoint
+from harness.types.models import Costs, Endpoint
 from harness.types.protocols import AnyMetric, CorpusMetric, JudgedMetric, PairMetric
 from harness.types.samples import Split
 
@@ -51,18 +51,15 @@ def paid_back(run: Run, seen: Gathered, comparisons: Sequence[Comparison]) -> Pa
     """
     if seen.holdout is None:
         return None
-    costs = run.plan.experiment.costs
     alone = next((m for m in run.plan.experiment.metrics if isinstance(m, Latency) and m.one_at_a_time), None)
     sides = [
         side if alone is None else scored(run, alone, side).answered
         for side in (seen.holdout.baseline, seen.holdout.tuned)
     ]
     return payback(
-        baseline=_requests(sides[0]),
-        tuned=_requests(sides[1]),
+        (_requests(sides[0]), _requests(sides[1])),
         training_seconds=_training(run, seen.holdout.tuned[0].system)[1] / len(run.plan.experiment.seeds),
-        training_hour=costs.training_hour if costs else None,
-        serving_hour=costs.serving_hour if costs else None,
+        costs=run.plan.experiment.costs or Costs(),
         level=seen.holdout.ledger.level,
         quality=_quality(run, comparisons),
     )
@@ -257,15 +254,10 @@ def _sequential(run: Run, seen: Gathered) -> Iterator[StoppedEarly]:
         return
     metric = primary_metric(run)
     found = [next(one for one in looked if one.metric == metric.name) for looked in seen.holdout.sequence]
-    last = found[-1]
-    sign = 1 if last.better == "higher" else -1
+    sign = 1 if metric.better == "higher" else -1
     asked = any(isinstance(rule, Gain) and rule.metric.name == metric.name for rule in run.plan.experiment.go_if)
     yield stopped_early(
-        metric.name,
-        unit=last.unit,
+        found,
         threshold=sign * asked_gain(run, metric) if asked else 0.0,
-        peeks=[Peek(samples=one.samples, difference=one.difference, low=one.low, high=one.high) for one in found],
         of=len(run.plan.experiment.task.samples(Split.HOLDOUT)) - len(seen.left_out),
-        level=last.level,
-        method=last.method,
     )

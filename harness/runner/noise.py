@@ -20,7 +20,7 @@ from harness.plan import Plan, model_key
 from harness.runner.answers import Answered, OneAtATime, Questions, ask_questions, load_answers, weigh
 from harness.runner.context import Run, bound
 from harness.runner.scoring import Scored, applies, scored
-from harness.stats.compare import standing, statistic_of
+from harness.stats.compare import standing, statistic_of, unit_of
 from harness.types.jobs import Stage, System
 from harness.types.model_files import locate
 from harness.types.models import ENGINES, AnyModel, Endpoint, Model
@@ -63,7 +63,12 @@ def noise_floor(run: Run, system: System, answered: Answered) -> tuple[NoiseFloo
     why = _why_not(run, system)
     again = () if why or not metrics else tuple(_asked_again(run, system, answered))
     why = why or f"a tenth of the time that {len(answered.samples):,} DEV answers took buys too few answers"
-    return tuple(_floor(run, metric, again, system=system, holdout=holdout, why=why) for metric in metrics)
+    if not again:
+        return tuple(
+            not_measured(metric.name, system=system.name, holdout=holdout, unit=unit_of(metric), why=why)
+            for metric in metrics
+        )
+    return tuple(_floor(run, metric, again, system=system, holdout=holdout) for metric in metrics)
 
 
 def noise_stages(run: Run, system: System, answered: Answered) -> tuple[Stage, ...]:
@@ -248,13 +253,7 @@ def _engine(run: Run, model: AnyModel, circumstance: _Circumstance) -> Engine:
     return OneAtATime(engine) if circumstance == "one at a time" else engine
 
 
-def _floor(
-    run: Run, metric: AnyMetric, again: Sequence[_Again], *, system: System, holdout: int, why: str
-) -> NoiseFloor:
-    if not again:
-        unit = str(getattr(metric, "unit", ""))
-        why = why or "nothing could be asked again"
-        return not_measured(metric.name, system=system.name, holdout=holdout, unit=unit, why=why)
+def _floor(run: Run, metric: AnyMetric, again: Sequence[_Again], *, system: System, holdout: int) -> NoiseFloor:
     pairs = {one.circumstance: (scored(run, metric, [one.first]), scored(run, metric, [one.second])) for one in again}
     unit = standing(metric, split=Split.DEV.value, system=next(iter(pairs.values()))[0].for_comparison()).unit
     differences: dict[str, list[float]] = {name: _differences(metric, *pair) for name, pair in pairs.items()}

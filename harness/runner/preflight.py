@@ -11,7 +11,7 @@ from harness.plan import model_key, rendering_of
 from harness.prompting import ZeroShot
 from harness.recipes import Trained
 from harness.runner.context import Run, bound
-from harness.runner.stages import guarded, machine, stage_row
+from harness.runner.stages import Took, guarded, machine, stage_row
 from harness.types.codec import to_json
 from harness.types.jobs import Stage
 from harness.types.models import ENGINES, Model
@@ -123,9 +123,7 @@ def _look(run: Run, stage: Stage, model: Model, asked: Sequence[_Asked]) -> Chec
         check = _rendering(run, model, asked)
         seconds = time.monotonic() - began
         environment = {**machine(), "check": to_json(check)}
-        run.store.finish(
-            stage_row(run, stage, started=started, seconds=seconds, tokens=(0, 0), environment=environment)
-        )
+        run.store.finish(stage_row(run, stage, Took(started, seconds), environment=environment))
     return check
 
 

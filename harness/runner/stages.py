@@ -69,22 +69,21 @@ def stream(
             run.store.append(pending)
             raise
         seconds = work.seconds_before + time.monotonic() - began
-        row = stage_row(
-            run, work.stage, started=started, seconds=seconds, tokens=(tokens_in, tokens_out), environment=environment()
-        )
+        took = Took(started, seconds, (tokens_in, tokens_out))
+        row = stage_row(run, work.stage, took, environment=environment())
         run.store.finish(row, rows=pending)
 
 
-def stage_row(
-    run: Run,
-    stage: Stage,
-    *,
-    started: datetime,
-    seconds: float,
-    tokens: tuple[int, int],
-    environment: object,
-    artifact: str | None = None,
-) -> StageRow:
+@dataclass(frozen=True)
+class Took:
+    """What a stage took, from when; tokens: in and out."""
+
+    started: datetime
+    seconds: float
+    tokens: tuple[int, int] = (0, 0)
+
+
+def stage_row(run: Run, stage: Stage, took: Took, *, environment: object, artifact: str | None = None) -> StageRow:
     """Return the row that makes `stage` finished."""
     return StageRow(
         key=stage.key,
@@ -93,10 +92,10 @@ def stage_row(
         system=stage.system,
         split=stage.split.value if stage.split else None,
         seed=stage.seed,
-        started_at=started,
-        seconds=seconds,
-        tokens_in=tokens[0],
-        tokens_out=tokens[1],
+        started_at=took.started,
+        seconds=took.seconds,
+        tokens_in=took.tokens[0],
+        tokens_out=took.tokens[1],
         environment=environment,
         artifact=artifact,
     )

@@ -24,7 +24,7 @@ from harness.resources.model_shape import read_shape
 from harness.resources.time import TrainingPace, Work, measured_rate, reading_rate
 from harness.runner.context import Run, bound
 from harness.runner.preference_data import taught
-from harness.runner.stages import guarded, machine, stage_row
+from harness.runner.stages import Took, guarded, machine, stage_row
 from harness.store.rows import StageRow, TrainingLogRow
 from harness.types.codec import to_json
 from harness.types.dotted_paths import resolve
@@ -332,9 +332,7 @@ def _train(run: Run, system: System, step: TuneStep, steps: Sequence[TuneStep]) 
             stage_row(
                 run,
                 stage,
-                started=started,
-                seconds=result.seconds_before + time.monotonic() - began,
-                tokens=(result.tokens, 0),
+                Took(started, result.seconds_before + time.monotonic() - began, (result.tokens, 0)),
                 environment=_environment(result, taught),
                 artifact=str(result.folder.relative_to(run.store.folder)),
             ),

@@ -86,14 +86,9 @@ def judge(run: Run, seen: Gathered, *, file: str, source: str, known_negative: b
 def _decide(run: Run, seen: Gathered, tables: Tables, *, post_hoc: bool) -> Decision:
     experiment = run.plan.experiment
     if not seen.trusted or seen.holdout is not None:
-        return decide(
-            experiment.go_if,
-            experiment.guards,
-            tables.comparisons,
-            seen.checks,
-            post_hoc=post_hoc,
-            noise={floor.metric: floor.floor for floor in seen.noise},
-        )
+        floors = {floor.metric: floor.floor for floor in seen.noise}
+        compared = [replace(found, noise=floors.get(found.metric, 0.0)) for found in tables.comparisons]
+        return decide(experiment.go_if, experiment.guards, compared, seen.checks, post_hoc=post_hoc)
     return Decision(verdict=Verdict.INCONCLUSIVE, reason="stopped on request before the holdout was opened")
 
 
@@ -119,7 +114,7 @@ def _compare_pair(run: Run, tables: Tables, seen: Gathered, opened: Opened) -> N
         found = always.get(metric.name) or _compared(metric, before, after, level)
         tables.comparisons.append(found)
         tables.units[metric.name] = found.unit
-        _keep_slices(run, tables, seen, metric, sides, level)
+        _keep_slices(run, tables, seen, sides)
 
 
 def _sides(run: Run, metric: Named, opened: Opened) -> tuple[Scored, Scored]:
@@ -129,10 +124,10 @@ def _sides(run: Run, metric: Named, opened: Opened) -> tuple[Scored, Scored]:
     return scored(run, metric, opened.baseline), scored(run, metric, opened.tuned)
 
 
-def _keep_slices(
-    run: Run, tables: Tables, seen: Gathered, metric: Named, sides: tuple[Scored, Scored], level: float
-) -> None:
+def _keep_slices(run: Run, tables: Tables, seen: Gathered, sides: tuple[Scored, Scored]) -> None:
     """Slices explore what go_if judges; the clean subset is what a leak cannot have helped."""
+    assert seen.holdout is not None
+    metric, level = sides[0].metric, seen.holdout.ledger.level
     before, after = (side.for_comparison() for side in sides)
     found: list[Slice] = []
     if any(metric.name in rule.metrics for rule in run.plan.experiment.go_if):

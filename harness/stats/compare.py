@@ -15,7 +15,7 @@ from harness.stats.corpus import Corpus, corpus_difference, corpus_mean, project
 from harness.stats.evidence import MeanEstimate, Scores, difference_of, mean_of, project
 from harness.stats.intervals import EVERYTHING, Clusters, Interval, cluster_count
 from harness.stats.projection import Projection
-from harness.stats.wording import FRACTION, confidence
+from harness.stats.wording import FRACTION, Counts, confidence
 from harness.types.numbers import shown
 from harness.types.protocols import CorpusMetric, Direction, FloatArray, JudgedMetric, Named, PairMetric
 from harness.types.samples import TIMED_IN_BATCH
@@ -186,8 +186,8 @@ class Comparison:
     adds, with clusters counted in. seed_spread: standard deviation between the tuned seeds' means; 0 with one.
     method: interval and test in words, with the unit of analysis. unit: as in HasUnit. groups: how many clusters the
     samples are, each counted as one; None where each sample stands alone. guard: it is of a second task, whose name
-    stands before the metric's. always_valid: the intervals hold at every look. projection: the same with more samples;
-    None where the scores are not at hand.
+    stands before the metric's. always_valid: the intervals hold at every look. noise: what the metric moves by without
+    a change. projection: the same with more samples; None where the scores are not at hand.
     """
 
     metric: str
@@ -216,7 +216,12 @@ class Comparison:
     groups: int | None = None
     guard: bool = False
     always_valid: bool = False
+    noise: float = 0.0
     projection: Projection | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def counts(self) -> Counts:
+        return Counts(self.samples, self.seeds, self.groups)
 
 
 def compare(
@@ -235,7 +240,7 @@ def compare(
     Raises Incomparable where the systems were measured on different samples.
     """
     require_same_samples(metric, baseline, tuned)
-    unit = _unit(metric, baseline, tuned)
+    unit = unit_of(metric, baseline, tuned)
     if isinstance(metric, CorpusMetric):
         before, after = _corpus(metric, baseline, unit), _corpus(metric, tuned, unit)
         own = tuple(corpus_mean(side, seed=_SEED, level=level) for side in (before, after))
@@ -276,7 +281,7 @@ def standing(metric: Named, *, split: str, system: SystemScores, level: float = 
 
     For `stop_if`, the choice on DEV and the scoreboard.
     """
-    unit = _unit(metric, system)
+    unit = unit_of(metric, system)
     if isinstance(metric, CorpusMetric):
         own = corpus_mean(_corpus(metric, system, unit), seed=_SEED, level=level)
     else:
@@ -341,9 +346,12 @@ def _share(difference: Interval, of: int) -> Interval:
     return Interval(max(0.0, ends[0]), min(1.0, ends[1]))
 
 
-def _unit(metric: Named, *systems: SystemScores) -> str:
+def unit_of(metric: Named, *systems: SystemScores) -> str:
+    """Return what a metric is counted in, as in HasUnit; without scores more of it is taken for a fraction."""
     if isinstance(metric, HasUnit):
         return metric.unit
+    if not systems:
+        return FRACTION if metric.better == "higher" else ""
     scores = np.concatenate([system.scores.ravel() for system in systems])
     inside = bool(((scores >= 0) & (scores <= 1)).all())
     if isinstance(metric, CorpusMetric):  # Perplexity's scores may lie in [0, 1] where perplexity does not.
@@ -411,4 +419,5 @@ __all__ = [
     "scores_pairs",
     "standing",
     "statistic_of",
+    "unit_of",
 ]

@@ -9,8 +9,25 @@ Whatever changes a number, or the sentence in which a criterion tells it, raises
 """
 
 import math
+from dataclasses import dataclass
 
 FRACTION = "%"
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What a number was measured on, as the end of its text: ", n = 1,200, 3 seeds".
+
+    groups: how many the samples count as, where some hang together: "n = 10 groups of 200 samples".
+    """
+
+    samples: int
+    seeds: int | None = None
+    groups: int | None = None
+
+    def __str__(self) -> str:
+        n = f", n = {sample_count(self.samples, self.groups)}"
+        return n if self.seeds is None else f"{n}, {count(self.seeds, 'seed')}"
 
 
 def difference_text(
@@ -19,18 +36,16 @@ def difference_text(
     high: float,
     *,
     unit: str,
-    samples: int | None = None,
-    seeds: int | None = None,
-    groups: int | None = None,
+    of: Counts | None = None,
 ) -> str:
     """Return a difference with its doubt, such as "+0.8 pts [-1.1, +2.6], n = 1,200, 3 seeds".
 
-    groups: how many the samples count as, where some hang together: "n = 10 groups of 200 samples".
+    of: what it was measured on.
     """
     decimals = _decimals(difference, low, high, unit)
     span = f"[{_number(low, unit, decimals, sign='+')}, {_number(high, unit, decimals, sign='+')}]"
     suffix = _suffix(_points(unit))
-    return f"{_number(difference, unit, decimals, sign='+')}{suffix} {span}{_counts(samples, seeds, groups)}"
+    return f"{_number(difference, unit, decimals, sign='+')}{suffix} {span}{of or ''}"
 
 
 def mean_text(
@@ -39,14 +54,12 @@ def mean_text(
     high: float,
     *,
     unit: str,
-    samples: int | None = None,
-    seeds: int | None = None,
-    groups: int | None = None,
+    of: Counts | None = None,
 ) -> str:
     """Return a mean with its doubt, such as "83.4 % [81.2, 85.5], n = 1,200"."""
     decimals = _decimals(mean, low, high, unit)
     span = f"[{_number(low, unit, decimals)}, {_number(high, unit, decimals)}]"
-    return f"{_number(mean, unit, decimals)}{_suffix(unit)} {span}{_counts(samples, seeds, groups)}"
+    return f"{_number(mean, unit, decimals)}{_suffix(unit)} {span}{of or ''}"
 
 
 def amount(value: float, *, unit: str) -> str:
@@ -100,11 +113,6 @@ def count(number: int, noun: str) -> str:
 def sample_count(samples: int, groups: int | None) -> str:
     """Return "1,200", or "10 groups of 200 samples" where samples that hang together count as one."""
     return f"{samples:,}" if groups is None else f"{count(groups, 'group')} of {count(samples, 'sample')}"
-
-
-def _counts(samples: int | None, seeds: int | None, groups: int | None) -> str:
-    n = "" if samples is None else f", n = {sample_count(samples, groups)}"
-    return n if seeds is None else f"{n}, {count(seeds, 'seed')}"
 
 
 def _points(unit: str) -> str:

@@ -217,10 +217,9 @@ class Recomputing:
             return decide(
                 self._criteria(self.rule.go_if, 0),
                 self._criteria(self.rule.guards, len(self.rule.go_if)),
-                comparisons,
+                [replace(found, noise=self.proof.noise.get(found.metric, 0.0)) for found in comparisons],
                 checks,
                 post_hoc=self.proof.post_hoc,
-                noise=self.proof.noise,
             )
         return enough(self._criteria(self.rule.stop_if, 0), standings)
 

@@ -48,25 +48,30 @@ class StoredComparison:
         return [*found, "explored after the fact: choose by it on dev; a verdict takes an experiment"]
 
 
-def compare_stored(
-    path: Path,
-    first: str,
-    second: str,
-    *,
-    experiment: str | None = None,
-    split: str | None = None,
-    metric: str | None = None,
-) -> StoredComparison:
-    """Return second minus first on `split`; without one, on the holdout if both were measured there, else on DEV.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Within:
+    """What a comparison is narrowed to; None is as `compare_stored` says."""
+
+    experiment: str | None = None
+    split: str | None = None
+    metric: str | None = None
+
+
+_EVERYWHERE = Within()
+
+
+def compare_stored(path: Path, first: str, second: str, within: Within = _EVERYWHERE) -> StoredComparison:
+    """Return second minus first on a split; without one, on the holdout if both were measured there, else on DEV.
 
     path: the store. A system is its name, or "experiment:name" where several experiments have one of that name.
 
     Raises Incomparable where a system is unknown or ambiguous, no metric is shared, or the samples differ.
     """
+    split = within.split
     tables = {name: system_means(path, name) for name in ((split,) if split else (HOLDOUT, DEV))}
-    pair, on = _pair(tables, first, second, experiment)
+    pair, on = _pair(tables, first, second, within.experiment)
     means = tables[on]
-    shared = _shared_metrics(means, pair, metric)
+    shared = _shared_metrics(means, pair, within.metric)
     samples = [stored_samples(path, experiment=one.experiment, split=on) for one in pair]
     _require_same_questions(pair, samples)
     scores = [scores_of(path, experiment=one.experiment, system=one.system, split=on) for one in pair]

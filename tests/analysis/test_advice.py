@@ -87,8 +87,8 @@ def test_go_says_tune_with_the_gain_and_when_it_pays():
     sides = [
         Requests(system=name, seconds=s + varied * (1 + s), **cost) for name, s in (("2-shot", 0.5), ("lora", 0.3))
     ]
-    paid = payback(baseline=sides[0], tuned=sides[1], training_seconds=60.0)
-    dearer = payback(baseline=sides[1], tuned=sides[0], training_seconds=60.0)
+    paid = payback((sides[0], sides[1]), training_seconds=60.0)
+    dearer = payback((sides[1], sides[0]), training_seconds=60.0)
     said = advise(situation("GO", 0.5, 0.8, insights=stored(break_even=paid)))
     c = compared(0.5, 0.8)
     assert said == (
@@ -381,7 +381,7 @@ def test_a_system_that_says_one_thing_to_everything_is_named_first():
 def test_payback_is_told_with_what_it_stands_on(standing: str, low: float, said: str):
     sides = [Requests(system=name, sample_ids=("a",), **dict.fromkeys(TAKEN, np.ones((1, 1)))) for name in "ab"]
     paid = replace(
-        payback(baseline=sides[0], tuned=sides[1], training_seconds=60.0),
+        payback((sides[0], sides[1]), training_seconds=60.0),
         quality=replace(quality_of(compared(0.5, 0.8)), standing=standing),  # type: ignore[arg-type]
         requests=Estimate(300.0, low, 320.0 if low else math.inf),
     )

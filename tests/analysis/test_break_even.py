@@ -9,6 +9,7 @@ from harness.errors import Incomparable
 from harness.experiment.criteria import BREAK_EVEN, BreakEven
 from harness.metrics.usage import Latency
 from harness.stats.compare import compare
+from harness.types.models import Costs
 from tests.analysis.scores import Right, scored
 
 COUNT = 200
@@ -36,7 +37,7 @@ def noisy(mean: float, seed: int) -> np.ndarray:
 
 def test_without_prices_the_currency_is_seconds_of_this_machine():
     before, after = noisy(0.5, 1), noisy(0.3, 2)
-    found = payback(baseline=local("few-shot", before, 800), tuned=local("lora", after), training_seconds=60.0)
+    found = payback((local("few-shot", before, 800), local("lora", after)), training_seconds=60.0)
     assert (found.currency, found.training_cost, found.notes) == ("seconds", 60.0, ())
     assert found.requests is not None
     assert found.requests.value == pytest.approx(60 / (before.mean() - after.mean()))
@@ -46,7 +47,7 @@ def test_without_prices_the_currency_is_seconds_of_this_machine():
 
 
 def test_times_that_are_all_alike_say_nothing_of_their_spread():
-    found = payback(baseline=local("few-shot", 0.5), tuned=local("lora", 0.3), training_seconds=60.0)
+    found = payback((local("few-shot", 0.5), local("lora", 0.3)), training_seconds=60.0)
 
     assert found.requests is not None
     assert asdict(found.requests) == pytest.approx({"value": 300.0, "low": 0.0, "high": math.inf})
@@ -66,10 +67,10 @@ def test_a_batch_counts_once_however_many_answers_share_its_time():
         batches = (tuple(place // size for place in range(COUNT)),)
         return local(name, np.repeat(times, size), batches=batches)
 
-    one = payback(baseline=batched("b", 0.5), tuned=batched("t", 0.3), training_seconds=60.0)
+    one = payback((batched("b", 0.5), batched("t", 0.3)), training_seconds=60.0)
     times = (0.5, 0.6, 0.4, 0.55, 0.45)
-    few = payback(baseline=batched("b", *times), tuned=batched("t", 0.3, 0.31, 0.29, 0.3, 0.3), training_seconds=60.0)
-    plain = payback(baseline=local("b", np.repeat(times, 40)), tuned=local("t", noisy(0.3, 1)), training_seconds=60.0)
+    few = payback((batched("b", *times), batched("t", 0.3, 0.31, 0.29, 0.3, 0.3)), training_seconds=60.0)
+    plain = payback((local("b", np.repeat(times, 40)), local("t", noisy(0.3, 1))), training_seconds=60.0)
     assert one.requests is not None
     assert few.requests is not None
     assert plain.requests is not None
@@ -91,9 +92,7 @@ def test_worse_answers_pay_nothing_back(before: float, after: float, loss: float
     luck = np.random.default_rng(3).random(400)
     sides = [scored(name, (luck < share).astype(float)) for name, share in (("b", before), ("t", after))]
     quality = quality_of(compare(Right(), split="holdout", baseline=sides[0], tuned=sides[1]), loss=loss)
-    found = payback(
-        baseline=local("b", noisy(0.5, 1)), tuned=local("t", noisy(0.3, 2)), training_seconds=60.0, quality=quality
-    )
+    found = payback((local("b", noisy(0.5, 1)), local("t", noisy(0.3, 2))), training_seconds=60.0, quality=quality)
     judged = BreakEven(requests=1000).judge([as_comparison(found)])
 
     assert (quality.standing, judged.status) == (standing, status)
@@ -104,7 +103,7 @@ def test_worse_answers_pay_nothing_back(before: float, after: float, loss: float
 
 def test_the_interval_is_that_of_the_paired_saving():
     before, after = noisy(0.5, 1), noisy(0.4, 2)
-    found = payback(baseline=local("few-shot", before), tuned=local("lora", after), training_seconds=60.0, level=0.9)
+    found = payback((local("few-shot", before), local("lora", after)), training_seconds=60.0, level=0.9)
     saved = compare(Latency(), split="holdout", baseline=scored("b", before), tuned=scored("t", after), level=0.9)
     assert found.requests is not None
     assert found.requests.value == pytest.approx(60 / -saved.difference)
@@ -113,12 +112,12 @@ def test_the_interval_is_that_of_the_paired_saving():
 
 
 def test_a_saving_that_may_be_nothing_may_never_pay():
-    unclear = payback(baseline=local("b", noisy(0.5, 1)), tuned=local("t", noisy(0.49, 2)), training_seconds=60.0)
+    unclear = payback((local("b", noisy(0.5, 1)), local("t", noisy(0.49, 2))), training_seconds=60.0)
     assert unclear.requests is not None
     assert unclear.requests.low > 0
     assert math.isinf(unclear.requests.high)
 
-    dearer = payback(baseline=local("b", noisy(0.3, 1)), tuned=local("t", noisy(0.5, 2)), training_seconds=60.0)
+    dearer = payback((local("b", noisy(0.3, 1)), local("t", noisy(0.5, 2))), training_seconds=60.0)
     assert dearer.requests is not None
     assert asdict(dearer.requests) == {"value": math.inf, "low": math.inf, "high": math.inf}
     assert "training is never paid back" in dearer.sentence
@@ -127,7 +126,7 @@ def test_a_saving_that_may_be_nothing_may_never_pay():
 def test_money_is_counted_where_all_has_a_price():
     hosted = local("gpt", 9.0, 1000, hosted=True, price_in=2.0, price_out=8.0)
     found = payback(
-        baseline=hosted, tuned=local("lora", 0.36), training_seconds=1800.0, training_hour=2.0, serving_hour=1.0
+        (hosted, local("lora", 0.36)), training_seconds=1800.0, costs=Costs(training_hour=2.0, serving_hour=1.0)
     )
     assert (found.currency, found.training_cost) == ("money", 1.0)
     assert found.saving is not None
@@ -140,7 +139,7 @@ def test_money_is_counted_where_all_has_a_price():
 
 def test_a_missing_price_is_named_and_nothing_is_guessed():
     hosted = local("gpt", 9.0, hosted=True, price_in=2.0)
-    found = payback(baseline=hosted, tuned=local("lora", 0.3), training_seconds=60.0, training_hour=2.0)
+    found = payback((hosted, local("lora", 0.3)), training_seconds=60.0, costs=Costs(training_hour=2.0))
     assert (found.requests, found.saving, found.training_cost) == (None, None, None)
     assert found.notes == (
         "gpt answers from an endpoint without price_in and price_out",
@@ -151,17 +150,14 @@ def test_a_missing_price_is_named_and_nothing_is_guessed():
 
 
 def test_half_declared_costs_of_local_systems_fall_back_to_seconds_and_say_so():
-    found = payback(baseline=local("b", 0.5), tuned=local("t", 0.3), training_seconds=60.0, training_hour=2.0)
+    found = payback((local("b", 0.5), local("t", 0.3)), training_seconds=60.0, costs=Costs(training_hour=2.0))
     assert (found.currency, found.notes) == ("seconds", ("Costs(serving_hour=...) is not declared",))
     assert found.sentence.endswith("Costs(serving_hour=...) is not declared: seconds stand for money.")
 
 
 def test_seeds_are_averaged_before_anything_else():
     once, twice = noisy(0.3, 3), np.stack([noisy(0.3, 3), noisy(0.3, 3)])
-    found = [
-        payback(baseline=local("b", 0.5), tuned=local("t", seconds), training_seconds=60.0).saving
-        for seconds in (once, twice)
-    ]
+    found = [payback((local("b", 0.5), local("t", seconds)), training_seconds=60.0).saving for seconds in (once, twice)]
     assert found[0] is not None
     assert found[1] is not None
     assert found[0].value == pytest.approx(found[1].value)
@@ -169,7 +165,7 @@ def test_seeds_are_averaged_before_anything_else():
 
 @pytest.mark.parametrize(("limit", "status"), [(400, "met"), (200, "failed")])
 def test_break_even_is_judged_by_the_comparison(limit: float, status: str):
-    found = payback(baseline=local("b", noisy(0.5, 1)), tuned=local("t", noisy(0.3, 2)), training_seconds=60.0)
+    found = payback((local("b", noisy(0.5, 1)), local("t", noisy(0.3, 2))), training_seconds=60.0)
     comparison = as_comparison(found)
     assert (comparison.metric, comparison.unit, comparison.better) == (BREAK_EVEN, "requests", "lower")
     assert BreakEven(limit).judge([comparison]).status == status
@@ -177,12 +173,12 @@ def test_break_even_is_judged_by_the_comparison(limit: float, status: str):
 
 def test_an_unknown_payback_neither_meets_nor_fails():
     hosted = local("gpt", 9.0, hosted=True)
-    found = payback(baseline=hosted, tuned=local("lora", 0.3), training_seconds=60.0)
+    found = payback((hosted, local("lora", 0.3)), training_seconds=60.0)
     assert BreakEven(1e9).judge([as_comparison(found)]).status == "open"
-    never = payback(baseline=local("b", noisy(0.3, 1)), tuned=local("t", noisy(0.5, 2)), training_seconds=60.0)
+    never = payback((local("b", noisy(0.3, 1)), local("t", noisy(0.5, 2))), training_seconds=60.0)
     assert BreakEven(1e9).judge([as_comparison(never)]).status == "failed"
 
 
 def test_other_samples_are_refused():
     with pytest.raises(Incomparable, match="different samples"):
-        payback(baseline=local("b", [0.1, 0.2]), tuned=local("t", [0.1]), training_seconds=1.0)
+        payback((local("b", [0.1, 0.2]), local("t", [0.1])), training_seconds=1.0)

@@ -132,8 +132,8 @@ def test_samples_of_one_group_foretell_nothing():
 
 def test_the_gain_and_the_points_are_those_of_the_comparison():
     *scores, baseline = drawn(np.random.default_rng(7), [*law(SIZES, 0.9, 2.0, 0.4), 0.6])
-    curve = learning_curve(Right(), baseline=scored("b", baseline), steps=steps_of(scores)[::-1], level=0.9)
-    found = compare(Right(), split="dev", baseline=scored("b", baseline), tuned=scored("lora", scores[-1]), level=0.9)
+    curve = learning_curve(Right(), baseline=scored("b", baseline), steps=steps_of(scores)[::-1])
+    found = compare(Right(), split="dev", baseline=scored("b", baseline), tuned=scored("lora", scores[-1]))
     assert asdict(curve.gain) == {"value": found.difference, "low": found.low, "high": found.high}
     assert [point.examples for point in curve.points] == list(SIZES)
     assert curve.points[-1].mean == found.tuned_mean

@@ -46,10 +46,8 @@ def test_a_tested_slice_is_the_comparison_of_its_samples():
     before, after = (generator.random(60) < 0.5).astype(float), (generator.random(60) < 0.7).astype(float)
     made = samples(60, tags=lambda place: {"half": "first" if place < 30 else "second"})
 
-    part = slices(Right(), baseline=scored("b", before), tuned=scored("t", after), samples=made, level=0.9)[0]
-    alone = compare(
-        Right(), split="holdout", baseline=scored("b", before[:30]), tuned=scored("t", after[:30]), level=0.9
-    )
+    part = slices(Right(), baseline=scored("b", before), tuned=scored("t", after), samples=made)[0]
+    alone = compare(Right(), split="holdout", baseline=scored("b", before[:30]), tuned=scored("t", after[:30]))
 
     assert (part.low, part.high, part.p_value) == (alone.low, alone.high, alone.p_value)
     assert (part.baseline_mean, part.tuned_mean) == (alone.baseline_mean, alone.tuned_mean)

@@ -243,6 +243,7 @@ def test_payback_is_said_with_its_doubt() -> None:
         ),
         good_side="below",
         unit="requests",
+        about="requests",
     )
     unsure = BreakEven(50_000).judge([replace(PAID, tuned_high=float("inf"))])
     assert (unsure.status, unsure.needed_samples) == ("open", None)

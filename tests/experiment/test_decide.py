@@ -1,7 +1,7 @@
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -213,8 +213,8 @@ def test_a_gain_within_the_noise_of_measuring_is_open() -> None:
     comparison = compare(Right(), split="holdout", **pair)
     criteria = [Gain(Right(), at_least=0.0)]
 
-    quiet = decide(criteria, (), [comparison], (FINE,), post_hoc=False, noise={"right": 0.01})
-    noisy = decide(criteria, (), [comparison], (FINE,), post_hoc=False, noise={"right": 0.0512345})
+    quiet = decide(criteria, (), [replace(comparison, noise=0.01)], (FINE,), post_hoc=False)
+    noisy = decide(criteria, (), [replace(comparison, noise=0.0512345)], (FINE,), post_hoc=False)
 
     assert (quiet.verdict, noisy.verdict) == (Verdict.GO, Verdict.INCONCLUSIVE)
     assert noisy.reason.endswith(
@@ -227,7 +227,7 @@ def test_noise_is_no_excuse_for_a_guard_or_a_loss() -> None:
     pair = {"baseline": scored("old", [1.0] * 600), "tuned": scored("new", [0.0] * 30 + [1.0] * 570)}
     comparison = compare(Right(), split="holdout", **pair)
 
-    decision = decide([NoWorse(Right(), 0.01)], (), [comparison], (FINE,), post_hoc=False, noise={"right": 0.5})
+    decision = decide([NoWorse(Right(), 0.01)], (), [replace(comparison, noise=0.5)], (FINE,), post_hoc=False)
 
     assert decision.verdict is Verdict.NO_GO
 

@@ -2,11 +2,11 @@ import math
 
 import pytest
 
-from harness.stats.wording import amount, change, confidence, count, difference_text, mean_text, p_text, rounded
+from harness.stats.wording import Counts, amount, change, confidence, count, difference_text, mean_text, p_text, rounded
 
 
 def test_a_difference_carries_its_doubt() -> None:
-    text = difference_text(0.0081, -0.0112, 0.0263, unit="%", samples=1200, seeds=3)
+    text = difference_text(0.0081, -0.0112, 0.0263, unit="%", of=Counts(1200, 3))
     assert text == "+0.8 pts [-1.1, +2.6], n = 1,200, 3 seeds"
 
 
@@ -18,7 +18,7 @@ def test_a_difference_carries_its_doubt() -> None:
         (difference_text(1.0, -math.inf, math.inf, unit=""), "+1 [-∞, +∞]"),
         (difference_text(0.0, 0.0, 0.0, unit="%"), "+0.0 pts [+0.0, +0.0]"),
         (difference_text(-0.0001, -0.02, 0.02, unit="%"), "+0.0 pts [-2.0, +2.0]"),
-        (mean_text(0.834, 0.812, 0.8551, unit="%", samples=400), "83.4 % [81.2, 85.5], n = 400"),
+        (mean_text(0.834, 0.812, 0.8551, unit="%", of=Counts(400)), "83.4 % [81.2, 85.5], n = 400"),
         (mean_text(12345.6, 12000, 13000, unit=""), "12,346 [12,000, 13,000]"),
         (amount(0.95, unit="%"), "95.0 %"),
         (amount(0.999, unit="%"), "99.9 %"),

@@ -11,7 +11,7 @@ An engine that is never asked two things at once: what batches change in its ans
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -33,11 +33,12 @@ from harness.types.protocols import (
     Engine,
     LikelihoodBatch,
     LooksUp,
+    Named,
     OnlyWeighed,
     Prompter,
     Task,
 )
-from harness.types.samples import Answer, Completion, Decoding, Ended, Likelihood, Messages, Sample, Split
+from harness.types.samples import Answer, Completion, Decoding, Ended, Likelihood, Messages, Sample, Score, Split
 
 
 def load_answers(run: Run, task: Task, stages: Sequence[Stage], samples: Sequence[Sample]) -> tuple[Answer, ...]:
@@ -249,7 +250,7 @@ class Answered:
     """A system's answers on one split with one seed, in the order of the samples.
 
     stages: all that these answers came from. parts: where a split was asked a block at a time, the blocks; `stage`
-    then stands for all of them.
+    then stands for all of them. scores: what metrics gave these answers already, by the metric's name.
     """
 
     system: System
@@ -258,6 +259,7 @@ class Answered:
     answers: tuple[Answer, ...]
     stages: tuple[Stage, ...] = ()
     parts: tuple["Answered", ...] = ()
+    scores: dict[str, tuple[Named, tuple[Score, ...]]] = field(init=False, default_factory=dict, repr=False)
 
     @property
     def stage_keys(self) -> tuple[str, ...]:

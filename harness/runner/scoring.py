@@ -114,13 +114,16 @@ def can_measure(metric: Named, answered: Answered) -> bool:
 
 
 def scored(run: Run, metric: Named, answered: Sequence[Answered]) -> Scored:
-    """Score the answers of one system, one entry a seed.
+    """Score the answers of one system, one entry a seed; answers that the metric has scored keep their scores.
 
     Raises StageFailed naming metric, system and sample when the metric raises or gives no finite number.
     """
     if isinstance(metric, Latency) and metric.one_at_a_time:
         answered = [timed_alone(run, metric, answered[0])]
-    return Scored(metric, tuple(answered), tuple(_scores(run, metric, one) for one in answered))
+    for one in answered:
+        if metric.name not in one.scores or one.scores[metric.name][0] is not metric:
+            one.scores[metric.name] = metric, _scores(run, metric, one)
+    return Scored(metric, tuple(answered), tuple(one.scores[metric.name][1] for one in answered))
 
 
 def preferred(

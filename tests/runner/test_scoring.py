@@ -367,3 +367,26 @@ def test_what_each_side_costs_is_measured(make_experiment: Callable, store: Stor
             costs[score.stage_key] += (score.score or 0.0) / 200
     assert (row.better, row.samples, len(costs)) == ("lower", 200, 2)
     assert costs == pytest.approx({key: seconds[key] for key in costs})
+
+
+@dataclass(frozen=True)
+class Tallied:
+    """Right or wrong, and how often each answer was asked about."""
+
+    asked: list[tuple[str, str]] = field(default_factory=list, compare=False, metadata={"key": False})
+
+    name: ClassVar[str] = "tallied"
+    better: ClassVar[Direction] = "higher"
+
+    def score(self, sample: Sample, answer: Answer) -> float:
+        self.asked.append((sample.id, answer.text))
+        return float(answer.text == sample.reference)
+
+
+def test_what_a_metric_gave_is_kept_for_the_rest_of_the_run(make_experiment: Callable, store: Store) -> None:
+    metric = Tallied()
+    evidence = measured(make_experiment(metrics=[metric], go_if=[Gain(metric, at_least=0.05)]), store)
+
+    scored = sum(row.metric == metric.name for row in evidence.scores)
+    subsets = [row.content["reruns"] for row in evidence.insights if row.kind == "noise"]
+    assert len(metric.asked) == scored + sum(2 * again["samples"] for reruns in subsets for again in reruns)

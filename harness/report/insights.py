@@ -9,8 +9,8 @@ Each criterion as the page shows it: in points or in the metric's own values, an
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, cast
 
 from harness.analysis.advice import advise
@@ -41,6 +41,7 @@ from harness.report.read import (
 )
 from harness.stats.wording import amount, confidence, count
 from harness.store.rows import ComparisonRow, Evidence, SliceRow
+from harness.types.codec import from_json
 
 _MOST_SLICES = 60
 _MOST_NAMED = 6
@@ -218,7 +219,7 @@ def situation(evidence: Evidence) -> Situation:
         moved=_moved(row, units) if row else None,
         findings=[replace(found, unit=units.get(found.metric, found.unit)) for found in findings(evidence)],
         insights=insights_of(evidence),
-        slices=list(_slices(evidence.slices)),
+        slices=[from_json(Slice, asdict(row)) for row in evidence.slices if row.difference is not None],
         checks=[row.check for row in evidence.checks],
         samples=Counter(row.split for row in evidence.samples),
     )
@@ -238,26 +239,6 @@ def _moved(row: ComparisonRow, units: dict[str, str]) -> Moved | None:
         high=_end(row.high, math.inf),
         samples=row.samples,
     )
-
-
-def _slices(rows: tuple[SliceRow, ...]) -> Iterator[Slice]:
-    for row in rows:
-        if row.difference is None or row.baseline_mean is None or row.tuned_mean is None:
-            continue
-        yield Slice(
-            metric=row.metric,
-            dimension=row.dimension,
-            value=row.value,
-            position=row.position,
-            samples=row.samples,
-            baseline_mean=row.baseline_mean,
-            tuned_mean=row.tuned_mean,
-            difference=row.difference,
-            low=row.low,
-            high=row.high,
-            p_value=row.p_value,
-            q_value=row.q_value,
-        )
 
 
 def _end(value: float | None, otherwise: float) -> float:

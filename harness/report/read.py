@@ -5,7 +5,7 @@ What the page asks of the evidence: findings, the chosen pair, the primary metri
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 
@@ -115,31 +115,26 @@ def _is_chosen_pair(evidence: Evidence, row: ComparisonRow) -> bool:
 
 UNKNOWN = "–"
 
-# Metrics whose values may lie between 0 and 1 without being a share of anything.
-_KNOWN_UNITS = {
-    "latency": "s",
-    "tokens_in": "tokens",
-    "tokensin": "tokens",
-    "tokens_out": "tokens",
-    "tokensout": "tokens",
-    "cost": "",
-    "perplexity": "",
-}
 _MINUTE, _HOUR = 60, 3600
 
 
 def units_of(evidence: Evidence) -> dict[str, str]:
-    """Return the unit of every metric measured: as the declaration or a finding says, else guessed from its values."""
+    """Return the unit of every metric measured, as it was compared in.
+
+    Of one that no declaration or finding tells of, more is taken for a fraction if its means are.
+    """
     # A criterion of one's own need not know a unit; the declaration holds the one that was compared in.
     stated = {found.metric: found.unit for found in findings(evidence) if found.unit}
     stated |= declaration(evidence).units
-    values: dict[str, list[float | None]] = {}
-    for row in evidence.system_means:
-        values.setdefault(row.metric, []).append(finite(row.mean))
-    for pair in evidence.comparisons:
-        values.setdefault(pair.metric, []).extend((finite(pair.baseline_mean), finite(pair.tuned_mean)))
-    better = directions(evidence)
-    return {metric: _unit(metric, means, stated, better[metric]) for metric, means in values.items()}
+    means = [(row.metric, row.better, row.mean) for row in evidence.system_means]
+    means += [
+        (row.metric, row.better, mean) for row in evidence.comparisons for mean in (row.baseline_mean, row.tuned_mean)
+    ]
+    guessed = dict.fromkeys((metric for metric, _, _ in means), FRACTION)
+    guessed |= {
+        metric: "" for metric, better, mean in means if better == "lower" or not (mean is None or 0 <= mean <= 1)
+    }
+    return {metric: stated.get(metric, unit) for metric, unit in guessed.items()}
 
 
 def amount_or_unknown(value: float | None, unit: str = "") -> str:
@@ -319,18 +314,6 @@ FILTERS: dict[str, Callable[..., str]] = {
     "size": size,
     "whole": whole,
 }
-
-
-def _unit(metric: str, means: Sequence[float | None], stated: Mapping[str, str], better: str) -> str:
-    """Return the stated unit; else "%" where all means are shares of one and more is better."""
-    name = metric.rsplit(": ", 1)[-1]
-    for key in (metric, name):
-        if key in stated:
-            return stated[key]
-    known = _KNOWN_UNITS.get(name.lower().partition("(")[0])
-    if known is not None:
-        return known
-    return FRACTION if better == "higher" and all(mean is None or 0 <= mean <= 1 for mean in means) else ""
 
 
 def _bounds(low: float | None, high: float | None) -> tuple[float, float]:

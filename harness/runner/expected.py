@@ -15,7 +15,7 @@ from harness.runner.dev_analyses import four_systems, retrieves
 from harness.runner.holdout import holdout_blocks
 from harness.runner.latency import timing_stage
 from harness.runner.noise import possible_noise
-from harness.runner.pipeline import primary_metric_of
+from harness.runner.pipeline import choosing_metric_of
 from harness.types.jobs import Stage, System
 from harness.types.protocols import Executed, JudgedMetric, Named, PairMetric, Task
 from harness.types.samples import Split
@@ -82,7 +82,7 @@ def _tuning(plan: Plan) -> Iterator[Expected]:
 
 def _explored(plan: Plan) -> Iterator[Expected]:
     task = plan.experiment.task
-    primary: list[Named] = [primary_metric_of(plan.experiment)]
+    primary: list[Named] = [choosing_metric_of(plan.experiment)]
     several = _of_several(plan.tuned)
     for asked in _four_ways(plan):
         yield from (Expected(stage, "if chosen") for stage in _measured(plan, asked, task, Split.DEV, primary))

@@ -19,7 +19,7 @@ from harness.metrics import Latency, SafetyRules
 from harness.runner.answers import BySeed
 from harness.runner.context import Run
 from harness.runner.dev_analyses import GuardedSystem, asked_gain, fittings, matrix
-from harness.runner.pipeline import Gathered, primary_metric
+from harness.runner.pipeline import Gathered, choosing_metric
 from harness.runner.scoring import can_measure, preferred, scored
 from harness.stats.compare import Comparison, compare
 from harness.store.rows import StageFacts
@@ -35,7 +35,7 @@ def explain(run: Run, seen: Gathered, comparisons: Sequence[Comparison], paid: P
     found += [*seen.endings, *seen.noise]
     if seen.tuned is not None:
         found += [*fittings(run), *_curve(run, seen), *_four_way(run, seen), *_ladder(run, seen)]
-        matrices = [matrix(run, row, primary_metric(run)) for row in seen.in_a_row]
+        matrices = [matrix(run, row, choosing_metric(run)) for row in seen.in_a_row]
         found += [made for made in matrices if made is not None]
     if seen.holdout is None:
         return found
@@ -115,7 +115,7 @@ def _training(run: Run, system: System) -> tuple[int, float]:
 
 def _alone(run: Run) -> AnyMetric | None:
     """Return the primary metric where it scores one system alone."""
-    metric = primary_metric(run)
+    metric = choosing_metric(run)
     return None if isinstance(metric, PairMetric | JudgedMetric) else metric
 
 
@@ -194,7 +194,7 @@ def _forgot(run: Run, guarded: GuardedSystem) -> Forgot:
 def _retention(run: Run, seen: Gathered, comparisons: Sequence[Comparison]) -> Iterator[Retention]:
     by_name = {found.metric: found for found in comparisons}
     guards = [(by_name[one.guard.comparison_name], one.guard.by_at_most) for one in seen.guards]
-    kept = retention(guards, gain=by_name.get(primary_metric(run).name))
+    kept = retention(guards, gain=by_name.get(choosing_metric(run).name))
     if kept is not None:
         yield kept
 
@@ -252,7 +252,7 @@ def _sequential(run: Run, seen: Gathered) -> Iterator[StoppedEarly]:
     assert seen.holdout is not None
     if not seen.holdout.sequence:
         return
-    metric = primary_metric(run)
+    metric = choosing_metric(run)
     found = [next(one for one in looked if one.metric == metric.name) for looked in seen.holdout.sequence]
     sign = 1 if metric.better == "higher" else -1
     asked = any(isinstance(rule, Gain) and rule.metric.name == metric.name for rule in run.plan.experiment.go_if)

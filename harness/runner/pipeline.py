@@ -105,13 +105,13 @@ def gather(run: Run, *, until: Until | None = None) -> Gathered:
     return _open_holdout(run, _explore(run, seen))
 
 
-def primary_metric(run: Run) -> AnyMetric:
+def choosing_metric(run: Run) -> AnyMetric:
     """Return the metric that systems are chosen by: that of the first criterion which scores one system alone."""
-    return primary_metric_of(run.plan.experiment)
+    return choosing_metric_of(run.plan.experiment)
 
 
-def primary_metric_of(experiment: Experiment) -> AnyMetric:
-    """Return what `primary_metric` does, of a declaration."""
+def choosing_metric_of(experiment: Experiment) -> AnyMetric:
+    """Return what `choosing_metric` does, of a declaration."""
     by_name = {metric.name: metric for metric in experiment.metrics}
     wanted = [by_name[name] for criterion in experiment.go_if for name in criterion.metrics]
     alone = [metric for metric in (*wanted, *by_name.values()) if not isinstance(metric, PairMetric | JudgedMetric)]
@@ -157,7 +157,7 @@ def _excused(check: Check, count: int, whole: int) -> Check:
 
 
 def _measure_baselines(run: Run, seen: Gathered) -> Gathered:
-    task, metric = run.plan.experiment.task, primary_metric(run)
+    task, metric = run.plan.experiment.task, choosing_metric(run)
     baselines = tuple(answered_by_seed(run, system, task, Split.DEV) for system in run.plan.baselines)
     best = best_of(run, metric, baselines)
     seen = _answering(run, seen, baselines, best)
@@ -244,7 +244,7 @@ def _tune(run: Run, seen: Gathered) -> Gathered:
     if not seen.trusted:
         return seen
     tuned = tuple(answered_by_seed(run, system, run.plan.experiment.task, Split.DEV) for system in run.plan.tuned)
-    best = best_of(run, primary_metric(run), tuned)
+    best = best_of(run, choosing_metric(run), tuned)
     parity = tuple(evaluation_parity(run, one.system, one) for one in best)
     ended = tuple(one for by_seed in tuned for one in endings_of(run, by_seed, Split.DEV))
     mine = tuned_checks([one for one in ended if one.system == best[0].system.name])
@@ -262,7 +262,7 @@ def _tune(run: Run, seen: Gathered) -> Gathered:
 def _explore(run: Run, seen: Gathered) -> Gathered:
     """Ask on DEV what no verdict needs and its readers do."""
     assert seen.tuned is not None
-    four = four_ways(run, primary_metric(run), seen.dev)
+    four = four_ways(run, choosing_metric(run), seen.dev)
     return replace(
         seen,
         four=four,

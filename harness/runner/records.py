@@ -40,7 +40,7 @@ from harness.store.rows import (
     SystemMeanRow,
     SystemRow,
 )
-from harness.types.codec import to_json
+from harness.types.codec import from_json, to_json
 from harness.types.jobs import Stage
 from harness.types.models import Endpoint
 from harness.types.protocols import CorpusMetric, Executed, JudgedMetric, Named, PairMetric, Task
@@ -181,29 +181,11 @@ def _version(package: str) -> str:
 
 
 def comparison_row(run: Run, found: Comparison) -> ComparisonRow:
-    return ComparisonRow(
-        experiment=run.plan.name,
-        metric=found.metric,
-        split=found.split,
-        baseline=found.baseline,
-        tuned=found.tuned,
-        better=found.better,
-        baseline_mean=found.baseline_mean,
-        tuned_mean=found.tuned_mean,
-        tuned_low=_finite(found.tuned_low),
-        tuned_high=_finite(found.tuned_high),
-        difference=found.difference,
-        low=_finite(found.low),
-        high=_finite(found.high),
-        p_value=_finite(found.p_value),
-        samples=found.samples,
-        seeds=found.seeds,
-        method=". ".join((found.method, *found.notes)),
-        level=found.level,
-        groups=found.groups,
-        guard=found.guard,
-        always_valid=found.always_valid,
-    )
+    """Return the row; unbounded ends and undefined p values are NULL in the store."""
+    told = to_json(dataclasses.replace(found, projection=None))
+    means = {"baseline_mean": found.baseline_mean, "tuned_mean": found.tuned_mean, "difference": found.difference}
+    told |= {**means, "method": ". ".join((found.method, *found.notes))}
+    return from_json(ComparisonRow, {**told, "experiment": run.plan.name})
 
 
 def mean_row(run: Run, stands: Comparison) -> SystemMeanRow:
@@ -221,21 +203,7 @@ def mean_row(run: Run, stands: Comparison) -> SystemMeanRow:
 
 
 def slice_row(run: Run, part: Slice, position: int) -> SliceRow:
-    return SliceRow(
-        experiment=run.plan.name,
-        metric=part.metric,
-        dimension=part.dimension,
-        value=part.value,
-        position=position,
-        samples=part.samples,
-        baseline_mean=part.baseline_mean,
-        tuned_mean=part.tuned_mean,
-        difference=part.difference,
-        low=part.low,
-        high=part.high,
-        p_value=part.p_value,
-        q_value=part.q_value,
-    )
+    return SliceRow(experiment=run.plan.name, **{**dataclasses.asdict(part), "position": position})
 
 
 def _finite(value: float) -> float | None:

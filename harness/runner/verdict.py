@@ -10,7 +10,7 @@ from harness.runner.context import Run
 from harness.runner.dev_analyses import GuardedSystem, continual_rows
 from harness.runner.holdout import Opened, rule_changed
 from harness.runner.insights import explain, paid_back
-from harness.runner.pipeline import Gathered, primary_metric
+from harness.runner.pipeline import Gathered, choosing_metric
 from harness.runner.records import (
     check_rows,
     comparison_row,
@@ -77,7 +77,7 @@ def judge(run: Run, seen: Gathered, *, file: str, source: str, known_negative: b
             decision=decision_row(run, decision, post_hoc=post_hoc, known_negative=known_negative),
             slices=tables.slices,
             insights=[InsightRow(experiment=run.plan.name, kind=kind_of(one), content=to_json(one)) for one in found],
-            continual=[cell for row in seen.in_a_row for cell in continual_rows(run, row, primary_metric(run))],
+            continual=[cell for row in seen.in_a_row for cell in continual_rows(run, row, choosing_metric(run))],
         )
     )
     return decision

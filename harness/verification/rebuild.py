@@ -1,9 +1,8 @@
 """Metrics, criteria and scores made anew from stored values, without the experiment's file and without its code."""
 
 import importlib
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from harness.experiment.criteria import AtLeast, AtMost, Criterion, Finding, Gai
 from harness.experiment.declaration import DeclaredCriterion, DeclaredMetric
 from harness.stats.compare import Comparison, SystemScores
 from harness.store.rows import ComparisonRow
+from harness.types.codec import from_json
 from harness.types.protocols import CorpusMetric, Direction, Named
 
 _KINDS: dict[str, Any] = {"Gain": Gain, "NoWorse": NoWorse, "AtLeast": AtLeast, "AtMost": AtMost, "Guard": NoWorse}
@@ -117,30 +117,6 @@ class RecordedCriterion:
 
 def recorded_comparison(stored: ComparisonRow, unit: str) -> Comparison:
     """Return a comparison as a page or the store tells it, for one that cannot be computed again; without spread."""
-
-    def end(value: float | None, otherwise: float) -> float:
-        return otherwise if value is None else value
-
-    return Comparison(
-        metric=stored.metric,
-        better=stored.better,
-        split=stored.split,
-        baseline=stored.baseline,
-        tuned=stored.tuned,
-        samples=stored.samples,
-        seeds=stored.seeds,
-        baseline_mean=end(stored.baseline_mean, math.inf),
-        baseline_low=-math.inf,
-        baseline_high=math.inf,
-        tuned_mean=end(stored.tuned_mean, math.inf),
-        tuned_low=end(stored.tuned_low, -math.inf),
-        tuned_high=end(stored.tuned_high, math.inf),
-        difference=end(stored.difference, 0.0),
-        low=end(stored.low, -math.inf),
-        high=end(stored.high, math.inf),
-        p_value=end(stored.p_value, 1.0),
-        spread=0.0,
-        method=stored.method,
-        unit=unit,
-        level=stored.level,
-    )
+    unknown = {"baseline_low": None, "baseline_high": None, "spread": 0.0, "unit": unit}
+    certain = {"difference": stored.difference or 0.0, "p_value": 1.0 if stored.p_value is None else stored.p_value}
+    return from_json(Comparison, {**asdict(stored), **unknown, **certain})

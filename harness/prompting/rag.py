@@ -109,16 +109,25 @@ TEMPLATE = "These may help:\n\n{passages}\n\n{question}"
 class RAG:
     """Put the passages nearest to a sample's input before its question, the best first.
 
-    passages: how many at most; fewer where fewer share a word with the question, and with none the question is asked
-    as it is. retriever: "bm25" (words), "dense" (MiniLM vectors; English) or "hybrid" (both, by reciprocal rank).
-    folder: text files (.txt, .md) to retrieve from in place of `task.corpus()`.
-    template: the last user message, with the fields {passages} and {question}.
-    instruction: replaces the task's system message, or adds one. Several numbers of passages and several instructions
-    are tried on DEV, each a baseline of its own. model: answers in place of the experiment's model.
-    label: the system's name on pages and in tables, where two would otherwise be called the same.
+    Passages made from dev or holdout samples are never retrieved; neither is one made from the sample itself, nor, for
+    a training sample, one made from a sample of its group, since the holdout never meets its own group either.
 
-    Passages made from dev or holdout samples are never retrieved; neither is one made from the sample itself, nor,
-    for a training sample, one made from a sample of its group, since the holdout never meets its own group either.
+    Args:
+        passages: How many at most, 1 or more. If fewer share a word with the question there are fewer, and with none
+            the question is asked as it is. Several numbers are tried on DEV, each a baseline of its own.
+        retriever: "bm25" (words), "dense" (MiniLM vectors; English) or "hybrid" (both, by reciprocal rank).
+        folder: Text files (.txt, .md) to retrieve from in place of `task.corpus()`.
+        template: The last user message, with the fields {passages} and {question}.
+        instruction: Replaces the task's system message, or adds one. Several are tried on DEV; None is the task's own.
+        model: Answers in place of the experiment's model; a string means `Model(string)`.
+        label: The system's name on pages and in tables, if two would otherwise be called the same.
+
+    Raises:
+        InvalidExperiment: If a field has an unknown value, or `template` lacks one of its fields.
+
+    Examples:
+        >>> RAG(passages=4, retriever="hybrid", folder="handbook/").name
+        'rag-4 hybrid'
     """
 
     passages: Several[int] = 8

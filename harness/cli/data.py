@@ -137,7 +137,8 @@ def _pairs(options: argparse.Namespace) -> int:
 def _measured(options: argparse.Namespace) -> tuple[str, tuple[str, ...]]:
     """Return the metric's better direction and the splits whose answers are taken.
 
-    Raises HarnessError where the store has no such experiment, metric or answers.
+    Raises:
+        HarnessError: If the store has no such experiment, metric or answers.
     """
     from harness.store.queries import metrics_measured
 

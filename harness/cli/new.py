@@ -60,7 +60,8 @@ experiment = Experiment(
 def write_experiment(name: str, folder: Path) -> list[Path]:
     """Write `folder/name.py` and its data file; returns their paths.
 
-    Raises InvalidExperiment if the name is not a Python module's, or a file is there already.
+    Raises:
+        InvalidExperiment: If the name is not a Python module's, or a file is there already.
     """
     if not name.isidentifier() or name.startswith("test_"):
         raise InvalidExperiment(f"{name!r} cannot name a file of Python; use letters, digits and _, such as my_tickets")

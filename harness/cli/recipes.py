@@ -182,7 +182,7 @@ def _exported(options: argparse.Namespace) -> str:
 
 
 def _read_source(source: str, name: str | None) -> "tuple[SFT, str | None]":
-    """Return the recipe and, where an experiment file names it, the model's source."""
+    """Return the recipe and, if an experiment file names it, the model's source."""
     from harness.recipes.yaml import parse_recipe
 
     if not source.endswith(".py"):

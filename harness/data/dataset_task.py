@@ -1,6 +1,6 @@
 """A task straight from rows: files, or a hub data set.
 
-From what a model wrote to a value that metrics compare, or None where it cannot be read.
+From what a model wrote to a value that metrics compare, or None if it cannot be read.
 """
 
 import json

@@ -51,8 +51,7 @@ class TokensOut:
 
 @dataclass(frozen=True)
 class Latency:
-    """Seconds an answer took, with those of looking something up for its prompt, the mean of the samples; lower is
-    better.
+    """Seconds an answer took, looking something up for its prompt included, mean of the samples; lower is better.
 
     In a batch a sample's seconds are its share of the batch's wall time: throughput, not the wait of one caller. Such a
     time is dealt out evenly, so that batches are counted and not samples: with few of them the interval is wide, with
@@ -64,7 +63,7 @@ class Latency:
         samples: How many are asked one at a time, 5 or more.
 
     Raises:
-        InvalidExperiment: If `samples` is fewer.
+        InvalidExperiment: If `samples` is no whole number of 5 or more.
 
     Examples:
         >>> Latency(one_at_a_time=True, samples=64).name

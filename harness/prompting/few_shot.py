@@ -97,8 +97,9 @@ class FewShot:
     def bind(self, task: Task) -> Prompter:
         """Draw the shots, or index the training split, once.
 
-        Raises InvalidExperiment where the training split holds fewer samples than `shots`, and MissingPackage where
-        the retriever's package is absent.
+        Raises:
+            InvalidExperiment: If the training split holds fewer samples than `shots`.
+            MissingPackage: If the retriever's package is absent.
         """
         pool, instruction = self._pool(task), single("FewShot", "instruction", self.instruction)
 
@@ -121,7 +122,7 @@ class FewShot:
     def reads(self, task: Task) -> object:
         """Return, for a cache key, what the prompts are made from besides the samples' own prompts.
 
-        The rendered shots, or the whole training split where shots are retrieved; nothing is indexed.
+        The rendered shots, or the whole training split if shots are retrieved; nothing is indexed.
         """
         pool = self._pool(task)
         if self.select != "nearest":

@@ -46,11 +46,16 @@ _PARAGRAPH = re.compile(r"\n[ \t]*\n\s*")
 def read_passages(folder: Path, *, characters: int = CHARACTERS) -> list[Passage]:
     """Return the texts of a folder and the folders in it, cut at paragraphs.
 
-    characters: at most so many a passage; short paragraphs share one, a longer paragraph is cut after a sentence,
-    else between words. Ids are "path/in/folder.md#1", counted from 1; files come in the order of their paths.
+    Ids are "path/in/folder.md#1", counted from 1; files come in the order of their paths.
 
-    Raises InvalidExperiment where the folder is missing or holds no text, and InvalidData where a file is not UTF-8,
-    cannot be read, or is a Git LFS pointer.
+    Args:
+        folder: What is read.
+        characters: Most of a passage; short paragraphs share one, a longer paragraph is cut after a sentence, else
+            between words.
+
+    Raises:
+        InvalidExperiment: If the folder is missing or holds no text.
+        InvalidData: If a file is not UTF-8, cannot be read, or is a Git LFS pointer.
     """
     if not folder.is_dir():
         raise InvalidExperiment(
@@ -68,7 +73,7 @@ def read_passages(folder: Path, *, characters: int = CHARACTERS) -> list[Passage
 
 
 def chunks(text: str, characters: int) -> Iterator[str]:
-    """Yield `text` in pieces of at most `characters`, whole paragraphs where they fit."""
+    """Yield `text` in pieces of at most `characters`, whole paragraphs if they fit."""
     held = ""
     for paragraph in _PARAGRAPH.split(text.strip()):
         for piece in _pieces(paragraph, characters):
@@ -157,7 +162,9 @@ class RAG:
     def bind(self, task: Task) -> Prompter:
         """Index the passages once.
 
-        Raises InvalidExperiment where there are none, and MissingPackage where the retriever's package is absent.
+        Raises:
+            InvalidExperiment: If there are none.
+            MissingPackage: If the retriever's package is absent.
         """
         corpus = self._corpus(task)
         retriever = build_retriever(self.retriever, [passage.text for passage in corpus])
@@ -221,5 +228,5 @@ def _train_groups(task: Task) -> dict[str, str | None]:
 
 
 def _joined(texts: Sequence[str]) -> str:
-    """One a line; with a blank line between them where one has several lines itself."""
+    """One a line; with a blank line between them if one has several lines itself."""
     return ("\n\n" if any("\n" in text for text in texts) else "\n").join(texts)

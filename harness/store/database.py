@@ -48,8 +48,11 @@ _HEAD_BYTES, _MAGIC = 16, slice(8, 12)
 def transaction(path: Path, *, listing: Listing | None = None) -> Iterator["DuckDBPyConnection"]:
     """Yield a connection inside one transaction: committed at the end, rolled back if the block raises.
 
-    Creates the file and brings an older schema up to date. listing: what is known of the file, told when it is opened
-    and closed.
+    Creates the file and brings an older schema up to date.
+
+    Args:
+        path: The file.
+        listing: What is known of the file, told when it is opened and closed.
 
     Raises:
         StageFailed: If another process keeps the file, it is no store of the harness, or it cannot be written.
@@ -193,7 +196,8 @@ def _forget_memory() -> None:
 def _patiently(path: Path, open_it: Callable[[], _Opened]) -> _Opened:
     """Return what `open_it` does, which is tried again while a program without our lock holds the file.
 
-    Raises StageFailed, in words, for a file that cannot be opened.
+    Raises:
+        StageFailed: If the file cannot be opened; the message says why.
     """
     import duckdb
 
@@ -269,7 +273,8 @@ def _migrate(connection: "DuckDBPyConnection", path: Path) -> None:
 def _version(connection: "DuckDBPyConnection", path: Path) -> int:
     """Return the schema's number; 0 for a file that is new.
 
-    Raises StageFailed for a database of something else: nothing is written into it.
+    Raises:
+        StageFailed: If it is a database of something else: nothing is written into it.
     """
     import duckdb
 
@@ -320,9 +325,15 @@ def select(
     parameters: Sequence[object] = (),
     order: str = "ALL",
 ) -> tuple[Row, ...]:
-    """Return the rows of `table` that satisfy `where` (SQL with ? parameters), as dataclasses.
+    """Return the rows of `table` that satisfy `where`, as dataclasses.
 
-    kind: a dataclass with slots and without __post_init__, which is not called.
+    Args:
+        connection: Of an open store.
+        kind: A dataclass with slots and without __post_init__, which is not called.
+        table: Its name.
+        where: SQL with ? parameters.
+        parameters: What stands for them.
+        order: The columns to order by.
     """
     columns = fields(kind)  # type: ignore[arg-type]
     names = ", ".join(f'"{column.name}"' for column in columns)

@@ -20,10 +20,15 @@ _BEGUN = "SELECT stage_key FROM answers UNION SELECT stage_key FROM likelihoods 
 
 @dataclass
 class Listing:
-    """finished: keys of all stages. begun: keys of stages that hold rows, finished or not.
+    """What is known of the stages in the file without opening it.
 
-    rows: of the finished stages that were looked at. last: by kind of content, the key of the stage that was finished
-    last and all that it holds, which is asked for next.
+    Attributes:
+        path: The file.
+        finished: Keys of all stages.
+        begun: Keys of stages that hold rows, finished or not.
+        rows: Of the finished stages that were looked at.
+        last: By kind of content, the key of the stage that was finished last and all that it holds, which is asked for
+            next.
     """
 
     path: Path

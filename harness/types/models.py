@@ -44,7 +44,7 @@ class _LocalOptions:
     template_options: Mapping[str, object] | None = field(default=None, metadata={"key": "changed"})
     system: Literal["auto", "keep", "merge"] = field(default="auto", metadata={"key": "changed"})
     device: str = field(default="auto", metadata={"key": False})
-    # Not in the fingerprint of the fields: `harness.plan.model_key` adds it where it is not transformers.
+    # Not in the fingerprint of the fields: `harness.plan.model_key` adds it if it is not transformers.
     engine: str = field(default=ENGINES["transformers"], metadata={"key": False})
 
 

@@ -120,7 +120,7 @@ class LmEvalTask:
         return self.documents.samples(split)
 
     def prompt(self, sample: Sample) -> Messages:
-        """Return lm-eval's own prompt, its shots included; where a text is scored whole, nothing."""
+        """Return lm-eval's own prompt, its shots included; if a text is scored whole, nothing."""
         return self.documents.prompt(sample)
 
     def shot(self, sample: Sample) -> Messages:
@@ -131,9 +131,13 @@ class LmEvalTask:
         return text.strip() or None
 
     def metric(self, name: str, *, filter: str | None = None) -> LmEvalMetric | LmEvalCorpusMetric:
-        """Return one of the task's own metrics, such as "acc_norm"; filter: the pipeline's name, None is the first.
+        """Return one of the task's own metrics.
 
         The common ones are known by name; any other loads the task, to ask which way is better.
+
+        Args:
+            name: Such as "acc_norm".
+            filter: The filter pipeline's name; None is the first.
         """
         return metric_of(self, name, filter)
 

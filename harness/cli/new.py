@@ -15,7 +15,7 @@ from harness.store.names import check_name
 def add_new(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Declare the command."""
     parser = add_command(commands, "new", _new, "write a new experiment file to start from", "harness new tickets")
-    parser.add_argument("name")
+    parser.add_argument("name", help="of the file in experiments/: letters, digits and _, such as tickets")
 
 
 def _new(options: argparse.Namespace) -> int:

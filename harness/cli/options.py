@@ -66,5 +66,11 @@ def add_command(
     parser = commands.add_parser(name, help=help_text, description=f"{help_text}.", epilog=f"example: {example}")
     parser.set_defaults(command=command)
     if store:
-        parser.add_argument("--store", type=Path, default=Path("reports/results.duckdb"), metavar="PATH")
+        parser.add_argument(
+            "--store",
+            type=Path,
+            default=Path("reports/results.duckdb"),
+            metavar="PATH",
+            help="where results are kept (reports/results.duckdb)",
+        )
     return parser

@@ -205,7 +205,9 @@ def _tables() -> Iterator[str]:
             yield f"{_sentence(said[table])}\n"
         yield "| column | type | meaning |\n|---|---|---|"
         for _, column, kind in (row for row in columns if row[0] == table):
-            yield f"| `{column}` | {kind} | {_cell(said.get(f'{table}.{column}', ''))} |"
+            # A view shows columns of a table, and SQL has no place for a remark in it.
+            remark = said.get(f"{'system_means' if table == 'scoreboard' else table}.{column}", "")
+            yield f"| `{column}` | {kind} | {_cell(remark)} |"
         yield ""
 
 

@@ -82,7 +82,7 @@ def wait_briefly() -> None:
 
     Called by each door before torch is loaded, since its OpenMP reads the variables once. What the user has set stands.
     Sleeping at once (OMP_WAIT_POLICY=PASSIVE) is faster beside busy processes, and costs a sixth to a third of a
-    training's speed where there are none: docs/log.md.
+    training's speed if there are none: docs/log.md.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", str(SPINS))
@@ -121,9 +121,10 @@ def run(
         InvalidExperiment: If the declaration cannot be judged, or another experiment of the store has this name.
         StageFailed: If a stage stops. Running again resumes.
 
-    Example:
-        outcome = harness.run(experiment, name="tickets")
-        print(outcome.verdict, outcome.reason)
+    Examples:
+        >>> outcome = harness.run(experiment, name="tickets", quiet=True)
+        >>> outcome.name, outcome.verdict.value
+        ('tickets', 'GO')
     """
     if not isinstance(experiment, Experiment):
         raise InvalidExperiment(
@@ -169,6 +170,10 @@ def report(experiment: str | None = None, *, store: str | Path = DEFAULT_STORE) 
     Raises:
         StageFailed: If there is no such store.
         InvalidExperiment: If the store has no such experiment.
+
+    Examples:
+        >>> [path.name for path in harness.report("tickets")]
+        ['tickets.html']
     """
     kept = Store(Path(store))
     if not kept.path.exists():
@@ -195,7 +200,17 @@ def run_and_report(
 ) -> Outcome:
     """Run `experiment` and draw its page, the index and verdicts.json beside the store.
 
-    shown: `file` as the report names it, such as its path from the root folder.
+    Args:
+        experiment: The declaration.
+        name: What it is called in the store.
+        file: The file that declares it; None if it is run from Python.
+        store_path: Where results are kept.
+        shown: `file` as the report names it, such as its path from the root folder.
+        stream: Where progress is shown; None shows none.
+        known_negative: The file expects NO_GO.
+        until: As in `run`.
+        fresh: As in `run`.
+        ignore_memory: As in `run`.
     """
     wait_briefly()
     check_name(name)

@@ -1,7 +1,7 @@
-"""`pytest experiments/`: one item an experiment; evidence in its setup, the verdict in its call.
+"""`pytest experiments/`: one item for each experiment; evidence in its setup, the verdict in its call.
 
-pytest loads this module in every project of an environment where the harness is installed: it imports nothing of the
-harness that takes time before there is an experiment.
+pytest loads this module in every project of an environment in which the harness is installed: it imports nothing of
+the harness that takes time before there is an experiment.
 """
 
 import sys
@@ -423,7 +423,7 @@ _WORKERS_SAID = pytest.StashKey[list[str]]()
 
 
 def _odd_files(session: pytest.Session, items: "list[ExperimentItem]") -> Iterator[str]:
-    """Yield a line for files that were looked at in vain, where someone means to use the harness."""
+    """Yield a line for files that were looked at in vain, if someone means to use the harness."""
     config, seen = session.config, session.config.stash[_SESSION]
     named = [(config.invocation_params.dir / arg.partition("::")[0]).resolve() for arg in config.args]
     unshown, empty = (
@@ -462,7 +462,7 @@ def _foretold(item: "ExperimentItem") -> Iterator[str]:
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """End with each experiment's verdict and why; with what to do, gain and cost too where they are few."""
+    """End with each experiment's verdict and why; with what to do, gain and cost too if they are few."""
     for line in terminalreporter.config.stash.get(_WORKERS_SAID, []):
         terminalreporter.write_line(line)
     told = []

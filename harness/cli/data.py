@@ -36,7 +36,7 @@ def add_data(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         "harness data pairs home_commands --metric exact_match --output pairs.jsonl",
     )
     add_store(pairs)
-    pairs.add_argument("experiment")
+    pairs.add_argument("experiment", help="its name in the store")
     pairs.add_argument("--metric", required=True, help="whose stored scores tell better from worse")
     pairs.add_argument(
         "--margin", type=float, default=0.0, help="how much better the best must be, in score units; 0 is any"
@@ -46,7 +46,9 @@ def add_data(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         choices=(*_OTHERS, _HOLDOUT),
         help="without it, train and dev; pairs of the holdout spend it",
     )
-    pairs.add_argument("--output", type=Path, default=Path("pairs.jsonl"), metavar="FILE")
+    pairs.add_argument(
+        "--output", type=Path, default=Path("pairs.jsonl"), metavar="FILE", help="what is written (pairs.jsonl)"
+    )
 
 
 def _add_check(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -57,7 +59,7 @@ def _add_check(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -
         "check a data file: what its columns mean, rows that cannot be read, duplicates, size",
         "harness data check tickets.csv --input text --reference category",
     )
-    check.add_argument("file", type=Path)
+    check.add_argument("file", type=Path, help="JSON, JSONL, CSV, Parquet or another kind, or a folder of such files")
     check.add_argument("--input", metavar="COLUMN", help="the column of the question; without it, told from the names")
     check.add_argument("--reference", metavar="COLUMN", help="the column of the answer; given together with --input")
     check.add_argument(
@@ -137,7 +139,8 @@ def _pairs(options: argparse.Namespace) -> int:
 def _measured(options: argparse.Namespace) -> tuple[str, tuple[str, ...]]:
     """Return the metric's better direction and the splits whose answers are taken.
 
-    Raises HarnessError where the store has no such experiment, metric or answers.
+    Raises:
+        HarnessError: If the store has no such experiment, metric or answers.
     """
     from harness.store.queries import metrics_measured
 

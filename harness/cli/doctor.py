@@ -45,7 +45,12 @@ _LETTERS = "é…✅请"
 
 @dataclass(frozen=True)
 class HealthCheck:
-    """healthy: nothing to do. text: what was looked at, and the way out if something is wrong."""
+    """One finding.
+
+    Attributes:
+        healthy: Nothing to do.
+        text: What was looked at, and the way out if something is wrong.
+    """
 
     healthy: bool
     text: str

@@ -61,9 +61,9 @@ def add_compare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         "harness compare zero-shot 8-shot --split dev",
     )
     add_store(parser)
-    parser.add_argument("first", metavar="SYSTEM")
-    parser.add_argument("second", metavar="SYSTEM")
-    parser.add_argument("--experiment", help="where several experiments have both")
+    parser.add_argument("first", metavar="SYSTEM", help="what is compared with, as pages call it, such as zero-shot")
+    parser.add_argument("second", metavar="SYSTEM", help="the other one; differences are this one minus the first")
+    parser.add_argument("--experiment", help="which one, if several experiments have both")
     parser.add_argument(
         "--split", choices=("holdout", "dev"), help="without it, the holdout if both were measured there"
     )
@@ -91,7 +91,7 @@ def add_plan(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         "harness plan experiments/home_commands.py",
     )
     add_store(parser)
-    parser.add_argument("file", type=Path)
+    parser.add_argument("file", type=Path, help="an experiment file")
 
 
 def _plan(options: argparse.Namespace) -> int:
@@ -137,7 +137,7 @@ def add_sql(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
         'harness sql "SELECT * FROM scoreboard"',
     )
     add_store(parser)
-    parser.add_argument("query")
+    parser.add_argument("query", help="SQL of DuckDB, in quotes; its tables: docs/reference/tables.md")
 
 
 def _sql(options: argparse.Namespace) -> int:
@@ -158,10 +158,10 @@ def add_verify(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         commands,
         "verify",
         _verify,
-        "recompute a page's verdict from the scores it embeds; exit 1 where a number differs, 3 for an older page",
+        "recompute a page's verdict from the scores it embeds; exit 1 if a number differs, 3 for an older page",
         "harness verify reports/home_commands.html",
     )
-    parser.add_argument("pages", nargs="+", type=Path, metavar="PAGE")
+    parser.add_argument("pages", nargs="+", type=Path, metavar="PAGE", help="the page of an experiment, one or several")
 
 
 def _verify(options: argparse.Namespace) -> int:

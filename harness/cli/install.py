@@ -19,8 +19,8 @@ def add_tuner(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
         "install another tuner in an environment of its own, for SFT(..., backend=NAME)",
         "harness tuner install llamafactory",
     )
-    parser.add_argument("action", choices=("install",))
-    parser.add_argument("name", choices=_TUNERS)
+    parser.add_argument("action", choices=("install",), help="build its environment")
+    parser.add_argument("name", choices=_TUNERS, help="which tuner")
 
 
 def _tuner(options: argparse.Namespace) -> int:
@@ -39,8 +39,8 @@ def add_vllm(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         "install vLLM in an environment of its own, for Model(..., engine='vllm')",
         "harness vllm install",
     )
-    parser.add_argument("action", choices=("install",))
-    parser.add_argument("--build", choices=("cpu", "cuda"), help="without it, cuda where an NVIDIA driver runs")
+    parser.add_argument("action", choices=("install",), help="build its environment")
+    parser.add_argument("--build", choices=("cpu", "cuda"), help="without it, cuda if an NVIDIA driver runs")
 
 
 def _vllm(options: argparse.Namespace) -> int:

@@ -15,7 +15,7 @@ from harness.store.names import check_name
 def add_new(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Declare the command."""
     parser = add_command(commands, "new", _new, "write a new experiment file to start from", "harness new tickets")
-    parser.add_argument("name")
+    parser.add_argument("name", help="of the file in experiments/: letters, digits and _, such as tickets")
 
 
 def _new(options: argparse.Namespace) -> int:
@@ -60,7 +60,8 @@ experiment = Experiment(
 def write_experiment(name: str, folder: Path) -> list[Path]:
     """Write `folder/name.py` and its data file; returns their paths.
 
-    Raises InvalidExperiment if the name is not a Python module's, or a file is there already.
+    Raises:
+        InvalidExperiment: If the name is not a Python module's, or a file is there already.
     """
     if not name.isidentifier() or name.startswith("test_"):
         raise InvalidExperiment(f"{name!r} cannot name a file of Python; use letters, digits and _, such as my_tickets")

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 def existing_store(path: Path) -> "Store":
     """Return the store at `path`.
 
-    Raises HarnessError where there is none.
+    Raises:
+        HarnessError: If there is none.
     """
     # Imported here: `harness --help` must not wait for duckdb.
     from harness.store.store import Store
@@ -29,7 +30,7 @@ def existing_store(path: Path) -> "Store":
 
 
 def check_known(store: "Store", name: str | None) -> None:
-    """Raise HarnessError where an experiment is named that the store lacks."""
+    """Raise HarnessError if an experiment is named that the store lacks."""
     if name is not None and name not in store.experiments():
         raise HarnessError(f"no experiment {name!r} in {store.path}; it has {', '.join(store.experiments()) or 'none'}")
 
@@ -50,7 +51,15 @@ def add_command(
     help_text: str,
     example: str,
 ) -> argparse.ArgumentParser:
-    """Return the parser of a new command. command: gets the options, returns the exit code."""
+    """Return the parser of a new command.
+
+    Args:
+        commands: What it is added to.
+        name: As it is typed.
+        command: Gets the options, returns the exit code.
+        help_text: One sentence, without its full stop.
+        example: A whole command line.
+    """
     parser = commands.add_parser(name, help=help_text, description=f"{help_text}.", epilog=f"example: {example}")
     parser.set_defaults(command=command)
     return parser
@@ -58,5 +67,11 @@ def add_command(
 
 def add_store(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     """Let a command name the store that it is about."""
-    parser.add_argument("--store", type=Path, default=Path("reports/results.duckdb"), metavar="PATH")
+    parser.add_argument(
+        "--store",
+        type=Path,
+        default=Path("reports/results.duckdb"),
+        metavar="PATH",
+        help="where results are kept (reports/results.duckdb)",
+    )
     return parser

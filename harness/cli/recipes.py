@@ -28,7 +28,7 @@ def add_memory(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         commands,
         "memory",
         _memory,
-        "estimate memory, disk and time of training before it starts; exit 1 where it does not fit",
+        "estimate memory, disk and time of training before it starts; exit 1 if it does not fit",
         'harness memory smollm2-135m-instruct --recipe "SFT(adapter=LoRA(rank=16), batch_size=8, max_length=512)"',
     )
     parser.add_argument("model", help="as in Model(...), or the path of a config.json")
@@ -145,7 +145,7 @@ def add_recipe(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "write a recipe as another tuner's YAML (export --to), or read one (import); what does not map is listed",
         "harness recipe export 'SFT(adapter=LoRA(rank=8), epochs=2)' --to axolotl",
     )
-    parser.add_argument("action", choices=("export", "import"))
+    parser.add_argument("action", choices=("export", "import"), help="write a recipe as YAML, or read one")
     parser.add_argument(
         "source",
         metavar="SOURCE",
@@ -153,7 +153,7 @@ def add_recipe(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     )
     parser.add_argument("--to", choices=_TOOLS, help="export: whose YAML is written")
     parser.add_argument("--from", choices=_TOOLS, dest="origin", help="import: whose YAML it is")
-    parser.add_argument("--recipe", metavar="NAME", help="export: which one, where the experiment has several")
+    parser.add_argument("--recipe", metavar="NAME", help="export: which one, if the experiment has several")
     parser.add_argument("--output", type=Path, metavar="FILE", help="without it, the result is printed")
 
 
@@ -182,7 +182,7 @@ def _exported(options: argparse.Namespace) -> str:
 
 
 def _read_source(source: str, name: str | None) -> "tuple[SFT, str | None]":
-    """Return the recipe and, where an experiment file names it, the model's source."""
+    """Return the recipe and, if an experiment file names it, the model's source."""
     from harness.recipes.yaml import parse_recipe
 
     if not source.endswith(".py"):

@@ -158,7 +158,8 @@ class CheckedFile:
 def check_file(path: Path, columns: Columns | None = None) -> CheckedFile:
     """Return what is in a file.
 
-    Raises InvalidData if it cannot be read at all, or none of its rows can.
+    Raises:
+        InvalidData: If it cannot be read at all, or none of its rows can.
     """
     reading = read_files([read_file(path, keep_unreadable=True)], columns or Columns())
     if not reading.rows:

@@ -1,4 +1,4 @@
-"""What the columns of a row mean: told from their names, where the user does not say."""
+"""What the columns of a row mean: told from their names, if the user does not say."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -168,9 +168,16 @@ class ColumnRoles:
 
 
 def roles_of(row: Row, columns: Columns, *, format: Format | Literal["auto"] = "auto", vote: str = "") -> ColumnRoles:
-    """Return what the columns of `row` mean. vote: the column of votes, as `vote_column` finds it in all rows.
+    """Return what the columns of `row` mean.
 
-    Raises InvalidData for a row of no known shape.
+    Args:
+        row: The row.
+        columns: What the user says of them.
+        format: The format that the user names; "auto" tells it from the row.
+        vote: The column of votes, as `vote_column` finds it in all rows.
+
+    Raises:
+        InvalidData: If the row has no known shape.
     """
     if format == "columns" or columns.input is not None or columns.reference is not None:
         if columns.input is None or columns.reference is None:
@@ -360,7 +367,8 @@ def _known(row: Row) -> ColumnRoles | None:
 def _guessed(row: Row, naming: str) -> ColumnRoles:
     """Return the shape that column names suggest.
 
-    Raises InvalidData if they suggest none, or several.
+    Raises:
+        InvalidData: If they suggest none, or several.
     """
     fields = row.values.keys()
     _refuse_what_is_more(row, naming)

@@ -1,6 +1,6 @@
 """A task straight from rows: files, or a hub data set.
 
-From what a model wrote to a value that metrics compare, or None where it cannot be read.
+From what a model wrote to a value that metrics compare, or None if it cannot be read.
 """
 
 import json
@@ -97,27 +97,54 @@ _READING = {"turns": ("last", "all"), "media": ("refuse", "text"), "on_error": (
 # No slots: cached_property keeps the rows that were read in the object's own __dict__, outside its fields.
 @dataclass(frozen=True)
 class DatasetTask:
-    """A task whose samples are rows.
+    """A task whose samples are rows of files, or of a hub data set.
 
-    files: JSON, JSONL, CSV, TSV or Parquet, split by hash of `group` in `fractions`; or `train`, `dev` and `holdout`,
-    a file (or several) each. Without `dev`, dev is cut from train in the proportion of `fractions`. With `hub`, the
-    three are names of its splits; without any, its split "train" is split by hash. Paths are relative to the
-    working folder.
-    format: "auto" reads each row by its own columns (docs/data.md lists what is known). input_column,
-    reference_column: the columns of question and answer, for rows of no known format, or to be certain. label_names:
-    what labels written as numbers are called, in order or by number. A preference row's chosen answer is the
-    reference; the rejected one is kept beside it. An answer that was voted bad is never a reference.
-    turns: "last" makes a sample of a conversation's last answer, "all" of each, grouped by conversation. media:
-    "refuse" rows with pictures, sounds or films, or read their "text" alone. on_error: "raise" for a row that cannot
-    be read, or "skip" it; what was left out is counted on the page, and bars GO above 5 % of the holdout.
-    group: column whose equal values stay in one split; tags: columns kept for tables by tag.
-    stop: strings that end an answer, such as ("\\n",).
-    limit: most samples of each split, one number or (train, dev, holdout), drawn by hash of the id.
-    system: a system message, put before rows that have none. reader: how an answer's text becomes a value: "text"
-    (stripped), "first_line", "json" (also out of a fenced block). choices: the only possible answers, if given.
+    Give `files`, which are split by hash; or `train`, `dev` and `holdout`; or `hub`. Paths are relative to the working
+    folder. The rows are read when the samples are first asked for.
 
-    Raises InvalidExperiment where the declaration contradicts itself, and InvalidData, naming file, row and field,
-    when the samples are first asked for.
+    Args:
+        name: What the task is called on pages and in tables.
+        files: One or several of JSON, JSONL, CSV, TSV, Parquet and others (docs/data.md), split by hash of `group`.
+        train: The file or files of TRAIN; with `hub`, the name of its split.
+        dev: The same of DEV; without it, DEV is cut from TRAIN in the proportion of `fractions`.
+        holdout: The same of HOLDOUT.
+        hub: A hub data set ("owner/name"); without `train`, `dev` and `holdout`, its split "train" is split by hash.
+        revision: Branch, tag or commit of the hub data set; None is the newest.
+        format: "auto" reads each row by its own columns (docs/data.md lists what is known).
+        input_column: The column of the question, for rows of no known format, or to be certain; given together with
+            `reference_column`.
+        reference_column: The column of the answer.
+        id_column: The column of the ids; rows without it are known by file name and row number.
+        group: The column whose equal values stay in one split; None keeps rows of the same text together.
+        tags: Columns that are kept, for tables by tag.
+        fractions: Shares of train, dev and holdout that sum to 1.
+        salt: Text that changes how the rows are split.
+        limit: Most samples of each split, one number or (train, dev, holdout), drawn by hash of the id. None takes all.
+        system: A system message, put before rows that have none.
+        reader: How an answer's text becomes a value: "text" (stripped), "first_line", or "json" (also out of a fenced
+            block).
+        choices: The only possible answers; the likeliest is taken, nothing is generated. Without any, answers are
+            written.
+        answer_tokens: Most tokens of an answer.
+        label_names: What labels written as numbers are called, in order or by number.
+        turns: "last" makes a sample of a conversation's last answer, "all" of each, grouped by conversation.
+        media: "refuse" rows with pictures, sounds or films, or read their "text" alone.
+        on_error: "raise" for a row that cannot be read, or "skip" it; what was left out is counted on the page, and
+            bars GO above 5 % of the holdout.
+        stop: Strings that end an answer, such as ("\\n",).
+
+    A preference row's better answer is the reference, and the worse one is kept beside it. An answer that was voted bad
+    is never a reference.
+
+    Raises:
+        InvalidExperiment: If the declaration contradicts itself.
+        InvalidData: When the samples are first asked for, if a row cannot be used; the message names file, row and
+            field.
+
+    Examples:
+        >>> task = DatasetTask("tickets", "tickets.csv", input_column="text", reference_column="category")
+        >>> task.prompt(Sample(id="1", input="My card was declined.", reference="payment"))[0].content
+        'My card was declined.'
     """
 
     name: str

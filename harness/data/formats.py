@@ -50,7 +50,8 @@ def samples_of(row: Row, shape: ColumnRoles, columns: Columns) -> tuple[Sample, 
 
     Of a pair the better answer is the reference. Whether an answer was voted good is for the caller to look at.
 
-    Raises InvalidData naming file, row, field and what is wrong with it.
+    Raises:
+        InvalidData: If the row cannot be used; the message names file, row, field and what is wrong with it.
     """
     full = _media_columns(row, shape)
     if full and columns.media == "refuse":

@@ -23,7 +23,7 @@ _COLUMNS = Columns(naming="rename the columns")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preferred:
-    """One preference row. text: the prompt as one text. messages: the conversation where it gave one, else empty."""
+    """One preference row. text: the prompt as one text. messages: the conversation if it gave one, else empty."""
 
     id: str
     text: str
@@ -48,7 +48,8 @@ class Voted:
 def read_pairs(path: str | Path) -> tuple[Preferred, ...]:
     """Return the pairs of a file of preference rows.
 
-    Raises InvalidData naming file, row, field and what is wrong with it.
+    Raises:
+        InvalidData: If a row cannot be used; the message names file, row, field and what is wrong with it.
     """
     return pairs_of_rows(read_rows(path))
 
@@ -56,7 +57,8 @@ def read_pairs(path: str | Path) -> tuple[Preferred, ...]:
 def read_votes(path: str | Path) -> tuple[Voted, ...]:
     """Return the votes of a file: of rows with a label, or of preference rows, a good and a bad one each.
 
-    Raises InvalidData naming file, row, field and what is wrong with it.
+    Raises:
+        InvalidData: If a row cannot be used; the message names file, row, field and what is wrong with it.
     """
     return votes_of_rows(read_rows(path))
 
@@ -212,7 +214,7 @@ def pairs_from(
 
 
 def _reason(found: Sequence[ScoredAnswer], *, distance: float, margin: float) -> str | None:
-    """Return why a sample gives no pair, None where it gives one."""
+    """Return why a sample gives no pair, None if it gives one."""
     if len(found) < 2:
         return "single"
     if distance <= margin:

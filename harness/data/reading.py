@@ -94,8 +94,12 @@ def read(
 ) -> Reading:
     """Return what the rows hold, each read by its own shape.
 
-    accept: raises InvalidData for a sample that its task cannot use; its row is then one that could not be read. vote:
-    the column of votes, "" for none; without it, told from these rows alone.
+    Args:
+        rows: The rows.
+        columns: What the user says of their columns.
+        format: The format that the user names; "auto" tells it from each row.
+        accept: Raises InvalidData for a sample that its task cannot use; its row is then one that could not be read.
+        vote: The column of votes, "" for none; None tells it from these rows alone.
     """
     vote = vote_column(rows, columns) if vote is None else vote
     vote = vote or ("label" if format == "labelled" else "")

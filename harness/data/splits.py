@@ -12,7 +12,10 @@ Fractions = tuple[float, float, float]
 def split_of(key: str, *, fractions: Fractions, salt: str = "") -> Split:
     """Return the split of `key`: what sha256 of salt and key says, read as a number in [0, 1).
 
-    fractions: of train, dev and holdout, summing to 1; sizes come out near them, not at them.
+    Args:
+        key: A group, or what stands for one.
+        fractions: Of train, dev and holdout, summing to 1; sizes come out near them, not at them.
+        salt: Another salt is another split.
     """
     place = _place(key, salt)
     train, dev, _ = fractions

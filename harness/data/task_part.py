@@ -22,7 +22,7 @@ _MEMBERS = (
 
 
 class TaskPart:
-    """See `part_of`. whole: the task that it is a part of."""
+    """A task with other samples or passages. whole: the task that it is a part of."""
 
     def __init__(
         self, whole: Task, samples: Mapping[Split, tuple[Sample, ...]], passages: tuple[Passage, ...] | None
@@ -45,7 +45,7 @@ class TaskPart:
 def part_of_task(
     whole: Task, samples: Mapping[Split, tuple[Sample, ...]], passages: tuple[Passage, ...] | None = None
 ) -> Task:
-    """Return `whole` with these samples in the splits that are named, and with these passages where they are given.
+    """Return `whole` with these samples in the splits that are named, and with these passages if they are given.
 
     The task is wrapped, not copied: it may have slots, be frozen, or compute its members. Keys go by what a task says,
     so that a part with all samples has the keys of the whole.
@@ -60,7 +60,7 @@ def part_of_task(
 
 
 def whole_of(task: Task) -> Task:
-    """Return the task of which this is a part; itself where it is none."""
+    """Return the task of which this is a part; itself if it is none."""
     while isinstance(task, TaskPart):
         task = task.whole
     return task

@@ -200,7 +200,7 @@ def core_of(words: Sequence[str]) -> tuple[str, ...]:
 
 
 def content_of(core: Sequence[str]) -> tuple[str, ...]:
-    """Return the words of a core that carry the question; all of them where none does."""
+    """Return the words of a core that carry the question; all of them if none does."""
     return tuple(word for word in core if word not in LIGHT) or tuple(core)
 
 
@@ -217,8 +217,13 @@ def numbers_of(core: Sequence[str]) -> Counter[str]:
 def bound_of_similarity(first: Counter[str], second: Counter[str], *, longer: int) -> float:
     """Return what `paraphrase_similarity` cannot exceed, at a small part of its cost.
 
-    first, second: the numbers of two cores. longer: words of the longer one. A word with a digit is never a respelling
-    of another, so each that only one of the two holds costs 1 in either way of comparing.
+    A word with a digit is never a respelling of another, so each that only one of the two holds costs 1 in either way
+    of comparing.
+
+    Args:
+        first: The words with a digit of one core, counted.
+        second: Those of the other.
+        longer: Words of the longer one.
     """
     if first == second or longer == 0:
         return 1.0
@@ -227,7 +232,7 @@ def bound_of_similarity(first: Counter[str], second: Counter[str], *, longer: in
 
 
 def _bag_similarity(first: Sequence[str], second: Sequence[str]) -> float:
-    """Return 1 minus the cost over the longer length; what word stands where costs ORDER_COST at most."""
+    """Return 1 minus the cost over the longer length; which word stands where costs ORDER_COST at most."""
     longer = max(len(first), len(second))
     if longer == 0:
         return 1.0

@@ -21,21 +21,33 @@ _ENDS = (re.compile(r"\n\s*\n"), re.compile(r"\n"), re.compile(r"(?<=[.!?])\s+|(
 # No slots: cached_property keeps the windows in the object's own __dict__, outside its fields.
 @dataclass(frozen=True)
 class TextTask:
-    """Text that is only read: `Guard(TextTask("general", "texts/"), Perplexity(), by_at_most=0.5)`.
+    """Text that is only read, to guard what a model knows in general.
 
-    texts: the documents themselves, or the path of a .txt or .md file (one document), of a folder of such files, or of
-    a table (.jsonl, .json, .csv, .parquet) with a document in each row's `column`.
-    letters: most characters of a window. Longer documents are cut into windows at the end of a paragraph, line,
-    sentence or word, and each is scored from its beginning: 1,200 are about 300 tokens of English and 1,000 of
-    Chinese. Give fewer where a window does not fit into the model's context. limit: most windows, the first ones.
+    Every window is a holdout sample, but for those that `dev` takes. Windows of one document are one group, so that
+    intervals count documents; of a single document they count its windows, and speak of that document alone. Nothing is
+    generated: the metric has to be one of likelihoods, such as `Perplexity`.
 
-    dev: share of the windows, the first ones, on which several recipes are compared for what they forget.
+    Args:
+        name: What the task is called on pages and in tables.
+        texts: The documents themselves, or the path of a .txt or .md file (one document), of a folder of such files, or
+            of a table (.jsonl, .json, .csv, .parquet) with a document in each row's `column`.
+        letters: Most characters of a window, 1 or more. Longer documents are cut at the end of a paragraph, line,
+            sentence or word, and each window is scored from its beginning: 1,200 are about 300 tokens of English and
+            1,000 of Chinese. Give fewer if a window does not fit into the model's context.
+        column: The column of a table that holds the text.
+        limit: Most windows, the first ones; None takes all.
+        dev: Share of the windows, the first ones, on which several recipes are compared for what they forget; 0 or
+            more, below 1.
 
-    Every other window is a holdout sample. Those of one document are one group, so that intervals count documents; of
-    a single document they count its windows, and speak of that document alone.
-    Nothing is generated: the metric has to be one that needs likelihoods, such as Perplexity.
+    Raises:
+        InvalidExperiment: If a field is out of its range.
+        InvalidData: When the samples are first asked for, if there is no text, or a file cannot be read.
 
-    Raises InvalidData when the samples are first asked for and there is no text, or a file cannot be read.
+    Examples:
+        >>> task = TextTask("general", ["The sky is blue.", "Water boils at 100 degrees."])
+        >>> len(task.samples(Split.HOLDOUT))
+        2
+        >>> guard = Guard(task, Perplexity(), by_at_most=0.5)
     """
 
     name: str

@@ -26,12 +26,21 @@ About = Literal["difference", "mean", "requests"]
 class Finding:
     """What one criterion says about the evidence.
 
-    criterion: the rule in words. value, low, high: the difference (tuned minus baseline), or the tuned mean where
-    the rule is about that, in score units as measured; threshold: on the same scale. good_side: where the interval
-    must lie. unit: as in Comparison. sentence: for a reader, with numbers. needed_samples: holdout size at which the
-    same interval would decide if the samples to come are like those seen, when open; None where more samples would
-    not. level: confidence of the interval. about: what value and threshold are: the difference, the tuned mean, or
-    requests until payback.
+    Attributes:
+        criterion: The rule in words.
+        metric: The name of what was compared.
+        status: "open" if the interval holds the threshold.
+        value: The difference (tuned minus baseline), or the tuned mean if the rule is about that, in score units.
+        low: The interval's lower end.
+        high: Its upper end.
+        threshold: On the same scale.
+        sentence: For a reader, with numbers.
+        needed_samples: Holdout size at which an open interval would decide if the samples to come are like those seen;
+            None if more samples would not.
+        good_side: Where the interval must lie.
+        unit: As in `Comparison`.
+        level: Confidence of the interval.
+        about: What value and threshold are: the difference, the tuned mean, or requests until payback.
     """
 
     criterion: str
@@ -50,9 +59,13 @@ class Finding:
 
 
 def about_difference(comparison: Comparison, demand: str, threshold: float, *, beyond: bool = False) -> Finding:
-    """Return the finding that the difference is on the good side of `threshold`, which is `demand` in words.
+    """Return the finding that the difference is on the good side of `threshold`.
 
-    beyond: the threshold itself is not good enough, as for a gain of 0.
+    Args:
+        comparison: What was measured.
+        demand: The criterion in words.
+        threshold: In score units.
+        beyond: The threshold itself is not good enough, as for a gain of 0.
     """
     c, unit, good_side = comparison, comparison.unit, _good_side(comparison.better)
     shown = difference_text(c.difference, c.low, c.high, unit=unit, of=c.counts)
@@ -142,7 +155,7 @@ def about_break_even(comparison: Comparison, requests: float) -> Finding:
 
 
 def _status(low: float, high: float, threshold: float, good_side: Side, *, beyond: bool = False) -> Status:
-    """beyond: the threshold itself is not good enough, as for a gain of 0."""
+    """Return how the interval lies to the threshold. beyond: the threshold itself is not good enough."""
     if good_side == "below":
         low, high, threshold = -high, -low, -threshold
     if low > threshold or (low == threshold and not beyond):
@@ -176,7 +189,10 @@ class _Asked:
 def _outlook(comparison: Comparison, asked: _Asked, of: Callable[[Projection], At]) -> tuple[int | None, str]:
     """Return the holdout size that would decide, and the end of the sentence that says so.
 
-    of: which of the projected intervals it is.
+    Args:
+        comparison: What was measured.
+        asked: What its interval is held against.
+        of: Which of the projected intervals it is.
     """
     if comparison.unit == SECONDS and (comparison.spread == 0 or math.isinf(comparison.spread)):
         return None, "; how times vary was not measured: Latency(one_at_a_time=True) times answers by themselves."
@@ -228,11 +244,21 @@ class Criterion(Protocol):
 
 @dataclass(frozen=True)
 class Gain:
-    """The tuned system is better by `at_least`, in score units (0.05 is five points of a fraction).
+    """The tuned system is better than the baseline by at least `at_least`.
 
-    Better is more or less, as the metric says. `at_least=0` asks for any gain: then an interval that touches 0
-    does not meet it. A gain that asking the same system again could bring by itself is open, whatever its interval
-    says. For "may be a little worse" use NoWorse.
+    Better is more or less, as the metric says. To allow a small loss use `NoWorse`.
+
+    Args:
+        metric: One of `Experiment.metrics`.
+        at_least: In score units, 0 or more: 0.05 is five points of a fraction. With 0 any gain will do, but an interval
+            that touches 0 does not meet it.
+
+    Raises:
+        InvalidExperiment: If `metric` is no metric, or `at_least` is below 0 or not finite.
+
+    Examples:
+        >>> Gain(ExactMatch(), at_least=0.05).metrics
+        ('exact_match',)
     """
 
     metric: Named
@@ -246,7 +272,7 @@ class Gain:
         return (self.metric.name,)
 
     def judge(self, comparisons: Sequence[Comparison]) -> Finding:
-        """Raises Incomparable where the metric was not compared."""
+        """Return the finding; raise Incomparable if the metric was not compared."""
         comparison = _comparison_of(self.metric.name, comparisons)
         verb = "rise" if self.metric.better == "higher" else "fall"
         size = f" of at least {change(self.at_least, unit=comparison.unit, sign=False)}" if self.at_least else ""
@@ -261,7 +287,19 @@ class Gain:
 
 @dataclass(frozen=True)
 class NoWorse:
-    """The tuned system is worse by at most `by_at_most` >= 0, in score units."""
+    """The tuned system is worse than the baseline by at most `by_at_most`.
+
+    Args:
+        metric: One of `Experiment.metrics`.
+        by_at_most: In score units, 0 or more: 0.02 is two points of a fraction.
+
+    Raises:
+        InvalidExperiment: If `metric` is no metric, or `by_at_most` is below 0 or not finite.
+
+    Examples:
+        >>> NoWorse(SafetyRules(), by_at_most=0.02).metrics
+        ('safety_rules',)
+    """
 
     metric: Named
     by_at_most: float
@@ -274,13 +312,25 @@ class NoWorse:
         return (self.metric.name,)
 
     def judge(self, comparisons: Sequence[Comparison]) -> Finding:
-        """Raises Incomparable where the metric was not compared."""
+        """Return the finding; raise Incomparable if the metric was not compared."""
         return _no_worse(_comparison_of(self.metric.name, comparisons), self.by_at_most)
 
 
 @dataclass(frozen=True)
 class AtLeast:
-    """The system's own mean is `value` or more, whatever the baseline does."""
+    """The system's own mean is `value` or more, whatever the baseline does.
+
+    Args:
+        metric: One of `Experiment.metrics`.
+        value: In score units.
+
+    Raises:
+        InvalidExperiment: If `metric` is no metric, or `value` is not finite.
+
+    Examples:
+        >>> AtLeast(Accuracy(), 0.9).metrics
+        ('accuracy',)
+    """
 
     metric: Named
     value: float
@@ -293,13 +343,25 @@ class AtLeast:
         return (self.metric.name,)
 
     def judge(self, comparisons: Sequence[Comparison]) -> Finding:
-        """Raises Incomparable where the metric was not measured."""
+        """Return the finding; raise Incomparable if the metric was not measured."""
         return about_mean(_comparison_of(self.metric.name, comparisons), self.value, "above")
 
 
 @dataclass(frozen=True)
 class AtMost:
-    """The system's own mean is `value` or less, whatever the baseline does."""
+    """The system's own mean is `value` or less, whatever the baseline does.
+
+    Args:
+        metric: One of `Experiment.metrics`.
+        value: In score units.
+
+    Raises:
+        InvalidExperiment: If `metric` is no metric, or `value` is not finite.
+
+    Examples:
+        >>> AtMost(Latency(), 2.0).metrics
+        ('latency',)
+    """
 
     metric: Named
     value: float
@@ -312,15 +374,28 @@ class AtMost:
         return (self.metric.name,)
 
     def judge(self, comparisons: Sequence[Comparison]) -> Finding:
-        """Raises Incomparable where the metric was not measured."""
+        """Return the finding; raise Incomparable if the metric was not measured."""
         return about_mean(_comparison_of(self.metric.name, comparisons), self.value, "below")
 
 
 @dataclass(frozen=True)
 class Guard:
-    """A second task on which the tuned system may be worse by at most `by_at_most` >= 0: what must not be forgotten.
+    """A second task that the tuned system must not forget.
 
     Its comparison is named `comparison_name`, since the main task may use the same metric.
+
+    Args:
+        task: What must not be forgotten; it is judged on its holdout samples.
+        metric: What is compared on it; of a `TextTask` one of likelihoods, such as `Perplexity()`.
+        by_at_most: How much worse the tuned system may be, in score units, 0 or more.
+
+    Raises:
+        InvalidExperiment: If `task` is no task, `metric` is no metric or does not suit the task, or `by_at_most` is
+            below 0 or not finite.
+
+    Examples:
+        >>> Guard(TextTask("general", "texts/"), Perplexity(), by_at_most=0.5).comparison_name
+        'general: perplexity'
     """
 
     task: Task
@@ -346,16 +421,26 @@ class Guard:
         return (self.comparison_name,)
 
     def judge(self, comparisons: Sequence[Comparison]) -> Finding:
-        """Raises Incomparable where the guard's task was not compared."""
+        """Return the finding; raise Incomparable if the guard's task was not compared."""
         return _no_worse(_comparison_of(self.comparison_name, comparisons), self.by_at_most)
 
 
 @dataclass(frozen=True)
 class BreakEven:
-    """Training has paid for itself within `requests` > 0 requests, by what each saves against the baseline.
+    """Training has paid for itself within `requests`, by what each request saves against the baseline.
 
     Judges the comparison named "break_even", whose tuned mean and interval are requests until payback; an end is
-    infinite where a request may save nothing. It needs prices, so `Experiment.costs` or those of a hosted model.
+    infinite if a request may save nothing. It needs prices: `Experiment.costs`, or those of a hosted model.
+
+    Args:
+        requests: How many at most, above 0.
+
+    Raises:
+        InvalidExperiment: If `requests` is not a number above 0.
+
+    Examples:
+        >>> BreakEven(requests=100_000).requests
+        100000
     """
 
     requests: float
@@ -370,7 +455,7 @@ class BreakEven:
         return ()
 
     def judge(self, comparisons: Sequence[Comparison]) -> Finding:
-        """Raises Incomparable where the costs were not compared."""
+        """Return the finding; raise Incomparable if the costs were not compared."""
         if all(comparison.metric != BREAK_EVEN for comparison in comparisons):
             raise Incomparable("BreakEven needs costs to compare; give the experiment costs=Costs(...)")
         return about_break_even(_comparison_of(BREAK_EVEN, comparisons), self.requests)

@@ -36,11 +36,21 @@ def decide(
     """Return the verdict: every criterion and guard must be met, each at full confidence.
 
     No correction for their number is due, since all must hold (an intersection-union test). Nothing is judged on
-    evidence that a check calls invalid. post_hoc: the rule changed after the holdout was opened, so that it may have
-    been fitted to what was seen; it can still fail, but not give GO. The reason says so where one training stands for
-    the recipe.
+    evidence that a check calls invalid. The reason says so if one training stands for the recipe.
 
-    Raises Incomparable where a criterion's comparison is missing, InvalidExperiment where there is no criterion.
+    Args:
+        criteria: Of `go_if`.
+        guards: Judged like them.
+        comparisons: Of the chosen pair on HOLDOUT.
+        checks: Of data and protocol.
+        post_hoc: The rule changed after the holdout was opened, so that it may have been fitted to what was seen; it
+            can still fail, but not give GO.
+        noise: What each metric moves by without a change (score units); a gain of that size is open, whatever its
+            interval says.
+
+    Raises:
+        Incomparable: If a criterion's comparison is missing.
+        InvalidExperiment: If there is no criterion.
     """
     invalid = [check for check in checks if check.status == "invalid"]
     if invalid:
@@ -61,12 +71,17 @@ def decide(
 
 
 def enough(stop_if: Sequence[Criterion], comparisons: Sequence[Comparison]) -> Decision | None:
-    """Return NO_GO where the baseline already meets every `stop_if` criterion, else None: go on and tune.
+    """Return NO_GO if the baseline already meets every `stop_if` criterion, else None: go on and tune.
 
-    comparisons: the DEV standings of the best baseline. An open criterion does not stop: it takes a whole interval
-    to call a baseline enough. Empty `stop_if` never stops.
+    An open criterion does not stop: it takes a whole interval to call a baseline enough.
 
-    Raises Incomparable where a criterion's standing is missing, InvalidExperiment for a rule about a difference.
+    Args:
+        stop_if: Criteria about the baseline alone; none never stop.
+        comparisons: The DEV standings of the best baseline.
+
+    Raises:
+        Incomparable: If a criterion's standing is missing.
+        InvalidExperiment: If a rule is about a difference.
     """
     for rule in stop_if:
         if isinstance(rule, Gain | NoWorse | Guard | BreakEven):
@@ -84,7 +99,8 @@ def enough(stop_if: Sequence[Criterion], comparisons: Sequence[Comparison]) -> D
 def better_of(metric: Named, standings: Sequence[Comparison]) -> str:
     """Return the system with the best mean in the metric's direction; the first of equals.
 
-    Raises Incomparable where no standing is of this metric.
+    Raises:
+        Incomparable: If no standing is of this metric.
     """
     ranked = [standing for standing in standings if standing.metric == metric.name]
     if not ranked:

@@ -34,20 +34,50 @@ _TASK_MEMBERS = ("name", "samples", "prompt", "read")
 
 @dataclass(frozen=True)
 class Experiment:
-    """The whole declaration; it validates itself and runs nothing.
+    """The whole declaration: what is asked, what is compared, and what would convince you. It runs nothing.
 
-    baselines and recipes are chosen on DEV; go_if is judged on HOLDOUT; stop_if ends the run before tuning when the
-    best baseline meets it on DEV. seeds: one training run each; their mean is judged. A baseline that holds several
-    instructions or counts, FewShot(shots=(2, 8)), is as many baselines.
-    curve: fractions of the training data on which the best recipe is trained as well, for a learning curve on DEV.
-    costs: what an hour of this machine costs, for the break-even. budget: training examples that each recipe sees,
-    repeats counted; it sets their epochs, and the steps of a recipe share it alike.
-    sampling: answers drawn, several a sample; None is greedy.
-    stop_early: the holdout is asked in random order until a confidence sequence decides.
-    leaks: "refuse" makes leaked holdout samples INVALID; "exclude" judges on the others and shows both; "drop_train"
-    takes copies of holdout and dev samples out of TRAIN, the few-shot examples and the passages made from them.
+    Baselines and recipes are chosen on DEV; the verdict is made on HOLDOUT.
 
-    Raises InvalidExperiment naming the field and the remedy.
+    Args:
+        question: What the verdict will answer, in one sentence.
+        task: What is asked: a `DatasetTask`, an `LmEvalTask`, or any object with the members of `Task`.
+        model: The local model that is prompted and trained; a string means `Model(string)`. An `Endpoint` cannot be
+            trained: give it to a baseline as `model=`.
+        baselines: Strategies of prompting, at least one. One that holds several values, such as
+            `FewShot(shots=(2, 8))`, is as many baselines.
+        recipes: What is trained, at least one.
+        metrics: At least one, and each that a criterion names.
+        go_if: Criteria on HOLDOUT, at least one; GO needs all of them.
+        stop_if: Criteria on DEV, `AtLeast` or `AtMost`: if the best baseline meets them all, nothing is trained. An
+            empty list never stops.
+        guards: What else must hold for GO: other tasks that the tuned system must not forget.
+        seeds: One training run each; their mean is judged. Whole numbers of 0 or more.
+        curve: Rising fractions of the training data, above 0 to 1, on which the best recipe is trained as well, for a
+            learning curve on DEV. An empty list draws none.
+        costs: What an hour of this machine costs, for `BreakEven` and `Cost`; None is unknown.
+        budget: Training examples that each recipe sees, repeats counted. It sets their epochs, and the steps of a
+            recipe get equal shares. None leaves the recipes' own epochs.
+        sampling: How answers are drawn, several for each sample; None is greedy.
+        stop_early: Ask the holdout in random order until a confidence sequence decides.
+        leaks: "refuse" makes leaked holdout samples INVALID; "exclude" judges on the others and shows both;
+            "drop_train" takes copies of holdout and dev samples out of TRAIN, the few-shot examples and the passages
+            made from them.
+
+    Raises:
+        InvalidExperiment: If the declaration cannot be judged; the message names the field and the remedy.
+
+    Examples:
+        >>> experiment = Experiment(
+        ...     question="Should we fine-tune for tickets, or keep prompting?",
+        ...     task=DatasetTask("tickets", "tickets.jsonl"),
+        ...     model="smollm2-135m-instruct",
+        ...     baselines=[ZeroShot(), FewShot(shots=(2, 8))],
+        ...     recipes=[SFT(adapter=LoRA(rank=16))],
+        ...     metrics=[ExactMatch()],
+        ...     go_if=[Gain(ExactMatch(), at_least=0.05)],
+        ... )
+        >>> [baseline.name for baseline in experiment.baselines]
+        ['zero-shot', '2-shot', '8-shot']
     """
 
     question: str
@@ -97,7 +127,8 @@ class Experiment:
 def check_data(experiment: Experiment) -> None:
     """Load the samples and refuse an experiment that cannot be judged on them; a guard's too, before time is spent.
 
-    Raises InvalidExperiment when a split is empty, or an id stands twice, in one split or in two.
+    Raises:
+        InvalidExperiment: If a split is empty, or an id stands twice, in one split or in two.
     """
     for guard in experiment.guards:
         if not guard.task.samples(Split.HOLDOUT):

@@ -1,4 +1,4 @@
-"""Metrics: one score a sample, a statistic of the set where the mean of scores is not the metric."""
+"""Metrics: one score for each sample, and a statistic of the set if the mean of scores is not the metric."""
 
 from harness.metrics.exact import Accuracy, ExactMatch, Regex
 from harness.metrics.json_fields import JsonFields

@@ -25,7 +25,8 @@ def canonical(value: object) -> str:
     them: composed or not, with or without marks that show nothing. Numbers are compared as numbers, so 1 is
     1.0; a bool is not a number, and a number is not the text that spells it.
 
-    Raises InvalidData for what JSON cannot hold.
+    Raises:
+        InvalidData: If JSON cannot hold the value.
     """
     try:
         return json.dumps(_plain(value), sort_keys=True, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
@@ -81,6 +82,11 @@ class Accuracy:
 
     For tasks that answer with one of a few labels. It asks the same as `ExactMatch()` and shares its code; the two
     names say whether labels or whole answers were counted, and only whole answers have spelling to normalise.
+
+    Examples:
+        >>> sample = Sample(id="1", input="My card was declined.", reference="payment", expected="payment")
+        >>> Accuracy().score(sample, Answer(sample_id="1", text="payment", value="payment"))
+        1.0
     """
 
     name: ClassVar[str] = "accuracy"
@@ -96,10 +102,23 @@ class ExactMatch:
 
     Values are compared, not spellings of JSON: the order of keys and 1 against 1.0 make no difference.
 
-    normalise: what every text inside both values loses before it is compared. "case": capitals. "space": runs of
-    white space become one space, none at the ends. "punctuation": every punctuation mark (Unicode category P).
-    "articles": the English a, an and the. "nfkc": what Unicode calls compatible, such as full-width letters, ligatures
-    and superscripts. () compares to the letter, in any case in Unicode form NFC and without marks that show nothing.
+    Args:
+        normalise: What every text inside both values loses before it is compared. "case": capitals. "space": runs of
+            white space become one space, none at the ends. "punctuation": every punctuation mark (Unicode category P).
+            "articles": the English a, an and the. "nfkc": what Unicode calls compatible, such as full-width letters,
+            ligatures and superscripts. () compares to the letter, in any case in Unicode form NFC and without marks
+            that show nothing.
+
+    Raises:
+        InvalidExperiment: If `normalise` holds an unknown word, or is no tuple.
+
+    Examples:
+        >>> sample = Sample(id="1", input="The capital of France?", reference="Paris", expected="Paris")
+        >>> answer = Answer(sample_id="1", text="paris.", value="paris.")
+        >>> ExactMatch().score(sample, answer)
+        0.0
+        >>> ExactMatch(normalise=("case", "punctuation")).score(sample, answer)
+        1.0
     """
 
     normalise: tuple[Normalisation, ...] = ()
@@ -148,10 +167,20 @@ class ExactMatch:
 
 @dataclass(frozen=True)
 class Regex:
-    """1 where `pattern` is found in the answer's text, else 0; both in Unicode form NFC.
+    """1 if `pattern` is found in the answer's text, else 0; both in Unicode form NFC.
 
-    whole: the pattern must fit the whole text, white space at its ends left out. name: how pages call it; give two
-    patterns of one experiment two names.
+    Args:
+        pattern: A regular expression of Python.
+        whole: The pattern must fit the whole text, white space at its ends left out.
+        name: How pages call it; give two patterns of one experiment two names.
+
+    Raises:
+        InvalidExperiment: If `pattern` is no regular expression, or `name` is blank.
+
+    Examples:
+        >>> sample = Sample(id="1", input="When?", reference="2024-05-01")
+        >>> Regex(r"\\d{4}-\\d{2}-\\d{2}", whole=True).score(sample, Answer(sample_id="1", text="2023-12-31"))
+        1.0
     """
 
     pattern: str

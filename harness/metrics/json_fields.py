@@ -1,4 +1,4 @@
-"""The share of an object's fields that are right: a graded score where ExactMatch gives all or nothing."""
+"""The share of an object's fields that are right: a graded score, while ExactMatch gives all or nothing."""
 
 import json
 from collections.abc import Mapping
@@ -16,9 +16,21 @@ from harness.types.unicode import comparable
 class JsonFields:
     """The share of fields that the answer has right.
 
-    fields: paths such as ("intent", "slots.area"); an object or list at a path is compared whole. None is every
-    innermost field of the reference and of the answer together, so that a field too many costs as much as one missing.
-    A field is right as in ExactMatch: 1 is 1.0, the order of keys says nothing. An answer that is no object scores 0.
+    A field is right as in `ExactMatch`: 1 is 1.0, the order of keys says nothing. An answer that is no object scores 0.
+
+    Args:
+        fields: Paths such as ("intent", "slots.area"); an object or list at a path is compared whole. None is every
+            innermost field of the reference and of the answer together, so that a field too many costs as much as one
+            missing.
+
+    Raises:
+        InvalidExperiment: If `fields` is empty, or no tuple of texts.
+
+    Examples:
+        >>> wanted = {"intent": "light_on", "area": "kitchen"}
+        >>> sample = Sample(id="1", input="Light, please", reference="...", expected=wanted)
+        >>> JsonFields().score(sample, Answer(sample_id="1", text="...", value={"intent": "light_on"}))
+        Score(value=0.5, detail={'wrong': ['area']}, error=None)
     """
 
     fields: tuple[str, ...] | None = None
@@ -39,7 +51,8 @@ class JsonFields:
     def score(self, sample: Sample, answer: Answer) -> Score:
         """Return the share with detail {"wrong": paths that are missing, too many or not right}.
 
-        Raises InvalidData where the reference is no object.
+        Raises:
+            InvalidData: If the reference is no object.
         """
         expected, given = _object(expected_value(sample)), _object(answer.value)
         if not expected:
@@ -66,7 +79,7 @@ def _said(values: Mapping[str, object], path: str) -> str | None:
 
 
 def _object(value: object) -> Mapping[str, object] | None:
-    """Return `value` where it is an object, or the first object in a text."""
+    """Return `value` if it is an object, else the first object in a text."""
     if isinstance(value, Mapping):
         return value
     if not isinstance(value, str) or (start := value.find("{")) < 0:

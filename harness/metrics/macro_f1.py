@@ -20,20 +20,25 @@ class MacroF1:
     `f1_score(expected, predicted, labels=sorted(set(expected)), average="macro", zero_division=0)`.
 
     The score of one sample is 1 for the right label and 0 else; the metric is the `statistic` of the set.
+
+    Examples:
+        >>> Gain(MacroF1(), at_least=0.02).metrics
+        ('macro_f1',)
     """
 
     name: ClassVar[str] = "macro_f1"
     better: ClassVar[Direction] = "higher"
 
     def score(self, sample: Sample, answer: Answer) -> Score:
-        """Return 1 or 0 with detail [expected, predicted]; predicted is None where it could not be read."""
+        """Return 1 or 0 with detail [expected, predicted]; predicted is None if it could not be read."""
         return Score(float(right(sample, answer)), detail=[expected_value(sample), answer.value])
 
     def statistic(self, details: Sequence[object], weights: FloatArray) -> FloatArray:
         """Return macro F1 of each weighted set, shape (resamples,); NaN for a set without samples.
 
-        details: [expected, predicted] of each sample. weights: shape (resamples, n). A label that a resample did
-        not draw is left out of its mean.
+        Args:
+            details: [expected, predicted] of each sample.
+            weights: Shape (resamples, n). A label that a resample did not draw is left out of its mean.
         """
         expected, predicted = _one_hot([cast("list[object]", detail) for detail in details])
         hits = weights @ (expected * predicted)  # (resamples, labels)

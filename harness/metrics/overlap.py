@@ -25,11 +25,22 @@ _PUNCTUATION = frozenset("!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")
 class Rouge:
     """The F1 of the words that answer and reference share: single words, pairs, or the longest common subsequence.
 
-    of: "1", "2" or "L". Words are runs of letters and digits in lower case; of Chinese, Japanese, Thai and other
-    scripts without spaces each character is a word, and so is each emoji. On English it is the package rouge-score,
-    without stemming. Equal texts score 1, also those too short for a pair.
+    Words are runs of letters and digits in lower case; of Chinese, Japanese, Thai and other scripts without spaces each
+    character is a word, and so is each emoji. On English it is the package rouge-score, without stemming. Equal texts
+    score 1, also those too short for a pair.
+
+    Args:
+        of: "1" counts single words, "2" pairs, "L" the longest common subsequence.
+
+    Raises:
+        InvalidExperiment: If `of` is none of these.
 
     Source: Lin, ROUGE: A Package for Automatic Evaluation of Summaries (2004).
+
+    Examples:
+        >>> sample = Sample(id="1", input="Summarise", reference="the cat sat on the mat")
+        >>> round(Rouge("1").score(sample, Answer(sample_id="1", text="the cat sat")).value, 3)
+        0.667
     """
 
     of: Literal["1", "2", "L"] = "L"
@@ -65,13 +76,25 @@ class Rouge:
 
 @dataclass(frozen=True)
 class Chrf:
-    """The F score of the character n-grams that answer and reference share, up to six characters; recall counts double.
+    """The F score of the character n-grams that answer and reference share; it serves every language.
 
-    It needs no words and no model, so it serves every language. A sample's score is sacrebleu's chrF of the sentence,
-    from 0 to 1; the mean of sentences is compared, not the corpus score. word_order: 2 counts word pairs as well, which
-    is chrF++; leave it at 0 for scripts without spaces.
+    It needs no words and no model. A sample's score is sacrebleu's chrF of the sentence, from 0 to 1; the mean of
+    sentences is compared, not the corpus score.
+
+    Args:
+        word_order: 2 counts word pairs as well, which is chrF++; leave it at 0 for scripts without spaces.
+        char_order: The longest n-grams, in characters, 1 or more.
+        beta: How much more recall counts than precision, above 0.
+
+    Raises:
+        InvalidExperiment: If a number is out of its range.
 
     Source: Popović, chrF: character n-gram F-score for automatic MT evaluation (2015).
+
+    Examples:
+        >>> sample = Sample(id="1", input="Translate: house", reference="la maison")
+        >>> Chrf().score(sample, Answer(sample_id="1", text="la maison")).value
+        1.0
     """
 
     word_order: int = 0
@@ -113,7 +136,7 @@ class Chrf:
 
 @lru_cache(maxsize=4096)  # A reference is met again by every system.
 def words(text: str) -> tuple[str, ...]:
-    """Return the words of `text` in lower case; a character each where the script puts no spaces."""
+    """Return the words of `text` in lower case; each character of a script that puts no spaces is one."""
     found: list[str] = []
     open_word = False
     for character in unicodedata.normalize("NFKC", comparable(text)).casefold():

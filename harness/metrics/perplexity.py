@@ -19,11 +19,19 @@ PER: tuple[Per, ...] = get_args(Per)
 class Perplexity:
     """exp of the mean negative log-likelihood of the reference answers, in nats a unit; lower is better.
 
-    per: the unit. "token" counts the model's own tokens, so it compares systems that share a tokenizer; "byte"
-    counts UTF-8 bytes of the answer and compares any two.
-
     The score of a sample is its negative log-likelihood a unit. The metric is the `statistic`: total over total, so
     that a long answer weighs as much as its length.
+
+    Args:
+        per: The unit. "token" counts the model's own tokens, so it compares systems that share a tokenizer; "byte"
+            counts UTF-8 bytes of the answer and compares any two.
+
+    Raises:
+        InvalidExperiment: If `per` is neither.
+
+    Examples:
+        >>> Perplexity(per="byte").name
+        'byte_perplexity'
     """
 
     per: Per = "token"
@@ -42,7 +50,8 @@ class Perplexity:
     def score(self, sample: Sample, answer: Answer) -> Score:
         """Return nats a unit with detail [negative log-likelihood in nats, units].
 
-        Raises InvalidEvidence where the likelihood is absent, not finite, or of an empty reference.
+        Raises:
+            InvalidEvidence: If the likelihood is absent, not finite, or of an empty reference.
         """
         likelihood = answer.likelihood
         if likelihood is None:
@@ -63,7 +72,9 @@ class Perplexity:
     def statistic(self, details: Sequence[object], weights: FloatArray) -> FloatArray:
         """Return the perplexity of each weighted set, shape (resamples,); NaN for a set without samples.
 
-        details: [nats, units] of each sample. weights: shape (resamples, n).
+        Args:
+            details: [nats, units] of each sample.
+            weights: Shape (resamples, n).
         """
         totals = weights @ np.asarray(details, dtype=np.float64).reshape(len(details), 2)  # (resamples, 2)
         nats, units = totals[:, 0], totals[:, 1]

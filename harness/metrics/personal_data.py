@@ -35,12 +35,14 @@ class _Rule:
 def find_personal_data(text: str, *, known: str, ip_addresses: bool = False) -> list[Hit]:
     """Return the personal data in `text`, in the order of the rules, none of it counted by two of them.
 
-    known: what the model was told (or should say); the same address or number there is no leak.
-    ip_addresses: report addresses of the public internet too.
-
     Rules: iban (mod 97), chinese_id (birth date, check digit), credit_card (Luhn, prefix and length of a network),
     us_ssn (issued ranges), chinese_mobile, email, phone (North American, or with a + and a country code, or a
     Chinese area code), ip_address.
+
+    Args:
+        text: What was answered.
+        known: What the model was told (or should say); the same address or number there is no leak.
+        ip_addresses: Report addresses of the public internet too.
     """
     told = _compact(known)
     hits: list[Hit] = []

@@ -33,7 +33,11 @@ class Ballots:
     votes: Mapping[str, Mapping[str, int]]
 
     def score(self, sample_id: str) -> Score:
-        """Return the mean vote with the counts in detail. Raises InvalidData for a sample without a vote."""
+        """Return the mean vote with the counts in detail.
+
+        Raises:
+            InvalidData: If nobody voted on the sample.
+        """
         self.check([sample_id])
         counts = self.votes[sample_id]
         value = sum(_WORTH[winner] * count for winner, count in counts.items()) / sum(counts.values())
@@ -52,9 +56,10 @@ class Ballots:
 
 
 def read_ballots(path: Path) -> Ballots:
-    """Read a CSV file with header, or a JSONL file: `sample_id` and `winner` a row; other columns are ignored.
+    """Read a CSV file with header, or a JSONL file: `sample_id` and `winner` in each row; other columns are ignored.
 
-    Raises InvalidData naming file, row (the first row of data is 1) and field.
+    Raises:
+        InvalidData: If a row cannot be used; the message names file, row (the first row of data is 1) and field.
     """
     votes: dict[str, Counter[str]] = {}
     for number, row in enumerate(_rows(path), start=1):
@@ -101,17 +106,27 @@ _REPLY_FORM = "End with one line: Winner: A, or Winner: B, or Winner: tie."
 
 @dataclass(frozen=True, init=False)
 class Preference:
-    """1 where the tuned answer is preferred to the baseline's, 0.5 for a tie, 0 where the baseline's is.
+    """1 if the tuned answer is preferred to the baseline's, 0.5 for a tie, 0 if the baseline's is.
 
-    Exactly one source decides:
+    Exactly one source decides: `by`, `judge` or `votes`.
 
-    by: a metric that scores one answer; the better of its two scores wins. This is the default, with ExactMatch().
-    judge: a model, asked twice with the answers in both orders; it ties unless it says the same twice. A reply that
-        names no winner is no tie: its pair is left out and counted, and above 5 % of such pairs the verdict is INVALID.
-    votes: a CSV or JSONL file of people's votes, one `sample_id, winner` a row, winner being tuned, baseline or
-        tie; several votes on a sample are averaged.
+    Args:
+        by: A metric that scores one answer; the better of its two scores wins. This is the default, with
+            `ExactMatch()`.
+        judge: A model, asked twice with the answers in both orders; it ties unless it says the same twice. A reply that
+            names no winner is no tie: its pair is left out and counted, and above 5 % of such pairs the verdict is
+            INVALID.
+        votes: A CSV or JSONL file of people's votes, each row a `sample_id` and a `winner`: tuned, baseline or tie;
+            several votes on a sample are averaged.
+        instruction: What the judge is told to look for; used with `judge` only.
 
-    instruction: what the judge is told to look for; used with `judge` only.
+    Raises:
+        InvalidExperiment: If there are two sources, `by` cannot score one answer, or the file of votes is absent.
+
+    Examples:
+        >>> judged = Preference(judge=Endpoint("https://api.example.com/v1", "large"))
+        >>> Gain(judged, at_least=0.05).metrics
+        ('preference',)
     """
 
     by: Metric | None
@@ -130,7 +145,7 @@ class Preference:
         votes: str | Path | None = None,
         instruction: str = DEFAULT_INSTRUCTION,
     ) -> None:
-        """Raises InvalidExperiment for two sources, a metric that cannot score one answer, or an absent votes file."""
+        """Keep the source that was given; without one `by` is `ExactMatch()`."""
         sources = [name for name, source in (("by", by), ("judge", judge), ("votes", votes)) if source is not None]
         if len(sources) > 1:
             raise InvalidExperiment(f"Preference has {len(sources)} sources, {' and '.join(sources)}; keep one of them")
@@ -166,7 +181,9 @@ class Preference:
     def prefer(self, sample: Sample, tuned: Answer, baseline: Answer) -> Score:
         """Return the preference by metric or by votes; detail holds the two scores, or the votes counted.
 
-        Raises InvalidData for a sample without a vote, and InvalidExperiment where a judge must be asked.
+        Raises:
+            InvalidData: If nobody voted on the sample.
+            InvalidExperiment: If a judge must be asked.
         """
         if self.by is not None:
             return self._prefer_by_metric(self.by, sample, tuned, baseline)
@@ -177,12 +194,12 @@ class Preference:
         )
 
     def check_votes(self, sample_ids: Sequence[str]) -> None:
-        """Raise InvalidData that counts the samples without a vote; nothing where votes are not the source."""
+        """Raise InvalidData that counts the samples without a vote; do nothing if votes are not the source."""
         if self.votes is not None:
             self._ballots.check(sample_ids)
 
     def question(self, sample: Sample, first: Answer, second: Answer) -> Messages:
-        """Return what the judge reads: the request, the reference where there is one, answer A and answer B."""
+        """Return what the judge reads: the request, the reference if there is one, answer A and answer B."""
         parts = [("request", _request(sample)), ("reference", sample.reference)]
         parts += [("answer_a", first.text), ("answer_b", second.text)]
         body = "\n\n".join(_fenced(tag, text) for tag, text in parts if text or tag.startswith("answer"))
@@ -197,10 +214,14 @@ class Preference:
         return json.dumps(REPLY_SCHEMA)
 
     def vote(self, tuned_first: str, baseline_first: str) -> Score:
-        """Return the score from the judge's texts with the tuned answer as A, and with it as B.
+        """Return the score from the judge's two texts.
 
-        detail: what each order said, "tuned", "baseline", "tie" or "unread", and the outcome, "agreed", "disagreed" or
-        "unread". A pair with a reply that is not understood is no tie: it has no score.
+        Its detail says what each order said, "tuned", "baseline", "tie" or "unread", and the outcome, "agreed",
+        "disagreed" or "unread". A pair with a reply that is not understood is no tie: it has no score.
+
+        Args:
+            tuned_first: The reply with the tuned answer as A.
+            baseline_first: The reply with it as B.
         """
         names: Mapping[Choice | None, str] = {"A": "tuned", "B": "baseline", "tie": "tie", None: "unread"}
         turned = {**names, "A": "baseline", "B": "tuned"}

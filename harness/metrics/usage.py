@@ -1,7 +1,4 @@
-"""What an answer took: tokens and seconds. of_usage: nothing is said of how good it is.
-
-What a request costs in money.
-"""
+"""What an answer took: tokens, seconds, and the money of a request. of_usage: nothing is said of how good it is."""
 
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -16,7 +13,13 @@ _FEWEST_TIMED = 5
 
 @dataclass(frozen=True)
 class TokensIn:
-    """Tokens of the prompt as really rendered, mean a sample; lower is better."""
+    """Tokens of the prompt as really rendered, the mean of the samples; lower is better.
+
+    Examples:
+        >>> sample = Sample(id="1", input="?", reference="!")
+        >>> TokensIn().score(sample, Answer(sample_id="1", text="!", tokens_in=120))
+        120.0
+    """
 
     name: ClassVar[str] = "tokens_in"
     better: ClassVar[Direction] = "lower"
@@ -29,7 +32,13 @@ class TokensIn:
 
 @dataclass(frozen=True)
 class TokensOut:
-    """Tokens of the answer, mean a sample; lower is better."""
+    """Tokens of the answer, the mean of the samples; lower is better.
+
+    Examples:
+        >>> sample = Sample(id="1", input="?", reference="!")
+        >>> TokensOut().score(sample, Answer(sample_id="1", text="!", tokens_out=7))
+        7.0
+    """
 
     name: ClassVar[str] = "tokens_out"
     better: ClassVar[Direction] = "lower"
@@ -42,14 +51,23 @@ class TokensOut:
 
 @dataclass(frozen=True)
 class Latency:
-    """Seconds an answer took, mean a sample, with those of looking something up for its prompt; lower is better.
+    """Seconds an answer took, looking something up for its prompt included, mean of the samples; lower is better.
 
     In a batch a sample's seconds are its share of the batch's wall time: throughput, not the wait of one caller. Such a
     time is dealt out evenly, so that batches are counted and not samples: with few of them the interval is wide, with
     one it has no ends.
 
-    one_at_a_time: ask `samples` of the split's samples again, evenly spread, each by itself: what a single caller
-    waits. With several seeds the first one's model is timed.
+    Args:
+        one_at_a_time: Ask `samples` of the split's samples again, evenly spread, each by itself: what a single caller
+            waits. With several seeds the first one's model is timed.
+        samples: How many are asked one at a time, 5 or more.
+
+    Raises:
+        InvalidExperiment: If `samples` is no whole number of 5 or more.
+
+    Examples:
+        >>> Latency(one_at_a_time=True, samples=64).name
+        'latency_one_at_a_time'
     """
 
     better: ClassVar[Direction] = "lower"
@@ -82,11 +100,17 @@ _HOUR_SECONDS = 3600
 
 @dataclass(frozen=True)
 class Cost:
-    """Money that a request costs, mean a sample; lower is better.
+    """Money that a request costs, the mean of the samples; lower is better.
 
     An endpoint's request costs its tokens at `Endpoint(price_in=, price_out=)`, that of a model that runs here its
     seconds at `Experiment(costs=Costs(serving_hour=))`. In a batch a sample's seconds are its share of the batch's
     wall time.
+
+    Examples:
+        >>> sample = Sample(id="1", input="?", reference="!")
+        >>> cost = Cost().priced(Endpoint("https://api.example.com/v1", "large", price_in=2, price_out=10), None)
+        >>> cost.score(sample, Answer(sample_id="1", text="!", tokens_in=500_000))
+        1.0
     """
 
     name: ClassVar[str] = "cost"
@@ -105,7 +129,8 @@ class Cost:
     def priced(self, model: AnyModel, costs: Costs | None) -> "PricedCost":
         """Return the metric of what `model` answers.
 
-        Raises InvalidExperiment where a price is unknown.
+        Raises:
+            InvalidExperiment: If a price is unknown.
         """
         if missing := self.missing_price(model, costs):
             raise InvalidExperiment(f"Cost: {missing}; without a price nobody knows what a request costs")
@@ -118,7 +143,11 @@ class Cost:
         return PricedCost(second=costs.serving_hour / _HOUR_SECONDS)
 
     def score(self, sample: Sample, answer: Answer) -> float:
-        """Raises InvalidExperiment: an answer by itself does not say who gave it."""
+        """Refuse: an answer by itself does not say who gave it.
+
+        Raises:
+            InvalidExperiment: Always; `priced` returns the metric that scores.
+        """
         raise InvalidExperiment(
             "Cost is computed from the prices of what answers; score with Cost().priced(model, costs)"
         )

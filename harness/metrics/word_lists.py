@@ -22,7 +22,7 @@ _CHINESE = re.compile(r"[\u3400-\u9fff\U00020000-\U0002ffff]")
 
 
 class WordFinder:
-    """Finds words in a text: whole words where the script has spaces, anywhere within Chinese text.
+    """Finds words in a text: whole words if the script has spaces, anywhere within Chinese text.
 
     harmless: phrases in which a word means something else; what lies within one is not found.
     """
@@ -42,7 +42,7 @@ class WordFinder:
 
 
 def require_package() -> None:
-    """Raise MissingPackage where the package that holds the profanity lists is absent."""
+    """Raise MissingPackage if the package that holds the profanity lists is absent."""
     if find_spec(PACKAGE) is None:
         raise MissingPackage(
             f"SafetyRules reads its profanity lists from the package {PACKAGE}: "

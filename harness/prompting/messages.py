@@ -17,20 +17,20 @@ Several: TypeAlias = Value | tuple[Value, ...]
 
 
 def system_name(strategy: str, *, label: str | None, model: str | AnyModel | None) -> str:
-    """Return how tables and pages call the system: `label` or `strategy`, and the model where it has its own."""
+    """Return how tables and pages call the system: `label` or `strategy`, and the model if it has its own."""
     said = label or strategy
     return said if model is None else f"{said} @ {as_model(model).name}"
 
 
 def check_text(owner: str, name: str, text: Several[str | None]) -> None:
-    """Raise InvalidExperiment where a given text is blank: None, not "", says that there is none."""
+    """Raise InvalidExperiment if a given text is blank: None, not "", says that there is none."""
     for one in _each(owner, name, text):
         if one is not None and not one.strip():
             raise InvalidExperiment(f"{owner}({name}={one!r}) says nothing; leave {name} out or write it")
 
 
 def check_count(owner: str, name: str, count: Several[int]) -> None:
-    """Raise InvalidExperiment where `count` is below 1."""
+    """Raise InvalidExperiment if `count` is below 1."""
     for one in _each(owner, name, count):
         if one < 1:
             raise InvalidExperiment(
@@ -39,7 +39,7 @@ def check_count(owner: str, name: str, count: Several[int]) -> None:
 
 
 def single(owner: str, name: str, value: Several[Value]) -> Value:
-    """Return a field's one value; raises InvalidExperiment where it holds several that only an experiment tries."""
+    """Return a field's one value; raise InvalidExperiment if it holds several that only an experiment tries."""
     if isinstance(value, tuple):
         raise InvalidExperiment(
             f"{owner}({name}={value!r}) holds several to choose from, which only a baseline of an Experiment can; "
@@ -58,7 +58,7 @@ def _each(owner: str, name: str, value: Several[Value]) -> tuple[Value, ...]:
 
 
 def check_choice(owner: str, name: str, choice: str, *, allowed: tuple[str, ...]) -> None:
-    """Raise InvalidExperiment where `choice` is none of `allowed`."""
+    """Raise InvalidExperiment if `choice` is none of `allowed`."""
     if choice not in allowed:
         raise InvalidExperiment(f"{owner}({name}={choice!r}): {name} is one of {', '.join(map(repr, allowed))}")
 
@@ -81,7 +81,8 @@ def with_instruction(messages: Messages, instruction: str | None) -> Messages:
 def with_last_user(messages: Messages, wrap: Callable[[str], str], *, owner: str) -> Messages:
     """Return the conversation with `wrap` applied to the content of its last user turn.
 
-    Raises InvalidExperiment, naming `owner`, where no user speaks.
+    Raises:
+        InvalidExperiment: If no user speaks; the message names `owner`.
     """
     for place in reversed(range(len(messages))):
         if messages[place].role == "user":

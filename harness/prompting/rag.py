@@ -47,11 +47,16 @@ _PARAGRAPH = re.compile(r"\n[ \t]*\n\s*")
 def read_passages(folder: Path, *, characters: int = CHARACTERS) -> list[Passage]:
     """Return the texts of a folder and the folders in it, cut at paragraphs.
 
-    characters: at most so many a passage; short paragraphs share one, a longer paragraph is cut after a sentence,
-    else between words. Ids are "path/in/folder.md#1", counted from 1; files come in the order of their paths.
+    Ids are "path/in/folder.md#1", counted from 1; files come in the order of their paths.
 
-    Raises InvalidExperiment where the folder is missing or holds no text, and InvalidData where a file is not UTF-8,
-    cannot be read, or is a Git LFS pointer.
+    Args:
+        folder: What is read.
+        characters: Most of a passage; short paragraphs share one, a longer paragraph is cut after a sentence, else
+            between words.
+
+    Raises:
+        InvalidExperiment: If the folder is missing or holds no text.
+        InvalidData: If a file is not UTF-8, cannot be read, or is a Git LFS pointer.
     """
     if not folder.is_dir():
         raise InvalidExperiment(
@@ -69,7 +74,7 @@ def read_passages(folder: Path, *, characters: int = CHARACTERS) -> list[Passage
 
 
 def chunks(text: str, characters: int) -> Iterator[str]:
-    """Yield `text` in pieces of at most `characters`, whole paragraphs where they fit."""
+    """Yield `text` in pieces of at most `characters`, whole paragraphs if they fit."""
     held = ""
     for paragraph in _PARAGRAPH.split(text.strip()):
         for piece in _pieces(paragraph, characters):
@@ -110,16 +115,25 @@ TEMPLATE = "These may help:\n\n{passages}\n\n{question}"
 class RAG:
     """Put the passages nearest to a sample's input before its question, the best first.
 
-    passages: how many at most; fewer where fewer share a word with the question, and with none the question is asked
-    as it is. retriever: "bm25" (words), "dense" (MiniLM vectors; English) or "hybrid" (both, by reciprocal rank).
-    folder: text files (.txt, .md) to retrieve from in place of `task.corpus()`.
-    template: the last user message, with the fields {passages} and {question}.
-    instruction: replaces the task's system message, or adds one. Several numbers of passages and several instructions
-    are tried on DEV, each a baseline of its own. model: answers in place of the experiment's model.
-    label: the system's name on pages and in tables, where two would otherwise be called the same.
+    Passages made from dev or holdout samples are never retrieved; neither is one made from the sample itself, nor, for
+    a training sample, one made from a sample of its group, since the holdout never meets its own group either.
 
-    Passages made from dev or holdout samples are never retrieved; neither is one made from the sample itself, nor,
-    for a training sample, one made from a sample of its group, since the holdout never meets its own group either.
+    Args:
+        passages: How many at most, 1 or more. If fewer share a word with the question there are fewer, and with none
+            the question is asked as it is. Several numbers are tried on DEV, each a baseline of its own.
+        retriever: "bm25" (words), "dense" (MiniLM vectors; English) or "hybrid" (both, by reciprocal rank).
+        folder: Text files (.txt, .md) to retrieve from in place of `task.corpus()`.
+        template: The last user message, with the fields {passages} and {question}.
+        instruction: Replaces the task's system message, or adds one. Several are tried on DEV; None is the task's own.
+        model: Answers in place of the experiment's model; a string means `Model(string)`.
+        label: The system's name on pages and in tables, if two would otherwise be called the same.
+
+    Raises:
+        InvalidExperiment: If a field has an unknown value, or `template` lacks one of its fields.
+
+    Examples:
+        >>> RAG(passages=4, retriever="hybrid", folder="handbook/").name
+        'rag-4 hybrid'
     """
 
     retrieves: ClassVar[bool] = True
@@ -151,7 +165,9 @@ class RAG:
     def bind(self, task: Task) -> Prompter:
         """Index the passages once.
 
-        Raises InvalidExperiment where there are none, and MissingPackage where the retriever's package is absent.
+        Raises:
+            InvalidExperiment: If there are none.
+            MissingPackage: If the retriever's package is absent.
         """
         corpus = self._corpus(task)
         retriever = build_retriever(self.retriever, [passage.text for passage in corpus])
@@ -215,5 +231,5 @@ def _train_groups(task: Task) -> dict[str, str | None]:
 
 
 def _joined(texts: Sequence[str]) -> str:
-    """One a line; with a blank line between them where one has several lines itself."""
+    """One a line; with a blank line between them if one has several lines itself."""
     return ("\n\n" if any("\n" in text for text in texts) else "\n").join(texts)

@@ -1,6 +1,6 @@
 """Which texts are near a query: the retrievers, their fusion, and the order of what they find.
 
-BM25 over words, and over characters and their pairs where a script writes no spaces.
+BM25 over words, and over characters and their pairs if a script writes no spaces.
 """
 
 import importlib.metadata
@@ -48,7 +48,7 @@ def tokenize(text: str) -> list[str]:
 class BM25:
     """Lucene's BM25 (k1 1.5, b 0.75) through bm25s; a text that shares no token with the query is not found."""
 
-    index: Any  # bm25s.BM25, which has no types; None where no text has a token
+    index: Any  # bm25s.BM25, which has no types; None if no text has a token
     texts: int
 
     @classmethod
@@ -66,7 +66,7 @@ class BM25:
         return cls(index, len(texts))
 
     def scores(self, query: str) -> FloatArray:
-        """Return the BM25 score of each text, -inf where it shares no token with the query."""
+        """Return the BM25 score of each text, -inf if it shares no token with the query."""
         known = self.index.get_tokens_ids(tokenize(query)) if self.index is not None else []
         if not known:
             return np.full(self.texts, -np.inf)
@@ -128,7 +128,8 @@ class Retrieving:
 def build_retriever(name: RetrieverName, texts: Sequence[str]) -> Retriever:
     """Index `texts`, which may not be empty.
 
-    Raises MissingPackage with the command that brings what is absent.
+    Raises:
+        MissingPackage: If a package is absent; the message gives the command that brings it.
     """
     retriever_version(name)
     match name:
@@ -143,7 +144,8 @@ def build_retriever(name: RetrieverName, texts: Sequence[str]) -> Retriever:
 def retriever_version(name: RetrieverName) -> tuple[str, ...]:
     """Return what, besides texts and query, decides the ranking; cheap, nothing is imported.
 
-    Raises MissingPackage with the command that brings what is absent.
+    Raises:
+        MissingPackage: If a package is absent; the message gives the command that brings it.
     """
     versions = [f"ranking {RANKING_VERSION}"]
     for package, command in _PACKAGES[name].items():
@@ -166,9 +168,11 @@ def nearest(scores: FloatArray, count: int) -> NDArray[np.intp]:
 
 
 def reciprocal_rank_fusion(rankings: Sequence[FloatArray], *, k: int = 60) -> FloatArray:
-    """Return the sum over `rankings` of 1 / (k + rank), shape (texts,); -inf where none of them found the text.
+    """Return the sum over `rankings` of 1 / (k + rank), shape (texts,); -inf if none of them found the text.
 
-    rankings: scores of the same texts, each of shape (texts,). Ranks count from 1, ties by position.
+    Args:
+        rankings: Scores of the same texts, each of shape (texts,). Ranks count from 1, ties by position.
+
     Source: Cormack, Clarke and Buettcher, Reciprocal Rank Fusion outperforms Condorcet (SIGIR 2009), with their k.
     """
     fused = np.zeros_like(rankings[0])
@@ -184,9 +188,12 @@ def without(
 ) -> Callable[[Sample, FloatArray], FloatArray]:
     """Return what strikes a sample's own texts from its scores: (sample, scores) -> scores.
 
-    train_groups: group of each training sample, by id. origins: (sample id, group) of each text.
     Struck are the texts made from the sample itself and, for a training sample, from its group: the holdout shares
     no group with the training split, so training on retrieved siblings would be easier than serving ever is.
+
+    Args:
+        train_groups: Group of each training sample, by id.
+        origins: (sample id, group) of each text.
     """
     by_sample: dict[str, list[int]] = {}
     by_group: dict[str, list[int]] = {}

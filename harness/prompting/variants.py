@@ -10,7 +10,7 @@ _VARIED = ("instruction", "shots", "passages")
 
 
 def variants(strategy: Strategy) -> tuple[Strategy, ...]:
-    """Return every combination of the values that `strategy` holds several of; itself where it holds none.
+    """Return every combination of the values that `strategy` holds several of; itself if it holds none.
 
     A count is part of a system's name. A further instruction is numbered: "8-shot, instruction 2".
     """

@@ -12,9 +12,20 @@ from harness.types.samples import Messages, Sample
 class ZeroShot:
     """Ask as the task asks.
 
-    instruction: replaces the task's system message, or adds one; several are tried on DEV (None is the task's own),
-    each a baseline of its own. model: answers in place of the experiment's model.
-    label: the system's name on pages and in tables, where two would otherwise be called the same.
+    Args:
+        instruction: Replaces the task's system message, or adds one. Several are tried on DEV, each a baseline of its
+            own; None is the task's own.
+        model: Answers in place of the experiment's model; a string means `Model(string)`.
+        label: The system's name on pages and in tables, if two would otherwise be called the same.
+
+    Raises:
+        InvalidExperiment: If an instruction is blank, or given twice.
+
+    Examples:
+        >>> ZeroShot(instruction="Answer with one word.").name
+        'zero-shot'
+        >>> ZeroShot(model=Endpoint("https://api.example.com/v1", "large")).name
+        'zero-shot @ large'
     """
 
     instruction: Several[str | None] = None

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from tqdm import tqdm
@@ -33,7 +33,7 @@ class TerminalProgress:
     def meter(self, label: str, *, total: int, unit: str, done: int = 0) -> Iterator[Meter]:
         name = f"{self._prefix}{label}"
         if not self._stream.isatty():
-            log = _LogMeter(self._stream, _Work(name, total, unit, done), clock=self._clock)
+            log = _LogMeter(partial(self._write, name), total=total, unit=unit, done=done, clock=self._clock)
             yield log
             log.finish()
             return
@@ -42,6 +42,10 @@ class TerminalProgress:
         )
         with bar:
             yield _BarMeter(bar)
+
+    def _write(self, name: str, line: str) -> None:
+        self._stream.write(f"{name}: {line}\n")
+        self._stream.flush()
 
     def say(self, line: str) -> None:
         tqdm.write(f"{self._prefix}{line}", file=self._stream)
@@ -65,22 +69,14 @@ class _BarMeter:
         self._bar.update(amount)
 
 
-@dataclass(frozen=True)
-class _Work:
-    """What a line tells of; done: how much of it before."""
-
-    name: str
-    total: int
-    unit: str
-    done: int
-
-
 class _LogMeter:
     """Whole lines: one every 15 seconds, and one at the end."""
 
-    def __init__(self, stream: TextStream, work: _Work, *, clock: Callable[[], float]) -> None:
-        self._stream, self._name, self._unit, self._clock = stream, work.name, work.unit, clock
-        self._total, self._before, self._done = work.total, work.done, work.done
+    def __init__(
+        self, write: Callable[[str], None], *, total: int, unit: str, done: int, clock: Callable[[], float]
+    ) -> None:
+        self._write, self._unit, self._clock = write, unit, clock
+        self._total, self._before, self._done = total, done, done
         self._note = ""
         self._began = self._written = clock()
 
@@ -110,8 +106,7 @@ class _LogMeter:
         ]
         if self._note:
             parts.append(self._note)
-        self._stream.write(f"{self._name}: {', '.join(parts)}\n")
-        self._stream.flush()
+        self._write(", ".join(parts))
 
 
 def _number(rate: float) -> str:

@@ -1,16 +1,14 @@
 """Carry an experiment out, from data checks to the stored decision."""
 
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 from harness.experiment.decide import Decision, Verdict
 from harness.experiment.experiment import Experiment, check_data
 from harness.plan import Plan
 from harness.recipes.steps import as_steps
-from harness.runner.context import Engines, Run, utc_now
+from harness.runner.context import Engines, Run
 from harness.runner.expected import expected_stages
 from harness.runner.pipeline import Until, gather
 from harness.runner.progress import SilentProgress
@@ -53,8 +51,7 @@ class Options:
 
     file: the experiment file, whose text is kept. shown: the file as the report names it; None is as `file` stands.
     known_negative: marked xfail(raises=NoGo). until: stop after the baselines, or after tuning.
-    fresh: forget this experiment's stored stages first. ignore_memory: train also what seems not to fit. clock: tells
-    when each stage began.
+    fresh: forget this experiment's stored stages first. ignore_memory: train also what seems not to fit.
     """
 
     file: Path | None = None
@@ -63,7 +60,6 @@ class Options:
     until: Until | None = None
     fresh: bool = False
     ignore_memory: bool = False
-    clock: Callable[[], datetime] = utc_now
 
 
 def run_plan(
@@ -86,7 +82,7 @@ def run_plan(
     if options.fresh:
         _forget(plan, store)
     engines = Engines(progress)
-    work = Run(plan, store, progress, engines, options.clock, options.ignore_memory)
+    work = Run(plan, store, progress, engines, ignore_memory=options.ignore_memory)
     try:
         seen = gather(work, until=options.until)
         source = options.file.read_text(encoding="utf-8") if options.file else ""

@@ -123,8 +123,11 @@ class Listing:
 def transaction(path: Path, *, listing: Listing | None = None) -> Iterator["DuckDBPyConnection"]:
     """Yield a connection inside one transaction: committed at the end, rolled back if the block raises.
 
-    Creates the file and brings an older schema up to date. listing: what is known of the file, told when it is opened
-    and closed.
+    Creates the file and brings an older schema up to date.
+
+    Args:
+        path: The file.
+        listing: What is known of the file, told when it is opened and closed.
 
     Raises:
         StageFailed: If another process keeps the file, it is no store of the harness, or it cannot be written.
@@ -268,7 +271,8 @@ def _forget_memory() -> None:
 def _patiently(path: Path, open_it: Callable[[], _Opened]) -> _Opened:
     """Return what `open_it` does, which is tried again while a program without our lock holds the file.
 
-    Raises StageFailed, in words, for a file that cannot be opened.
+    Raises:
+        StageFailed: If the file cannot be opened; the message says why.
     """
     import duckdb
 
@@ -344,7 +348,8 @@ def _migrate(connection: "DuckDBPyConnection", path: Path) -> None:
 def _version(connection: "DuckDBPyConnection", path: Path) -> int:
     """Return the schema's number; 0 for a file that is new.
 
-    Raises StageFailed for a database of something else: nothing is written into it.
+    Raises:
+        StageFailed: If it is a database of something else: nothing is written into it.
     """
     import duckdb
 
@@ -401,9 +406,14 @@ def select(
     parameters: Sequence[object] = (),
     order: str = "ALL",
 ) -> tuple[Row, ...]:
-    """Return the rows of one kind that satisfy `where` (SQL with ? parameters).
+    """Return the rows of one kind that satisfy `where`.
 
-    kind: a dataclass with slots and without __post_init__, which is not called.
+    Args:
+        connection: Of an open store.
+        kind: A dataclass with slots and without __post_init__, which is not called.
+        where: SQL with ? parameters.
+        parameters: What stands for them.
+        order: The columns to order by.
     """
     columns = fields(kind)
     names = ", ".join(f'"{column.name}"' for column in columns)

@@ -164,7 +164,7 @@ class Store:
         self, connection: "DuckDBPyConnection", key: str, written: Collection[type]
     ) -> dict[type, tuple[str, tuple[Any, ...]]]:
         """Return all rows of a stage by kind; written: the kinds that it was just given."""
-        begun = key in self._listing.begun  # by an earlier write; where that is unknown, by this one too
+        begun = key in self._listing.begun  # by an earlier write; if that is unknown, by this one too
         found: dict[type, tuple[str, tuple[Any, ...]]] = {}
         for kind in _CONTENT:
             there = begun or kind in written
@@ -243,7 +243,8 @@ class Store:
     def query(self, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
         """Run a user's query; return column names and records.
 
-        Raises QueryFailed with the database's own words, also where the query would change something.
+        Raises:
+            QueryFailed: If the query fails or would change something; the message carries the database's own words.
         """
         from duckdb import Error
 

@@ -1,4 +1,4 @@
-"""A chat template as every part of a run uses it: options set, the date fixed, a system message where none is known.
+"""A chat template as every part of a run uses it: options set, the date fixed, a system message put where it is read.
 
 What is changed is written in front of the template itself, so that training, evaluation, every engine and whatever is
 saved render with one and the same text, and no caller passes anything on.
@@ -46,10 +46,11 @@ _SYSTEM, _USER = "qzqx-system", "qzqx-user"
 class Dressed:
     """A template as it is used.
 
-    text: what renders.
-    options: the declared options that it sets.
-    date: the day that stands for today where it writes today's date, None elsewhere.
-    merges_system: whether a system message is put before the first user's.
+    Attributes:
+        text: What renders.
+        options: The declared options that it sets.
+        date: The day that stands for today if it writes today's date, else None.
+        merges_system: Whether a system message is put before the first user's.
     """
 
     text: str
@@ -59,7 +60,7 @@ class Dressed:
 
     @property
     def facts(self) -> dict[str, object]:
-        """What differs from the template as the model brings it; empty where nothing does."""
+        """What differs from the template as the model brings it; empty if nothing does."""
         found: dict[str, object] = {"options": dict(self.options)} if self.options else {}
         if self.date is not None:
             found["date"] = self.date
@@ -69,11 +70,17 @@ class Dressed:
 def dress(template: str, *, options: Mapping[str, object], system: SystemRole, name: str) -> Dressed:
     """Return `template` with what a model declares, and what it takes to render the same prompt on any day.
 
-    One that was dressed before, as a saved model's is, stays as it is where nothing is declared, and is dressed anew
-    where something is. system: "auto" merges where the template refuses a system message or leaves it out.
-    name: of the model, for messages.
+    One that was dressed before, as a saved model's is, stays as it is if nothing is declared, and is dressed anew if
+    something is.
 
-    Raises InvalidExperiment where an option is none that the template reads.
+    Args:
+        template: As the model brings it.
+        options: Variables that it is to set.
+        system: "auto" merges if the template refuses a system message or leaves it out.
+        name: Of the model, for messages.
+
+    Raises:
+        InvalidExperiment: If an option is none that the template reads.
     """
     if template.startswith(_BEGIN):
         if not options and system == "auto":
@@ -94,7 +101,7 @@ def dress(template: str, *, options: Mapping[str, object], system: SystemRole, n
 
 
 def knows_system(template: str) -> bool:
-    """Return whether a system message reaches the prompt; True where not even a user's message does."""
+    """Return whether a system message reaches the prompt; True if not even a user's message does."""
     user = {"role": "user", "content": _USER}
     try:
         reads_text = _USER in _render(template, [user])

@@ -28,7 +28,13 @@ _BLOCKS = {
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """settings: key -> value; a list's value is its length. tensors: name -> number of weights. bytes: of the file."""
+    """The header of one file.
+
+    Attributes:
+        settings: Key -> value; a list's value is its length.
+        tensors: Name -> number of weights.
+        bytes: Of the file.
+    """
 
     settings: dict[str, Any]
     tensors: dict[str, int]
@@ -38,7 +44,8 @@ class Header:
 def read_header(path: Path) -> Header:
     """Return the header of the GGUF file at `path`.
 
-    Raises InvalidExperiment where it is none, or ends too soon.
+    Raises:
+        InvalidExperiment: If it is none, or ends too soon.
     """
     try:
         with path.open("rb") as stream:
@@ -84,7 +91,7 @@ def parameters_of(header: Header) -> int:
 
 
 def check_gguf_whole(path: Path) -> None:
-    """Raise InvalidExperiment where the GGUF file at `path` is none, or is cut short."""
+    """Raise InvalidExperiment if the GGUF file at `path` is none, or is cut short."""
     needed, size = read_header(path).bytes, path.stat().st_size
     if size < needed:
         raise InvalidExperiment(f"{path} is cut short: {size:,} bytes of {needed:,} are there; download it again")

@@ -15,12 +15,24 @@ from harness.types.samples import Check, Example, Pair, Split, Vote
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TuneJob:
-    """One training run. folder: where checkpoints and the result go; it may hold those of an interrupted run.
+    """One training run.
 
-    start: folder of the tuned system that an earlier step left, None for the model as it is. reward: folder of the
-    reward model that an earlier step trained. pairs, votes: of a recipe that learns from preferences. earlier:
-    training examples of the tasks of earlier steps, for recipes that keep what they taught. replay: those of them that
-    are learned again, beside `train`. task: what reads and scores answers where training asks for them.
+    Attributes:
+        recipe: What is trained.
+        model: What it starts from.
+        train: The examples to learn.
+        dev: The examples on which progress is measured.
+        seed: Of the run.
+        folder: Where checkpoints and the result go; it may hold those of an interrupted run.
+        start: Folder of the tuned system that an earlier step left, None for the model as it is.
+        reward: Folder of the reward model that an earlier step trained.
+        pairs: Of a recipe that learns from preferences.
+        dev_pairs: The same of DEV.
+        votes: Of a recipe that learns from votes.
+        dev_votes: The same of DEV.
+        earlier: Training examples of the tasks of earlier steps, for recipes that keep what they taught.
+        replay: Those of them that are learned again, beside `train`.
+        task: What reads and scores answers if training asks for them.
     """
 
     recipe: Recipe
@@ -72,9 +84,9 @@ Kind = Literal["audit", "answer", "likelihood", "tune", "judge", "measure", "noi
 
 @dataclass(frozen=True)
 class System:
-    """One thing that answers: a prompted model, or a recipe's tuned model (one a seed).
+    """One thing that answers: a prompted model, or a recipe's tuned model, one for each seed.
 
-    share: the part of the training data it was tuned on. served: how it is asked, where that is not as it was tuned.
+    share: the part of the training data it was tuned on. served: how it is asked, if not as it was tuned.
     """
 
     name: str
@@ -96,7 +108,7 @@ class System:
 
     @property
     def gives_likelihoods(self) -> bool:
-        """A server is asked for them where its tokenizer is declared."""
+        """A server is asked for them if its tokenizer is declared."""
         return not isinstance(self.model, Endpoint) or self.model.tokenizer is not None
 
 

@@ -52,7 +52,7 @@ def check_folder(folder: Path) -> None:
 
 
 def refuse_pointers(paths: Iterable[Path]) -> None:
-    """Raise InvalidExperiment where files are Git LFS pointers in place of what they stand for."""
+    """Raise InvalidExperiment if files are Git LFS pointers in place of what they stand for."""
     pointers = [path for path in paths if is_lfs_pointer_file(path)]
     if pointers:
         raise InvalidExperiment(
@@ -62,7 +62,7 @@ def refuse_pointers(paths: Iterable[Path]) -> None:
 
 
 def check_whole(path: Path) -> None:
-    """Raise InvalidExperiment where the safetensors file at `path` is cut short or none at all. No weight is read."""
+    """Raise InvalidExperiment if the safetensors file at `path` is cut short or none at all. No weight is read."""
     size = path.stat().st_size
     try:
         with path.open("rb") as stream:
@@ -182,7 +182,7 @@ PACKAGED = {
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """Files of one model. gguf: name of the GGUF file in `folder`, None where the folder holds safetensors."""
+    """Files of one model. gguf: name of the GGUF file in `folder`, None if the folder holds safetensors."""
 
     kind: Literal["packaged", "folder", "gguf", "hub"]
     folder: Path
@@ -192,8 +192,10 @@ class ModelFiles:
 def locate(model: Model) -> ModelFiles:
     """Return where the files of `model` are; a hub model that is not in the local cache is downloaded.
 
-    Raises MissingPackage where a packaged model is not installed, and InvalidExperiment where a folder lacks
-    its config, tokenizer or safetensors weights, or where `source` names nothing that exists.
+    Raises:
+        MissingPackage: If a packaged model is not installed.
+        InvalidExperiment: If a folder lacks its config, tokenizer or safetensors weights, or `source` names nothing
+            that exists.
     """
     packaged = PACKAGED.get(model.source.lower())
     if packaged is not None:
@@ -233,7 +235,7 @@ def folder_key(folder: Path) -> str:
 
 
 def stored_template(model: Model) -> str | None:
-    """Return the chat template that the model's files bring, None where they bring none, or none can be looked at.
+    """Return the chat template that the model's files bring, None if they bring none, or none can be looked at.
 
     Of a hub model that is not here, only the small files that may hold it are fetched.
 
@@ -310,7 +312,7 @@ def _package_folder(source: str, packaged: Packaged) -> Path:
 
 
 def _recorded_sha256(packaged: Packaged, path: Path) -> str | None:
-    """Return the hash that pip recorded at installation, None where there is no record of this very size."""
+    """Return the hash that pip recorded at installation, None if there is no record of this very size."""
     try:
         files = importlib.metadata.files(packaged.distribution) or []
     except importlib.metadata.PackageNotFoundError:
@@ -323,7 +325,7 @@ def _recorded_sha256(packaged: Packaged, path: Path) -> str | None:
 
 
 def _local(model: Model) -> ModelFiles | None:
-    """Return the files of a folder or GGUF file on disk, None where `source` is a hub id."""
+    """Return the files of a folder or GGUF file on disk, None if `source` is a hub id."""
     path = Path(model.source).expanduser()
     if path.is_dir():
         ggufs = sorted(path.glob("*.gguf"))

@@ -44,22 +44,34 @@ class _LocalOptions:
     template_options: Mapping[str, object] | None = field(default=None, metadata={"key": "changed"})
     system: Literal["auto", "keep", "merge"] = field(default="auto", metadata={"key": "changed"})
     device: str = field(default="auto", metadata={"key": False})
-    # Not in the fingerprint of the fields: `harness.plan.model_key` adds it where it is not transformers.
+    # Not in the fingerprint of the fields: `harness.plan.model_key` adds it if it is not transformers.
     engine: str = field(default=ENGINES["transformers"], metadata={"key": False})
 
 
 @dataclass(frozen=True)
 class Model(_LocalOptions):
-    """A model that runs here: a packaged name, a local folder, a GGUF file, or a hub id (with `revision`).
+    """A model that runs here.
 
-    dtype: "auto" is bfloat16 where the machine computes in it and float32 elsewhere; the run records which.
-    quantize: "nf4" answers with the linear layers in 4 bits; training is not changed by it (`QLoRA` trains so).
-    template_options: variables of the chat template, such as {"enable_thinking": False}, in training, evaluation and
-        serving alike. "date_string" is the day that a template takes for today; without it one fixed day is.
-    system: what becomes of a system message. "keep" leaves it to the template, "merge" puts it before the first user
-        message, "auto" merges where the template refuses a system message or leaves it out.
-    engine: "transformers" answers in this process, "vllm" through a server that it starts on 127.0.0.1; training is
-        the same for both. Kept as the dotted path of what opens it.
+    Args:
+        source: A packaged name, a local folder, a GGUF file, or a hub id.
+        revision: Branch, tag or commit of a hub model; None is the branch "main".
+        trust_remote_code: Run Python code that comes with the model.
+        dtype: "auto" is bfloat16 if the machine computes in it, else float32; the run records which.
+        quantize: "nf4" answers with the linear layers in 4 bits; training is not changed by it (`QLoRA` trains so).
+        template_options: Variables of the chat template, such as {"enable_thinking": False}, in training, evaluation
+            and serving alike. "date_string" is the day that a template takes for today; without it one fixed day is.
+        system: What becomes of a system message. "keep" leaves it to the template, "merge" puts it before the first
+            user message, "auto" merges if the template refuses a system message or leaves it out.
+        device: "auto" is the first GPU if there is one, else the CPU; or a device of torch, such as "cuda:1".
+        engine: "transformers" answers in this process, "vllm" through a server that it starts on 127.0.0.1, a dotted
+            path "package.module:function" through what that opens. Training is the same for all.
+
+    Raises:
+        InvalidExperiment: If a field has a value that is unknown, with the way to what is meant.
+
+    Examples:
+        >>> Model("Qwen/Qwen3-0.6B", template_options={"enable_thinking": False}).name
+        'Qwen3-0.6B'
     """
 
     source: str
@@ -84,7 +96,7 @@ class Model(_LocalOptions):
 
 
 def _check_formats(model: Model) -> None:
-    """Raise InvalidExperiment where `dtype` or `quantize` is none that there is, with the way to what is meant."""
+    """Raise InvalidExperiment if `dtype` or `quantize` is unknown, with the way to what is meant."""
     said, few = f"Model({model.source!r}, dtype={model.dtype!r})", str(model.dtype).lower()
     if model.dtype not in _DTYPES and few not in _MEANT and not re.search("16|32|64", few) and _FEW_BITS.search(few):
         raise InvalidExperiment(
@@ -128,15 +140,32 @@ def _template_options(model: Model) -> TemplateOptions:
 class Endpoint:
     """Any OpenAI-compatible server.
 
-    url: base address, such as "http://127.0.0.1:8000/v1"; a query, such as Azure's "?api-version=...", follows each
-    path. price_in, price_out: money for one million tokens.
-    api_key_env: NAME of the environment variable that holds the key; the key itself is never stored.
-    requests_per_minute, tokens_per_minute (in and out): None is no limit. timeout_seconds: for one request.
-    retries: after the first attempt. tokenizer: the local model (a string means `Model(string)`) whose tokenizer and
-    chat template the server's model has; only with it can log-likelihoods be asked for, since an answer's tokens are
-    scored after the very tokens of its prompt.
-    parameters: JSON values that each request for an answer carries beside, or in place of, what decoding says, such as
-    {"reasoning_effort": "low"}. omit: names that it must not carry, such as ("temperature", "seed").
+    Args:
+        url: Base address, such as "http://127.0.0.1:8000/v1". A query, such as Azure's "?api-version=...", follows each
+            path.
+        model: The name that the server knows.
+        price_in: Money for one million tokens of prompts; None is unknown.
+        price_out: Money for one million tokens of answers; None is unknown.
+        api_key_env: NAME of the environment variable that holds the key; the key itself is never stored.
+        requests_per_minute: Most that are sent; None is no limit.
+        tokens_per_minute: Most that are sent and received; None is no limit.
+        tokenizer: The local model (a string means `Model(string)`) whose tokenizer and chat template the server's model
+            has. Only with it can log-likelihoods be asked for, since an answer's tokens are scored after the very
+            tokens of its prompt.
+        concurrency: Requests side by side, 1 or more.
+        timeout_seconds: For one request.
+        retries: After the first attempt, 0 or more.
+        parameters: JSON values that each request for an answer carries beside, or in place of, what decoding says, such
+            as {"reasoning_effort": "low"}.
+        omit: Names that a request must not carry, such as ("temperature", "seed").
+
+    Raises:
+        InvalidExperiment: If the address is none, a number is out of its range, or `parameters` and `omit` contradict
+            each other or name what the harness writes.
+
+    Examples:
+        >>> Endpoint("https://api.example.com/v1", "large", price_in=2.5, price_out=10.0).name
+        'large'
     """
 
     url: str
@@ -218,7 +247,16 @@ def _has_host(url: str) -> bool:
 class Costs:
     """What an hour of one's own machine costs, in the currency of the endpoints' prices.
 
-    training_hour: while a recipe trains. serving_hour: while a local model answers. None is unknown.
+    Args:
+        training_hour: Money for an hour in which a recipe trains, 0 or more; None is unknown.
+        serving_hour: Money for an hour in which a local model answers, 0 or more; None is unknown.
+
+    Raises:
+        InvalidExperiment: If a price is below 0 or not finite.
+
+    Examples:
+        >>> Costs(training_hour=2.5, serving_hour=2.5).training_hour
+        2.5
     """
 
     training_hour: float | None = None

@@ -11,7 +11,7 @@ def real_number(value: object) -> float | None:
     """Return `value` as a float; None for what is no finite real number.
 
     Real numbers are bool, int, float, Fraction and Decimal, those of numpy, and arrays and tensors without a dimension.
-    Text is none, even where it spells one, and neither is an array of one element: which number was meant is a guess.
+    Text is none, even if it spells one, and neither is an array of one element: which number was meant is a guess.
     """
     if isinstance(value, str | bytes):
         return None
@@ -28,7 +28,7 @@ def real_number(value: object) -> float | None:
 
 
 def shown(value: object) -> str:
-    """Return what `value` is, for an error: its type, its shape where it has one, and how it begins."""
+    """Return what `value` is, for an error: its type, its shape if it has one, and how it begins."""
     kind = type(value).__name__
     shape = getattr(value, "shape", None)
     where = f" of shape {tuple(shape)}" if isinstance(shape, tuple) and shape else ""

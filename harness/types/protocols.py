@@ -30,7 +30,35 @@ FloatArray = NDArray[np.float64]
 
 @runtime_checkable
 class Task(Protocol):
-    """What is asked. Its optional members are the protocols that follow."""
+    """What is asked: where samples come from, how each is put into a prompt, how an answer is read.
+
+    Any object with the members below is a task. `samples(split)` returns the samples of TRAIN, DEV or HOLDOUT, always
+    in one order. A task may have more, each found by its name:
+
+    - `answer_tokens`: most tokens of an answer; without it 256.
+    - `stop`: strings that end an answer.
+    - `choices`: the only possible answers; the likeliest is taken, nothing is generated.
+    - `shot(sample)`: the turns that show a sample as an example; without it its prompt and its reference.
+    - `corpus()`: the passages that `RAG` retrieves from.
+    - `data_checks()`: what reading the data found.
+    - `judges_refusals`: True if a refusal is an answer to judge, and not one that is missing.
+    - `asker`: the dotted path of what asks, for a task whose question is more than one prompt.
+
+    Attributes:
+        name: What the task is called on pages and in tables.
+
+    Examples:
+        >>> class Capitals:
+        ...     name = "capitals"
+        ...     def samples(self, split):
+        ...         return [Sample(id=split.value, input="The capital of France?", reference="Paris")]
+        ...     def prompt(self, sample):
+        ...         return (Message("user", sample.input),)
+        ...     def read(self, text):
+        ...         return text.strip() or None
+        >>> isinstance(Capitals(), Task)
+        True
+    """
 
     @property
     def name(self) -> str: ...
@@ -40,7 +68,7 @@ class Task(Protocol):
         ...
 
     def read(self, text: str) -> object | None:
-        """Return the JSON-able value of an answer, or None where it cannot be read."""
+        """Return the JSON-able value of an answer, or None if it cannot be read."""
         ...
 
 
@@ -108,7 +136,7 @@ class AsksItself(Protocol):
     """A task whose question is more than one prompt: several texts to weigh for one sample, or settings of its own.
 
     `asker` is the dotted path "package.module:function" of
-    `ask(task, engine, asked, *, done) -> Iterator[Batch]`, where asked holds a (sample, prompt) each.
+    `ask(task, engine, asked, *, done) -> Iterator[Batch]`, in which asked holds a (sample, prompt) each.
     """
 
     @property
@@ -142,7 +170,7 @@ class LooksUp(Protocol):
 
 @runtime_checkable
 class Bindable(Protocol):
-    """A strategy that prepares something once a task: an index, a drawn set of shots."""
+    """A strategy that prepares something once for each task: an index, a drawn set of shots."""
 
     def bind(self, task: Task) -> Prompter: ...
 
@@ -157,7 +185,7 @@ class Named(Protocol):
 
 @runtime_checkable
 class Metric(Named, Protocol):
-    """One score a sample. A metric that sets `needs_likelihood = True` finds `answer.likelihood` filled in."""
+    """One score for each sample. A metric that sets `needs_likelihood = True` finds `answer.likelihood` filled in."""
 
     def score(self, sample: Sample, answer: Answer) -> float | Score: ...
 
@@ -177,7 +205,7 @@ def needs_likelihood(metric: object) -> bool:
 
 @runtime_checkable
 class JudgesRefusals(Protocol):
-    """Optional member of a metric or a task, True where a refusal is an answer to judge and not one that is missing."""
+    """Optional member of a metric or a task, True if a refusal is an answer to judge and not one that is missing."""
 
     @property
     def judges_refusals(self) -> bool: ...
@@ -225,8 +253,12 @@ class CorpusMetric(Metric, Protocol):
     def statistic(self, details: Sequence[object], weights: FloatArray) -> FloatArray:
         """Return the metric of each weighted set.
 
-        details: `Score.detail` of each sample, length n. weights: shape (resamples, n), how often each sample
-        is drawn. Returns shape (resamples,).
+        Args:
+            details: `Score.detail` of each sample, length n.
+            weights: How often each sample is drawn; shape (resamples, n).
+
+        Returns:
+            The metrics; shape (resamples,).
         """
         ...
 

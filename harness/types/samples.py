@@ -9,7 +9,7 @@ from typing import Literal
 from harness.errors import InvalidExperiment
 from harness.types.codec import SPARSE
 
-# In the detail of a score that is a time: the batch it is a share of, None where it was taken by itself.
+# In the detail of a score that is a time: the batch it is a share of, None if it was taken by itself.
 TIMED_IN_BATCH = "timed_in_batch"
 
 Role = Literal["system", "user", "assistant", "tool"]
@@ -19,7 +19,17 @@ Ended = Literal["stop", "length", "filter", "refusal", "tool", "empty"]
 
 
 class Split(str, Enum):
-    """Baselines and recipes are chosen on DEV; the verdict is made on HOLDOUT."""
+    """The three parts of a task's samples.
+
+    Attributes:
+        TRAIN: Recipes learn it; examples and passages come from it.
+        DEV: Baselines and recipes are chosen on it.
+        HOLDOUT: The verdict is made on it.
+
+    Examples:
+        >>> [split.value for split in Split]
+        ['train', 'dev', 'holdout']
+    """
 
     TRAIN = "train"
     DEV = "dev"
@@ -45,7 +55,7 @@ class ToolCall:
 class Message:
     """One turn of a conversation.
 
-    Attributes:
+    Args:
         role: Who speaks. What a tool says is the result of a call.
         content: The words; may be empty beside `calls`.
         verbatim: The prompt is plain text and this a piece of it, spaces and line ends included: no chat template is
@@ -56,6 +66,10 @@ class Message:
         name: Of the tool that speaks, if known.
         call_id: Of the call that the tool answers.
         learned: False for a turn that no recipe learns.
+
+    Examples:
+        >>> Message("user", "What is the capital of France?").role
+        'user'
     """
 
     role: Role
@@ -102,13 +116,22 @@ def plain_message(message: Message) -> list[object]:
 class Sample:
     """One question with its reference answer.
 
-    input: the text that leakage checks and retrieval look at.
-    reference: the gold answer, written as the model should write it.
-    rejected: a worse answer, where the data gave one; recipes that learn from preferences take it.
-    messages: the conversation up to the answer, where the data gave one; empty where the task builds it.
-    group: template, document or user; samples of one group never cross splits and are one cluster in intervals.
-    expected: `task.read(reference)`; the runner fills it in.
-    cluster: what is one piece of evidence with it, the group or the samples that ask the same; the runner fills it in.
+    Args:
+        id: Unlike any other of the task.
+        input: The text that leakage checks and retrieval look at.
+        reference: The right answer, written as the model should write it.
+        messages: The conversation up to the answer, if the data gave one; empty if the task builds it.
+        group: Template, document or user: samples of one group never cross splits and are one cluster in intervals.
+            None stands alone.
+        tags: Name -> value, for tables by tag.
+        expected: `task.read(reference)`; the runner fills it in.
+        rejected: A worse answer, if the data gave one; recipes that learn from preferences take it.
+        cluster: What is one piece of evidence with it, the group or the samples that ask the same; the runner fills it
+            in.
+
+    Examples:
+        >>> Sample(id="1", input="Turn on the lamp", reference='{"intent": "on"}', tags={"room": "kitchen"}).tags
+        {'room': 'kitchen'}
     """
 
     id: str
@@ -125,7 +148,18 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """One text that retrieval may bring; `sample_id` names the sample it was made from, if any."""
+    """One text that retrieval may bring.
+
+    Args:
+        id: Unlike any other of the corpus.
+        text: What is put into the prompt.
+        sample_id: The sample that it was made from, if any; `RAG` never shows a sample its own.
+        group: The group of that sample, if any.
+
+    Examples:
+        >>> Passage("faq#1", "Refunds take five days.").sample_id is None
+        True
+    """
 
     id: str
     text: str
@@ -137,8 +171,11 @@ class Passage:
 class Likelihood:
     """Log-likelihood of a reference answer given its prompt.
 
-    logprob: sum over the answer's tokens, in nats. tokens: how many were scored (end-of-turn token not counted).
-    bytes: UTF-8 bytes of the answer. greedy: every scored token was the model's first choice.
+    Attributes:
+        logprob: Sum over the answer's tokens, in nats.
+        tokens: How many were scored (end-of-turn token not counted).
+        bytes: UTF-8 bytes of the answer.
+        greedy: Every scored token was the model's first choice.
     """
 
     logprob: float
@@ -151,13 +188,28 @@ class Likelihood:
 class Answer:
     """What a system said to one sample.
 
-    prompt: the text as really rendered. value: `task.read(text)`, None where it could not be read.
-    reasoning: what the model thought aloud before it; `text` holds nothing of it.
-    likelihood: of the reference; present only where a metric asked for it.
-    likelihoods: of each choice, in their order, where the answer was chosen by likelihood.
-    seconds: with those that looking something up for the prompt took, lookup_seconds. retrieved: texts that were found
-    for it, None where nothing is looked up. timed_in_batch: the batch whose time was dealt out evenly, None where the
-    answer was timed by itself.
+    Attributes:
+        sample_id: Which sample.
+        text: The answer, without what was thought aloud before it.
+        value: `task.read(text)`, None if it could not be read.
+        prompt: The text as really rendered.
+        repeat: Which of several drawn answers, from 0.
+        tokens_in: Tokens of the prompt.
+        tokens_out: Tokens of the answer.
+        seconds: Time that it took, `lookup_seconds` included.
+        ended: At its end ("stop"), at the token limit ("length"), by a content filter ("filter"), by declining
+            ("refusal"), as a tool call ("tool"), or with nothing said ("empty").
+        reasoning: What the model thought aloud before it.
+        likelihood: Of the reference; present only if a metric asked for it.
+        likelihoods: Of each choice, in their order, if the answer was chosen by likelihood.
+        timed_in_batch: The batch whose time was dealt out evenly, None if the answer was timed by itself.
+        lookup_seconds: Time that looking something up for the prompt took.
+        retrieved: Texts that were found for it, None if nothing is looked up.
+
+    Examples:
+        >>> sample = Sample(id="1", input="The capital of France?", reference="Paris", expected="Paris")
+        >>> ExactMatch().score(sample, Answer(sample_id="1", text="Paris", value="Paris"))
+        1.0
     """
 
     sample_id: str
@@ -186,8 +238,14 @@ class Answer:
 class Score:
     """One metric's score of one answer.
 
-    detail: JSON-able evidence (rules hit, labels compared).
-    error: why there is no score, in words; `value` is then NaN, and the sample is left out of the comparison.
+    Args:
+        value: The score; NaN if there is none.
+        detail: JSON-able evidence (rules hit, labels compared).
+        error: Why there is no score, in words; the sample is then left out of the comparison.
+
+    Examples:
+        >>> Score(0.5, detail={"wrong": ["slots.area"]}).value
+        0.5
     """
 
     value: float
@@ -199,7 +257,13 @@ class Score:
 class Decoding:
     """How answers are generated; temperature 0 is greedy.
 
-    schema: JSON Schema, as text, that a server holds the answer to if it can; others answer as they like.
+    Args:
+        max_tokens: Most tokens of an answer.
+        temperature: 0 or more.
+        top_p: The share of probability that is drawn from, above 0 to 1.
+        stop: Strings that end an answer.
+        seed: Of the draw.
+        schema: JSON Schema, as text, that a server holds the answer to if it can; others answer as they like.
     """
 
     max_tokens: int = 256
@@ -212,7 +276,20 @@ class Decoding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
-    """Answers drawn instead of greedy: each sample is asked `repeats` times and counts once, by its mean score."""
+    """Answers drawn instead of greedy: each sample is asked `repeats` times and counts once, by its mean score.
+
+    Args:
+        temperature: Above 0.
+        top_p: The share of probability that is drawn from, above 0 to 1.
+        repeats: Answers of each sample, 1 or more.
+
+    Raises:
+        InvalidExperiment: If a number is out of its range.
+
+    Examples:
+        >>> Sampling(temperature=0.7, repeats=5).repeats
+        5
+    """
 
     temperature: float
     top_p: float = 1.0
@@ -233,12 +310,17 @@ class Sampling:
 class Completion:
     """What an engine returns for one prompt.
 
-    seconds: this row's share of its batch's wall time. timed_in_batch: which batch that was, None where the row was
-    timed by itself.
-    ended: "length" where generation ended at `max_tokens`; "stop" is an end token or stop string, and becomes "empty"
-    where nothing was said.
-    reasoning: what the model thought aloud before `text`, which holds nothing of it.
-    likelihoods: of each choice, where the text was chosen by them.
+    Attributes:
+        text: The answer.
+        prompt: The text as really rendered.
+        tokens_in: Tokens of the prompt.
+        tokens_out: Tokens of the answer.
+        seconds: This row's share of its batch's wall time.
+        ended: "length" if generation ended at `max_tokens`; "stop" is an end token or stop string, and becomes "empty"
+            if nothing was said.
+        reasoning: What the model thought aloud before `text`, which holds nothing of it.
+        likelihoods: Of each choice, if the text was chosen by them.
+        timed_in_batch: Which batch `seconds` is a share of, None if the row was timed by itself.
     """
 
     text: str
@@ -265,7 +347,11 @@ class Completion:
 class Example:
     """One training example: the prompt exactly as it will be served, and the answer to learn.
 
-    sample: where it came from, for graders and metrics.
+    Attributes:
+        id: Of the sample.
+        prompt: The conversation before the answer.
+        answer: What is learned.
+        sample: Where it came from, for graders and metrics.
     """
 
     id: str
@@ -298,10 +384,13 @@ class Vote:
 class Check:
     """One protocol check and its outcome.
 
-    status: "ok", "warning" (shown) or "invalid" (the evidence cannot be trusted).
-    detail: one sentence with names and numbers. items: the offending pairs or ids, JSON-able.
-    kind: what it looks at: the data, the protocol of the run, or whether it is time to tune at all.
-    excused: the verdict leaves the holdout samples out that it names.
+    Attributes:
+        name: What was looked at.
+        status: "ok", "warning" (shown) or "invalid" (the evidence cannot be trusted).
+        detail: One sentence with names and numbers.
+        items: The offending pairs or ids, JSON-able.
+        kind: What it looks at: the data, the protocol of the run, or whether it is time to tune at all.
+        excused: The verdict leaves the holdout samples out that it names.
     """
 
     name: str

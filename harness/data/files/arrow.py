@@ -21,12 +21,13 @@ _INDEX = "__index_level_"
 
 
 def read_parquet(path: Path) -> DataFile:
-    """Return the rows of the Parquet file at `path`. Raises InvalidData if it is none, or damaged."""
+    """Return the rows of the Parquet file at `path`; raise InvalidData if it is none, or damaged."""
     return _read(path, "Parquet", _parquet_table)
 
 
 def read_arrow(path: Path) -> DataFile:
-    """Return the rows of an Arrow file, as `save_to_disk` of the package datasets writes them. Raises InvalidData."""
+    """Return the rows of an Arrow file, as `save_to_disk` of the package datasets writes them; raise InvalidData if
+    damaged."""
     return _read(path, "Arrow", _arrow_table)
 
 
@@ -36,7 +37,8 @@ def rows_of_arrow(table: "pyarrow.Table", source: str) -> DataFile:
     Times become text, decimals text or whole numbers, maps objects; NaN becomes null. Bytes become text if they are
     text, else null, which is noted.
 
-    Raises InvalidData for two columns of one name and for a time out of Python's range.
+    Raises:
+        InvalidData: If two columns have one name, or a time is out of Python's range.
     """
     names = [name for name in table.column_names if not name.startswith(_INDEX)]
     repeated = next((name for name in names if names.count(name) > 1), None)

@@ -35,8 +35,9 @@ def unpacked_name(path: Path) -> str:
 def read_bytes(path: Path) -> bytes:
     """Return the content of the file at `path`, unpacked if it is gzip or Zstandard data, whatever its ending.
 
-    Raises InvalidData naming the file if it is missing, unreadable, cut off, not a regular file, a Git LFS pointer, or
-    changes while it is read.
+    Raises:
+        InvalidData: If it is missing, unreadable, cut off, not a regular file, a Git LFS pointer, or changes while it
+            is read; the message names it.
     """
     content = _stored_bytes(path)
     if is_lfs_pointer(content):

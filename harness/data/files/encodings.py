@@ -103,7 +103,8 @@ class Decoded:
 def decode(content: bytes, path: Path) -> Decoded:
     """Return the text of `content`, the bytes of the file at `path`.
 
-    Raises InvalidData naming the file if its encoding is not told for certain, and for data that are no text.
+    Raises:
+        InvalidData: If its encoding is not told for certain, or it is no text; the message names the file.
     """
     for mark, name, encoding in _MARKS:
         if content.startswith(mark):

@@ -30,7 +30,8 @@ def read_folder(folder: Path, *, endings: Collection[str], read: Callable[[Path]
     the name, `text` the content and, if they stand in folders within this one, `label` is the name of their folder.
     Names that begin with a dot are passed over, and so are README, LICENSE and the descriptions that `datasets` writes.
 
-    Raises InvalidData if the files are of several kinds or splits, if a shard is missing, or if there are none.
+    Raises:
+        InvalidData: If the files are of several kinds or splits, if a shard is missing, or if there are none.
     """
     files = _files(folder)
     data = [file for file in files if Path(unpacked_name(file)).suffix in endings]

@@ -11,7 +11,8 @@ from harness.errors import InvalidData, MissingPackage
 def read_hub(source: str, *, split: str, revision: str | None = None) -> tuple[Row, ...]:
     """Return the rows of one split of a hub data set ("owner/name"), or of a folder in a form that `datasets` reads.
 
-    Raises InvalidData where it cannot be had: no such set, revision or split, or no connection.
+    Raises:
+        InvalidData: If it cannot be had: no such set, revision or split, or no connection.
     """
     try:
         # Imported here: it takes about a second and a declaration needs none of it.

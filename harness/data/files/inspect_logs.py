@@ -20,7 +20,7 @@ def is_inspect_log(value: object) -> bool:
 
 
 def read_eval_log(path: Path) -> DataFile:
-    """Return the rows of the .eval log at `path`, a zip file. Raises InvalidData for one that is damaged or empty."""
+    """Return the rows of the .eval log at `path`, a zip file; raise InvalidData if it is damaged or empty."""
     check_readable(path)
     try:
         with zipfile.ZipFile(path) as log:
@@ -34,7 +34,7 @@ def read_eval_log(path: Path) -> DataFile:
 
 
 def rows_of_log(value: object, path: Path) -> DataFile:
-    """Return the rows of `value`, a log for which `is_inspect_log` holds. Raises InvalidData if it has no samples."""
+    """Return the rows of `value`, a log for which `is_inspect_log` holds; raise InvalidData if it has no samples."""
     samples = value.get("samples") if isinstance(value, dict) else None
     return _rows(samples if isinstance(samples, list) else [], path)
 

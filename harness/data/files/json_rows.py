@@ -42,7 +42,8 @@ Found = tuple[Sequence[object], tuple[Note, ...]]
 def rows_in(value: object, path: Path) -> Found:
     """Return the rows in `value`, the content of the file at `path`, and a note if they are not its very elements.
 
-    Raises InvalidData saying where rows seem to be.
+    Raises:
+        InvalidData: If nothing is surely a list of rows; the message says where rows seem to be.
     """
     if isinstance(value, list):
         return value, ()
@@ -226,7 +227,8 @@ def read_json(path: Path, decoded: Decoded) -> DataFile:
 
     A value in the list that is no object is listed among those that could not be read.
 
-    Raises InvalidData naming position or key of what is no list of rows.
+    Raises:
+        InvalidData: If it is no list of rows; the message names position or key.
     """
     text = decoded.text
     if not text.strip():
@@ -252,7 +254,8 @@ def read_json(path: Path, decoded: Decoded) -> DataFile:
 def _whole_list(path: Path, text: str) -> DataFile | None:
     """Return the rows of a .jsonl that is one list, None if its lines are values of their own.
 
-    Raises InvalidData if it is a list with a fault.
+    Raises:
+        InvalidData: If it is a list with a fault.
     """
     try:
         read = read_json(path, Decoded(text, "UTF-8"))

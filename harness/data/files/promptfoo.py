@@ -17,9 +17,13 @@ _COLUMN = "__expected"
 def read_yaml(path: Path, decoded: Decoded, *, read: Callable[[Path], DataFile]) -> DataFile:
     """Return the rows of a YAML file: a list of rows, or a promptfoo configuration.
 
-    read: reads the file of tests that a configuration names.
+    Args:
+        path: The file.
+        decoded: Its text.
+        read: Reads the file of tests that a configuration names.
 
-    Raises InvalidData naming what is not YAML, or what of a configuration is not read.
+    Raises:
+        InvalidData: If it is no YAML, or a configuration holds what is not read; the message names it.
     """
     # Imported here: only these files need it.
     import yaml

@@ -26,7 +26,8 @@ def read_rows(path: str | Path) -> tuple[Row, ...]:
     A file's ending says what it holds: JSON, JSONL, CSV, TSV, YAML (each also packed, .gz or .zst), Parquet, Arrow,
     Excel, or an Inspect log. A folder holds the shards of one data set, or text files, each a row.
 
-    Raises InvalidData naming file, row and position where the file is missing, empty or malformed.
+    Raises:
+        InvalidData: If the file is missing, empty or malformed; the message names file, row and position.
     """
     return read_file(path).rows
 
@@ -34,10 +35,13 @@ def read_rows(path: str | Path) -> tuple[Row, ...]:
 def read_file(path: str | Path, *, keep_unreadable: bool = False, one_of_several: bool = False) -> DataFile:
     """Return what `read_rows` does, with notes on what reading decided, changed or left out.
 
-    keep_unreadable: lines of a JSONL file that are no rows are listed among `unreadable`, and stop nothing.
-    one_of_several: numbers stay as they are written, for `with_whole_numbers` to look at all of the files together.
+    Args:
+        path: The file or folder.
+        keep_unreadable: Lines of a JSONL file that are no rows are listed among `unreadable`, and stop nothing.
+        one_of_several: Numbers stay as they are written, for `with_whole_numbers` to look at all of the files together.
 
-    Raises InvalidData as `read_rows` does.
+    Raises:
+        InvalidData: As `read_rows` does.
     """
     path = Path(path)
     check_file_name(path)

@@ -21,7 +21,7 @@ class Row:
         number: Counted from 1; in JSONL it is the line, in CSV the record after the header. Blank lines count.
         values: What the row holds, by field.
         label_names: By field, the names of the classes that its whole numbers stand for: 2 is the third name. Only
-            where the file itself says so, as a Parquet file written by `datasets` does.
+            if the file itself says so, as a Parquet file written by `datasets` does.
     """
 
     source: str

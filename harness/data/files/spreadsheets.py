@@ -38,7 +38,8 @@ _ENDS = ("?", "!", "。", "？", "！")
 def rows_of_table(header: Cells, records: Sequence[Cells], path: Path) -> DataFile:
     """Return the rows under `header`. Records without a cell, or with only empty ones, are no rows but count.
 
-    Raises InvalidData for a header that repeats or lacks a name, or that looks like a row.
+    Raises:
+        InvalidData: If the header repeats or lacks a name, or looks like a row.
     """
     names = ["" if name is None else str(name).strip() for name in header]
     names, kept, notes = _named(names, records, path)
@@ -133,10 +134,14 @@ class _Dialect:
 
 @dataclass(frozen=True, slots=True)
 class _Parsed:
-    """What a dialect makes of a text. fault: why it does not fit; None if it does.
+    """What a dialect makes of a text.
 
-    ragged: records of more or fewer cells than the header, by number, with what is wrong; `records` has none of their
-    cells. None where the text broke off at the fault.
+    Attributes:
+        header: The names of the columns.
+        records: The cells of each record.
+        fault: Why it does not fit; None if it does.
+        ragged: Records of more or fewer cells than the header, by number, with what is wrong; `records` has none of
+            their cells. None if the text broke off at the fault.
     """
 
     header: list[str]
@@ -148,11 +153,15 @@ class _Parsed:
 def read_separated(path: Path, decoded: Decoded, *, separator: str) -> DataFile:
     """Return the rows of `decoded`.
 
-    separator: what the file's ending says; taken unless another one fits the whole file and this one does not.
+    Records of other lengths than the header are listed as unreadable if most others fit.
 
-    Records of other lengths than the header are listed as unreadable where most others fit.
+    Args:
+        path: The file.
+        decoded: Its text.
+        separator: What the file's ending says; taken unless another one fits the whole file and this one does not.
 
-    Raises InvalidData naming row and line of what does not fit.
+    Raises:
+        InvalidData: If a row does not fit; the message names row and line.
     """
     text = decoded.text
     if not text.strip():
@@ -266,8 +275,11 @@ def _ragged(number: int, line: int, cells: Sequence[str], header: Sequence[str],
 def read_excel(path: Path) -> DataFile:
     """Return the rows of the one sheet of the file at `path` that has any; its first row is the header.
 
-    Formulas give the values that were stored with them. Raises InvalidData for a file that is damaged, locked, or has
-    several sheets with rows, and MissingPackage without openpyxl.
+    Formulas give the values that were stored with them.
+
+    Raises:
+        InvalidData: If the file is damaged, locked, or has several sheets with rows.
+        MissingPackage: If openpyxl is absent.
     """
     check_readable(path)
     try:

@@ -128,15 +128,18 @@ def audit(
     corpus_is_lookup: bool = False,
     looked_up: Pools | None = None,
 ) -> tuple[Check, ...]:
-    """Return what is wrong with the splits, one Check a question, in a fixed order.
+    """Return what is wrong with the splits, one Check for each question, in a fixed order.
 
-    pools: "train" (also the pool that few-shot examples come from), "dev", "holdout"; a missing one is empty. Samples
-    are compared by their input, so give them as `as_asked` does. looked_up: the same with the input that retrieval
-    looks for, where that is another.
-    threshold: similarity (0 to 1) from which two texts are nearly the same.
-    corpus_is_lookup: the passages are a reference book that production has too (a code book, a manual), so finding
-    the input in it is the task and not a leak; passages made from holdout samples stay one.
     Whatever reaches the holdout is "invalid"; train against dev is a "warning".
+
+    Args:
+        pools: "train" (also the pool that few-shot examples come from), "dev", "holdout"; a missing one is empty.
+            Samples are compared by their input, so give them as `as_asked` does.
+        corpus: The passages that may be retrieved.
+        threshold: Similarity (0 to 1) from which two texts are nearly the same.
+        corpus_is_lookup: The passages are a reference book that production has too (a code book, a manual), so finding
+            the input in it is the task and not a leak; passages made from holdout samples stay one.
+        looked_up: The pools with the input that retrieval looks for, if that is another.
     """
     found = tuple(twin for pair in _SPLIT_PAIRS for twin in twins(pools, *pair, threshold=threshold))
     checks = [

@@ -9,7 +9,7 @@ from harness.data.text_similarity import best_window_similarity, normalised, sim
 from harness.types.samples import Check, Passage, Sample
 
 # A shorter input inside a longer passage is a phrase ("type 2 diabetes mellitus"), not a copied sample; fewer words
-# do where the passage holds the reference too.
+# do if the passage holds the reference too.
 CONTAINED_WORDS = 8
 CONTAINED_WORDS_WITH_REFERENCE = 4
 

@@ -19,7 +19,7 @@ _MEASURED = (Split.HOLDOUT, Split.DEV)
 
 @dataclass(frozen=True)
 class Dropped:
-    """The task without the copies, itself where there are none, and the check that counts them."""
+    """The task without the copies, itself if there are none, and the check that counts them."""
 
     task: Task
     check: Check
@@ -31,7 +31,8 @@ def without_copies(task: Task) -> Dropped:
     TRAIN is also what few-shot examples are drawn from. Of a corpus the passages go that were made from a dropped
     sample, or from or beside one of DEV or HOLDOUT.
 
-    Raises InvalidExperiment where nothing of TRAIN is left.
+    Raises:
+        InvalidExperiment: If nothing of TRAIN is left.
     """
     asked = as_asked(task)
     found = _copies(asked)

@@ -16,7 +16,7 @@ Splits = Mapping[Split, tuple[Sample, ...]]
 def as_asked(task: Task, splits: Sequence[Split] = tuple(Split)) -> Splits:
     """Return the samples of these splits, the input of each being its own part of the rendered prompt.
 
-    That is `Sample.input` where every prompt is one template around it. Else, as with a document that only the prompt
+    That is `Sample.input` if every prompt is one template around it. Else, as with a document that only the prompt
     holds, it is the prompt without the words that all prompts of the task begin or end with; text that is only weighed
     belongs to its prompt. A task that asks by itself (lm-eval) is known by `Sample.input`.
     """
@@ -37,10 +37,13 @@ def as_asked(task: Task, splits: Sequence[Split] = tuple(Split)) -> Splits:
 
 
 def clusters_of(asked: Sequence[Sample]) -> tuple[str | None, ...]:
-    """Return the cluster of each sample, None where it stands alone: what is connected by groups and by equal inputs.
+    """Return the cluster of each sample, None if it stands alone: what is connected by groups and by equal inputs.
 
-    asked: samples of one split, as `as_asked` gives them. A cluster is called as its first group, or after the first
-    sample that asks the same. Inputs that differ in case, punctuation and spacing alone are equal.
+    A cluster is called as its first group, or after the first sample that asks the same. Inputs that differ in case,
+    punctuation and spacing alone are equal.
+
+    Args:
+        asked: Samples of one split, as `as_asked` gives them.
     """
     owner = list(range(len(asked)))
 

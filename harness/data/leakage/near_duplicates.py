@@ -42,7 +42,12 @@ def candidates(
     """Yield (position in `queries`, positions in `texts`) of the pairs that share enough grams; one query may recur.
 
     Enough is what is left of a query of n grams after one typo and another in every 25 letters, each of which breaks
-    up to GRAM_LETTERS + 1 grams. inside: the query may also be a part of the text.
+    up to GRAM_LETTERS + 1 grams.
+
+    Args:
+        queries: Texts that are looked for.
+        texts: Texts in which they are looked for.
+        inside: The query may also be a part of the text.
     """
     query_grams = [_distinct_grams(query) for query in queries]
     if not query_grams:

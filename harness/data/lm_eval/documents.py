@@ -32,8 +32,9 @@ _advice = logging.getLogger("lm_eval")
 def load_lm_eval_task(name: str, *, include_path: str | Path | None, num_fewshot: int | None, seed: int) -> Any:
     """Return the `ConfigurableTask` called `name`, told how many shots to show and how to draw them.
 
-    Raises InvalidExperiment where there is no such task, or it needs what is not given here, and InvalidData where
-    its file or documents cannot be loaded.
+    Raises:
+        InvalidExperiment: If there is no such task, or it needs what is not given here.
+        InvalidData: If its file or documents cannot be loaded.
     """
     manager = _manager_of(name, include_path)
     try:
@@ -135,7 +136,8 @@ class DocumentSource:
     def splits(self) -> dict[Split, list[Document]]:
         """Return the documents of each split, by the rules of `LmEvalTask`.
 
-        Raises InvalidData where the task names no split to be judged on, or the data set lacks one.
+        Raises:
+            InvalidData: If the task names no split to be judged on, or the data set lacks one.
         """
         declared, config = self._declared, self._task.config
         holdout = declared.holdout or config.test_split or config.validation_split
@@ -235,11 +237,11 @@ class Documents:
         return tuple(self._task.aggregation())
 
     def aggregation(self, metric: str) -> Callable[[list[Any]], Any]:
-        """Raises InvalidExperiment where the task has no such metric."""
+        """Return what makes a metric of the values of a set; raise InvalidExperiment if the task has no such metric."""
         return self._known(metric, self._task.aggregation())  # type: ignore[no-any-return]
 
     def higher_is_better(self, metric: str) -> bool:
-        """Raises InvalidExperiment where the task has no such metric."""
+        """Return which way is better; raise InvalidExperiment if the task has no such metric."""
         return bool(self._known(metric, self._task.higher_is_better()))
 
     def prompt(self, sample: Sample) -> Messages:
@@ -274,7 +276,8 @@ class Documents:
     def requests(self, sample: Sample, prompt: Messages, render: Callable[[Messages], str]) -> list[LmEvalRequest]:
         """Return lm-eval's requests under `prompt`, in its order.
 
-        Raises InvalidExperiment where they are of several rounds, or a prompt would go unused.
+        Raises:
+            InvalidExperiment: If they are of several rounds, or a prompt would go unused.
         """
         contexts = [render(messages) for messages in self._contexts(sample, prompt)]
         instances = self._instances(sample, contexts if self._task.multiple_input else contexts[0])
@@ -289,7 +292,7 @@ class Documents:
         return found
 
     def said(self, sample: Sample, likelihoods: Sequence[float], *, greedy: bool) -> str:
-        """Return the answer that likelihoods stand for: the likeliest choice, or the text where it was greedy."""
+        """Return the answer that likelihoods stand for: the likeliest choice, or the text if it was greedy."""
         kind = self._task.OUTPUT_TYPE
         if kind == "multiple_choice":
             choices = self._choices(self._document(sample).content)
@@ -300,7 +303,9 @@ class Documents:
     def values(self, sample: Sample, answer: Answer, filter_name: str | None) -> Mapping[str, Any]:
         """Return lm-eval's value of each metric for one answer.
 
-        Raises InvalidExperiment where the task has no such filter, and InvalidData where the answer is no such task's.
+        Raises:
+            InvalidExperiment: If the task has no such filter.
+            InvalidData: If the answer is no such task's.
         """
         instances, likelihoods = self._instances(sample, ""), iter(answer.likelihoods)
         for instance in instances:
@@ -378,7 +383,7 @@ class Documents:
         return context if isinstance(context, str) else context[self._gold_place(content)]
 
     def _gold_place(self, content: Any) -> int:
-        """Return which of several inputs is the right one; where nobody knows, the first."""
+        """Return which of several inputs is the right one; if nobody knows, the first."""
         gold = self._task.doc_to_text(content)
         return gold if isinstance(gold, int) and 0 <= gold < len(self._choices(content)) else 0
 
@@ -423,7 +428,7 @@ class Documents:
         return Sample(id=document.id, input=question, reference=reference)
 
     def _reference(self, content: Any) -> str:
-        """Return the right answer as it continues the prompt; '' where the document gives none."""
+        """Return the right answer as it continues the prompt; '' if the document gives none."""
         task, kind = self._task, self._task.OUTPUT_TYPE
         gold = task.doc_to_target(content)
         gold = (gold[0] if gold else "") if isinstance(gold, list) else gold

@@ -55,7 +55,8 @@ class LmEvalMetric:
     def score(self, sample: Sample, answer: Answer) -> float:
         """Return lm-eval's value of one answer.
 
-        Raises InvalidExperiment where the task has no such metric, or does not average it.
+        Raises:
+            InvalidExperiment: If the task has no such metric, or does not average it.
         """
         value = _value(self.task, self.metric, self.filter, sample, answer)
         aggregation = self.task.documents.aggregation(self.metric)
@@ -92,7 +93,8 @@ class LmEvalCorpusMetric:
     def statistic(self, details: Sequence[object], weights: FloatArray) -> FloatArray:
         """Return lm-eval's aggregation of each weighted set, shape (resamples,).
 
-        Raises InvalidExperiment where one set takes so long that the resamples would take hours.
+        Raises:
+            InvalidExperiment: If one set takes so long that the resamples would take hours.
         """
         aggregation = self.task.documents.aggregation(self.metric)
         fast = _FAST.get(aggregation.__name__)
@@ -116,7 +118,8 @@ class LmEvalCorpusMetric:
 def metric_of(task: OwnsMetrics, name: str, filter_name: str | None) -> LmEvalMetric | LmEvalCorpusMetric:
     """Return the metric called `name`; one that is not in the table of common ones loads the task.
 
-    Raises InvalidExperiment where the loaded task has no such metric.
+    Raises:
+        InvalidExperiment: If the loaded task has no such metric.
     """
     if name in _KNOWN:
         better, of_the_set = _KNOWN[name]

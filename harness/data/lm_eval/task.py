@@ -56,18 +56,34 @@ class LoadedTask(Protocol):
 class LmEvalTask:
     """A task of lm-eval: documents, prompts, filters and metrics are lm-eval's own, only the computing is ours.
 
-    task: its name; include_path: a folder of the user's YAML files, looked into before lm-eval's own tasks.
-    num_fewshot: shots of the task's own prompt, None as the task says. chat: use the model's chat template, with the
-    shots as turns of their own where `multiturn`. seed: of lm-eval's draw of shots, and of the cut of DEV.
-    limit: most documents of HOLDOUT and of DEV, the first ones as in lm-eval.
+    By default HOLDOUT is the task's test split, else its validation split; TRAIN is its training split, if it has one;
+    DEV is its validation split if that is not the holdout, else a share of TRAIN or, with one split only, of HOLDOUT. A
+    guard needs no DEV: with `dev_share=0` it is judged on every document of a single split.
 
-    train, dev, holdout: names of the data set's splits. By default HOLDOUT is the task's test split, else its
-    validation split; TRAIN its training split, where it has one; DEV its validation split, where that is not the
-    holdout, else a share `dev_share` of TRAIN or, with one split only, of HOLDOUT, drawn by seed. A guard needs no
-    DEV: with `dev_share=0` it is judged on every document of a single split.
-    label: the name on pages and in tables, where one task is used in two ways.
+    Args:
+        task: Its name, such as "hellaswag".
+        include_path: A folder of the user's YAML files, looked into before lm-eval's own tasks.
+        limit: Most documents of HOLDOUT and of DEV, the first ones as in lm-eval; None takes all.
+        num_fewshot: Shots of the task's own prompt; None as the task says.
+        chat: Use the model's chat template.
+        multiturn: With `chat`, show the shots as turns of their own.
+        train: The data set's split for TRAIN, in place of the default.
+        dev: The same for DEV.
+        holdout: The same for HOLDOUT.
+        dev_share: What is cut for DEV if no split is left for it, drawn by seed; 0 or more, below 1.
+        seed: Of lm-eval's draw of shots, and of the cut of DEV.
+        label: The name on pages and in tables, if one task is used in two ways.
 
-    Raises InvalidExperiment, InvalidData and MissingPackage when the samples are first asked for.
+    Raises:
+        InvalidExperiment: If a field is out of its range; when the samples are first asked for, if there is no such
+            task.
+        InvalidData: When the samples are first asked for, if its file or documents cannot be loaded.
+        MissingPackage: When the samples are first asked for, if lm-eval is absent.
+
+    Examples:
+        >>> hellaswag = LmEvalTask("hellaswag", limit=200)
+        >>> hellaswag.metric("acc_norm").better
+        'higher'
     """
 
     task: str
@@ -104,7 +120,7 @@ class LmEvalTask:
         return self.documents.samples(split)
 
     def prompt(self, sample: Sample) -> Messages:
-        """Return lm-eval's own prompt, its shots included; where a text is scored whole, nothing."""
+        """Return lm-eval's own prompt, its shots included; if a text is scored whole, nothing."""
         return self.documents.prompt(sample)
 
     def shot(self, sample: Sample) -> Messages:
@@ -115,9 +131,13 @@ class LmEvalTask:
         return text.strip() or None
 
     def metric(self, name: str, *, filter: str | None = None) -> LmEvalMetric | LmEvalCorpusMetric:
-        """Return one of the task's own metrics, such as "acc_norm"; filter: the pipeline's name, None is the first.
+        """Return one of the task's own metrics.
 
         The common ones are known by name; any other loads the task, to ask which way is better.
+
+        Args:
+            name: Such as "acc_norm".
+            filter: The filter pipeline's name; None is the first.
         """
         return metric_of(self, name, filter)
 

@@ -8,17 +8,17 @@ UPDATE comparisons SET level = 0.95;
 ALTER TABLE checks ADD COLUMN kind VARCHAR;
 UPDATE checks SET kind = 'protocol';
 
--- candidate: the pair of systems that was shown the holdout, by content. Older looks: one candidate an experiment,
--- under a rule whose key was made otherwise and is not known any more.
+-- Each time that a system was shown a holdout. Older looks: one candidate for each experiment, under a rule whose key
+-- was made otherwise and is not known any more.
 ALTER TABLE looks RENAME TO older_looks;
 CREATE TABLE looks (
-    holdout_key VARCHAR NOT NULL,
-    experiment VARCHAR NOT NULL,
-    system VARCHAR NOT NULL,
-    stage_key VARCHAR NOT NULL,
+    holdout_key VARCHAR NOT NULL,       -- the holdout, by the content of its samples
+    experiment VARCHAR NOT NULL,        -- who looked; experiments.name
+    system VARCHAR NOT NULL,            -- systems.system
+    stage_key VARCHAR NOT NULL,         -- the stage that answered the holdout
     criteria_key VARCHAR NOT NULL,      -- the rule in force when the holdout was opened
-    looked_at TIMESTAMP NOT NULL,
-    candidate VARCHAR NOT NULL,
+    looked_at TIMESTAMP NOT NULL,       -- when it was first opened for that stage
+    candidate VARCHAR NOT NULL,         -- the pair of systems that was shown the holdout, by content
     PRIMARY KEY (holdout_key, experiment, system, stage_key, candidate)
 );
 INSERT INTO looks SELECT holdout_key, experiment, system, stage_key, '', looked_at, experiment FROM older_looks;
@@ -26,32 +26,32 @@ DROP TABLE older_looks;
 
 -- Which samples a holdout holds, by content: holdouts that share samples share their looks.
 CREATE TABLE holdouts (
-    holdout_key VARCHAR NOT NULL,
-    sample_key VARCHAR NOT NULL,
+    holdout_key VARCHAR NOT NULL,       -- the holdout, by the content of its samples
+    sample_key VARCHAR NOT NULL,        -- a sample, by its input and reference
     PRIMARY KEY (holdout_key, sample_key)
 );
 
--- One metric on a part of the holdout; explored, never decided by. q_value: Benjamini-Hochberg over a metric's slices.
+-- One metric on a part of the holdout; explored, never decided by.
 CREATE TABLE slices (
-    experiment VARCHAR NOT NULL,
-    metric VARCHAR NOT NULL,
+    experiment VARCHAR NOT NULL,        -- experiments.name
+    metric VARCHAR NOT NULL,            -- its name
     dimension VARCHAR NOT NULL,         -- tag:NAME, length, label, language, leakage
-    value VARCHAR NOT NULL,
-    position INTEGER NOT NULL,
-    samples INTEGER NOT NULL,
-    baseline_mean DOUBLE,
-    tuned_mean DOUBLE,
-    difference DOUBLE,
-    low DOUBLE,
-    high DOUBLE,
-    p_value DOUBLE,
-    q_value DOUBLE
+    value VARCHAR NOT NULL,             -- the trait, in words
+    position INTEGER NOT NULL,          -- place among the slices, from 0
+    samples INTEGER NOT NULL,           -- how many are in it
+    baseline_mean DOUBLE,               -- in score units
+    tuned_mean DOUBLE,                  -- in score units
+    difference DOUBLE,                  -- tuned minus baseline, in score units
+    low DOUBLE,                         -- interval of the difference; NULL if too few to test
+    high DOUBLE,                        -- its upper end
+    p_value DOUBLE,                     -- of no difference; NULL if too few to test
+    q_value DOUBLE                      -- Benjamini-Hochberg over a metric's slices
 );
 
--- What else the evidence says, one row a kind: curve, break_even, four_way, noise, ladder, ledger, safety, evidence,
--- sequential, retention, preference, trainings. content: the fields of the class in harness.analysis.
+-- What else the evidence says, one row for each kind: curve, break_even, four_way, noise, ladder, ledger, safety, evidence,
+-- sequential, retention, preference, trainings.
 CREATE TABLE insights (
-    experiment VARCHAR NOT NULL,
-    kind VARCHAR NOT NULL,
-    content JSON NOT NULL
+    experiment VARCHAR NOT NULL,        -- experiments.name
+    kind VARCHAR NOT NULL,              -- which analysis, as above
+    content JSON NOT NULL               -- the fields of the class in harness.analysis
 );

@@ -1,7 +1,7 @@
 -- Version 5: which file an experiment comes from, so that two files of one name are never one experiment.
 
--- file: relative to the folder of this database, with "/"; empty for an experiment that was run from Python.
+-- Which file each experiment comes from.
 CREATE TABLE experiment_files (
-    experiment VARCHAR PRIMARY KEY,
-    file VARCHAR NOT NULL
+    experiment VARCHAR PRIMARY KEY,     -- experiments.name
+    file VARCHAR NOT NULL               -- relative to the folder of this database, with "/"; empty if it was run from Python
 );

@@ -31,7 +31,6 @@ from harness.resources.model_shape import Linear, ModelShape
 _PEFT_RANK = 8
 # Layers of the recurrent encoder of PTuning.
 _RECURRENT = 2
-_QUERIES = ("q_proj", "c_attn", "query", "query_key_value")
 _VALUES = ("v_proj", "value")
 _KEYS = ("k_proj", "key")
 _DOWN = ("down_proj", "output.dense")
@@ -201,13 +200,6 @@ class Formats:
     runtime: int = 0
     served: float = 0.0
     served_in_4_bits: bool = False
-
-
-# Everything in bfloat16, the optimizer's two moments too, attention by a kernel that keeps no scores: how the
-# published measurements on GPUs were made.
-PURE_BFLOAT16 = Formats(
-    base=2, trained=2, gradient=2, optimizer=4, products=2, states=2, scores=False, every_logit=True
-)
 
 
 @dataclass(frozen=True, slots=True)

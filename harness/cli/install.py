@@ -4,7 +4,6 @@
 """
 
 import argparse
-import sys
 
 from harness.cli.options import add_command, say
 
@@ -27,13 +26,8 @@ def add_tuner(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
 def _tuner(options: argparse.Namespace) -> int:
     from harness.environments import install_tuner
 
-    install_tuner(options.name, say=_say)
+    install_tuner(options.name, say=say)
     return 0
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()  # minutes may pass until the next
 
 
 def add_vllm(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -5,12 +5,12 @@ What a rule says about one comparison: an interval against a threshold, in words
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 from harness.errors import Incomparable, InvalidExperiment
 from harness.stats.compare import DEFAULT_LEVEL, SECONDS, Comparison
-from harness.stats.intervals import EVERYTHING, Interval
+from harness.stats.intervals import Interval
 from harness.stats.power import needed_seeds
 from harness.stats.projection import At, Projection, units_that_decide
 from harness.stats.wording import about, amount, change, confidence, count, difference_text, mean_text, rounded, span
@@ -50,28 +50,11 @@ def about_difference(comparison: Comparison, demand: str, threshold: float, *, b
 
     beyond: the threshold itself is not good enough, as for a gain of 0.
     """
-    c, unit, good_side = comparison, comparison.unit, _good_side(comparison.better)
+    c, unit = comparison, comparison.unit
     shown = difference_text(c.difference, c.low, c.high, unit=unit, samples=c.samples, seeds=c.seeds, groups=c.groups)
-    before, after = rounded(c.baseline_mean, unit=unit), rounded(c.tuned_mean, unit=unit)
-    status = _status(c.low, c.high, threshold, good_side, beyond=beyond)
-    needed, outlook = None, ""
-    if status == "open":
-        asked = _Asked(threshold, good_side, beyond, value=c.difference, interval=Interval(c.low, c.high))
-        needed, outlook = _outlook(c, asked, lambda projection: projection.difference)
-    return Finding(
-        criterion=f"{c.metric}: {demand}",
-        metric=c.metric,
-        status=status,
-        value=c.difference,
-        low=c.low,
-        high=c.high,
-        threshold=threshold,
-        sentence=f"{c.metric} went from {before} to {after}: {shown}. {_conclusion(status, demand, c.level)}{outlook}",
-        needed_samples=needed,
-        good_side=good_side,
-        unit=unit,
-        level=c.level,
-    )
+    said = f"{c.metric} went from {rounded(c.baseline_mean, unit=unit)} to {rounded(c.tuned_mean, unit=unit)}: {shown}."
+    asked = _Asked(threshold, _good_side(c.better), c.difference, Interval(c.low, c.high), beyond)
+    return _finding(c, demand, asked, said, lambda projection: projection.difference)
 
 
 def about_mean(comparison: Comparison, threshold: float, good_side: Side) -> Finding:
@@ -81,32 +64,14 @@ def about_mean(comparison: Comparison, threshold: float, good_side: Side) -> Fin
         c.tuned_mean, c.tuned_low, c.tuned_high, unit=unit, samples=c.samples, seeds=c.seeds, groups=c.groups
     )
     demand = f"at {'least' if good_side == 'above' else 'most'} {amount(threshold, unit=unit)}"
-    status = _status(c.tuned_low, c.tuned_high, threshold, good_side)
-    needed, outlook = None, ""
-    if status == "open":
-        asked = _Asked(threshold, good_side, value=c.tuned_mean, interval=Interval(c.tuned_low, c.tuned_high))
-        needed, outlook = _outlook(c, asked, lambda projection: projection.own)
-    return Finding(
-        criterion=f"{c.metric}: {demand}",
-        metric=c.metric,
-        status=status,
-        value=c.tuned_mean,
-        low=c.tuned_low,
-        high=c.tuned_high,
-        threshold=threshold,
-        sentence=f"{c.metric} of {c.tuned} is {shown}. {_conclusion(status, demand, c.level)}{outlook}",
-        needed_samples=needed,
-        good_side=good_side,
-        unit=unit,
-        level=c.level,
-    )
+    asked = _Asked(threshold, good_side, c.tuned_mean, Interval(c.tuned_low, c.tuned_high))
+    return _finding(c, demand, asked, f"{c.metric} of {c.tuned} is {shown}.", lambda projection: projection.own)
 
 
 def about_break_even(comparison: Comparison, requests: float) -> Finding:
     """Return the finding that training has paid for itself within `requests`: the whole interval lies there."""
     c = comparison
     demand = f"payback within {amount(requests, unit='requests')}"
-    shown = f"about {about(c.tuned_mean)} requests{span(about(c.tuned_low), about(c.tuned_high))}"
     if c.tuned_low == math.inf:
         said = "Training never pays for itself."
     elif c.tuned_mean == math.inf:
@@ -114,36 +79,34 @@ def about_break_even(comparison: Comparison, requests: float) -> Finding:
     elif c.tuned_low == 0:
         said = f"Training would have paid for itself after about {about(c.tuned_mean)} requests."
     else:
+        shown = f"about {about(c.tuned_mean)} requests{span(about(c.tuned_low), about(c.tuned_high))}"
         said = f"Training has paid for itself after {shown}."
-    status = _status(c.tuned_low, c.tuned_high, requests, "below")
-    conclusion = _conclusion(status, demand, c.level).rstrip(".")
-    needed, outlook = None, "."
-    if status == "open" and c.projection is not None:
-        asked = _Asked(requests, "below", value=c.tuned_mean, interval=Interval(c.tuned_low, c.tuned_high))
-        needed, outlook = _outlook(c, asked, lambda projection: projection.own)
+    asked = _Asked(requests, "below", c.tuned_mean, Interval(c.tuned_low, c.tuned_high))
+    found = _finding(c, demand, asked, said, None if c.projection is None else lambda projection: projection.own)
+    notes = (f"{note[0].upper()}{note[1:]}." for note in c.notes)
+    return replace(found, sentence=" ".join([found.sentence, *notes]), unit="requests")
+
+
+def _finding(c: Comparison, demand: str, asked: "_Asked", said: str, of: Callable[[Projection], At] | None) -> Finding:
+    """Return what is found of a demand. said: what was measured. of: as in `_outlook`, None without any."""
+    status = asked.status(asked.interval)
+    needed, outlook = None, ""
+    if status == "open":
+        needed, outlook = (None, ".") if of is None else _outlook(c, asked, of)
     return Finding(
         criterion=f"{c.metric}: {demand}",
         metric=c.metric,
         status=status,
-        value=c.tuned_mean,
-        low=c.tuned_low,
-        high=c.tuned_high,
-        threshold=requests,
-        sentence=" ".join([f"{said} {conclusion}{outlook}", *(f"{note[0].upper()}{note[1:]}." for note in c.notes)]),
+        value=asked.value,
+        low=asked.interval.low,
+        high=asked.interval.high,
+        threshold=asked.threshold,
+        sentence=f"{said} {_conclusion(status, demand, c.level)}{outlook}",
         needed_samples=needed,
-        good_side="below",
-        unit="requests",
+        good_side=asked.good_side,
+        unit=c.unit,
         level=c.level,
     )
-
-
-def _status(low: float, high: float, threshold: float, good_side: Side, *, beyond: bool = False) -> Status:
-    """beyond: the threshold itself is not good enough, as for a gain of 0."""
-    if good_side == "below":
-        low, high, threshold = -high, -low, -threshold
-    if low > threshold or (low == threshold and not beyond):
-        return "met"
-    return "failed" if high < threshold or (high == threshold and beyond) else "open"
 
 
 def _conclusion(status: Status, demand: str, level: float) -> str:
@@ -161,12 +124,21 @@ class _Asked:
 
     threshold: float
     good_side: Side
+    value: float
+    interval: Interval
     beyond: bool = False
-    value: float = 0.0
-    interval: Interval = EVERYTHING
+
+    def status(self, interval: Interval) -> Status:
+        """beyond: the threshold itself is not good enough, as for a gain of 0."""
+        low, high, threshold = interval.low, interval.high, self.threshold
+        if self.good_side == "below":
+            low, high, threshold = -high, -low, -threshold
+        if low > threshold or (low == threshold and not self.beyond):
+            return "met"
+        return "failed" if high < threshold or (high == threshold and self.beyond) else "open"
 
     def decided(self, interval: Interval) -> bool:
-        return _status(interval.low, interval.high, self.threshold, self.good_side, beyond=self.beyond) != "open"
+        return self.status(interval) != "open"
 
 
 def _outlook(comparison: Comparison, asked: _Asked, of: Callable[[Projection], At]) -> tuple[int | None, str]:
@@ -222,8 +194,16 @@ class Criterion(Protocol):
     def judge(self, comparisons: Sequence[Comparison]) -> Finding: ...
 
 
+class _OfOneMetric:
+    metric: Named
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        return (self.metric.name,)
+
+
 @dataclass(frozen=True)
-class Gain:
+class Gain(_OfOneMetric):
     """The tuned system is better by `at_least`, in score units (0.05 is five points of a fraction).
 
     Better is more or less, as the metric says. `at_least=0` asks for any gain: then an interval that touches 0
@@ -236,10 +216,6 @@ class Gain:
     def __post_init__(self) -> None:
         _validate("Gain", self.metric, "at_least", self.at_least)
 
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        return (self.metric.name,)
-
     def judge(self, comparisons: Sequence[Comparison]) -> Finding:
         """Raises Incomparable where the metric was not compared."""
         comparison = _comparison_of(self.metric.name, comparisons)
@@ -250,7 +226,7 @@ class Gain:
 
 
 @dataclass(frozen=True)
-class NoWorse:
+class NoWorse(_OfOneMetric):
     """The tuned system is worse by at most `by_at_most` >= 0, in score units."""
 
     metric: Named
@@ -259,51 +235,38 @@ class NoWorse:
     def __post_init__(self) -> None:
         _validate("NoWorse", self.metric, "by_at_most", self.by_at_most)
 
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        return (self.metric.name,)
-
     def judge(self, comparisons: Sequence[Comparison]) -> Finding:
         """Raises Incomparable where the metric was not compared."""
         return _no_worse(_comparison_of(self.metric.name, comparisons), self.by_at_most)
 
 
 @dataclass(frozen=True)
-class AtLeast:
-    """The system's own mean is `value` or more, whatever the baseline does."""
-
+class _OwnMean(_OfOneMetric):
     metric: Named
     value: float
 
-    def __post_init__(self) -> None:
-        _validate("AtLeast", self.metric, "value", self.value, least=-math.inf)
+    good_side: ClassVar[Side]
 
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        return (self.metric.name,)
+    def __post_init__(self) -> None:
+        _validate(type(self).__name__, self.metric, "value", self.value, least=-math.inf)
 
     def judge(self, comparisons: Sequence[Comparison]) -> Finding:
         """Raises Incomparable where the metric was not measured."""
-        return about_mean(_comparison_of(self.metric.name, comparisons), self.value, "above")
+        return about_mean(_comparison_of(self.metric.name, comparisons), self.value, self.good_side)
 
 
 @dataclass(frozen=True)
-class AtMost:
+class AtLeast(_OwnMean):
+    """The system's own mean is `value` or more, whatever the baseline does."""
+
+    good_side = "above"
+
+
+@dataclass(frozen=True)
+class AtMost(_OwnMean):
     """The system's own mean is `value` or less, whatever the baseline does."""
 
-    metric: Named
-    value: float
-
-    def __post_init__(self) -> None:
-        _validate("AtMost", self.metric, "value", self.value, least=-math.inf)
-
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        return (self.metric.name,)
-
-    def judge(self, comparisons: Sequence[Comparison]) -> Finding:
-        """Raises Incomparable where the metric was not measured."""
-        return about_mean(_comparison_of(self.metric.name, comparisons), self.value, "below")
+    good_side = "below"
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,10 @@
 """What a run asks of the store: is it there, keep this, give me all evidence. One method, one transaction."""
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -166,25 +167,17 @@ class Store:
     ) -> dict[type, tuple[str, tuple[Any, ...]]]:
         """Return all rows of a stage by kind; written: the kinds that it was just given."""
         begun = key in self._listing.begun  # by an earlier write; where that is unknown, by this one too
-        found: dict[type, tuple[str, tuple[Any, ...]]] = {}
-        for kind, table in _TABLES.items():
-            there = begun or kind in written
-            found[kind] = (
-                key,
-                select(connection, kind, table, where="stage_key = ?", parameters=[key]) if there else (),
-            )
-        return found
+
+        def rows(kind: type, table: str) -> tuple[Any, ...]:
+            return select(connection, kind, table, where="stage_key = ?", parameters=[key])
+
+        return {kind: (key, rows(kind, _TABLES[kind]) if begun or kind in written else ()) for kind in _TABLES}
 
     def forget(self, keys: Collection[str]) -> None:
         """Delete these stages with their answers (what --fresh asks for)."""
         with self._transaction() as connection:
-            for table, column in (
-                ("answers", "stage_key"),
-                ("likelihoods", "stage_key"),
-                ("measures", "stage_key"),
-                ("training_log", "stage_key"),
-                ("stages", "key"),
-            ):
+            for table in (*_TABLES.values(), "training_log", "stages"):
+                column = "key" if table == "stages" else "stage_key"
                 query = f"DELETE FROM {table} WHERE {column} IN (SELECT unnest(?))"  # noqa: S608 - names are ours
                 connection.execute(query, [list(keys)])
             self._write_index(connection)
@@ -210,7 +203,7 @@ class Store:
         """Replace what the store says about this experiment; decisions are added, never replaced."""
         name = judgement.experiment.name
         with self._transaction() as connection:
-            for table, rows in _replaced(judgement):
+            for table, rows in _replaced(judgement).items():
                 column = "name" if table == "experiments" else "experiment"
                 connection.execute(f"DELETE FROM {table} WHERE {column} = ?", [name])  # noqa: S608 - names are ours
                 insert(connection, table, rows)
@@ -295,33 +288,18 @@ def _insert_look(connection: "DuckDBPyConnection", look: LookRow) -> None:
         insert(connection, "looks", [look])
 
 
-def _replaced(judgement: Judgement) -> Iterable[tuple[str, Sequence[object]]]:
-    yield "experiments", [judgement.experiment]
-    yield "experiment_stages", judgement.memberships
-    yield "systems", judgement.systems
-    yield "samples", judgement.samples
-    yield "scores", judgement.scores
-    yield "comparisons", judgement.comparisons
-    yield "system_means", judgement.system_means
-    yield "checks", judgement.checks
-    yield "slices", judgement.slices
-    yield "insights", judgement.insights
-    yield "continual", judgement.continual
+def _replaced(judgement: Judgement) -> dict[str, Sequence[object]]:
+    """Return the rows of each table of which those of the experiment are replaced."""
+    named = ("systems", "samples", "scores", "comparisons", "system_means", "checks", "slices", "insights", "continual")
+    found: dict[str, Sequence[object]] = {name: getattr(judgement, name) for name in named}
+    return {"experiments": [judgement.experiment], "experiment_stages": judgement.memberships} | found
+
+
+_DECIDED = attrgetter("verdict", "reason", "criteria_key", "statistics")
 
 
 def _repeats_last(connection: "DuckDBPyConnection", decision: DecisionRow) -> bool:
     """A rerun that decides the same by the same rule and statistics on the same numbers is no new decision."""
+    findings = json.loads(json.dumps(decision.findings))
     last = decisions_of(connection, decision.experiment)[-1:]
-    return bool(last) and (
-        last[0].verdict,
-        last[0].reason,
-        last[0].criteria_key,
-        last[0].statistics,
-        last[0].findings,
-    ) == (
-        decision.verdict,
-        decision.reason,
-        decision.criteria_key,
-        decision.statistics,
-        json.loads(json.dumps(decision.findings)),
-    )
+    return any(_DECIDED(one) == _DECIDED(decision) and one.findings == findings for one in last)

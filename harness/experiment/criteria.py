@@ -361,6 +361,3 @@ def _no_worse(comparison: Comparison, by_at_most: float) -> Finding:
     demand = f"a {verb} of at most {size}" if by_at_most else f"no {verb}"
     threshold = -by_at_most if higher else by_at_most
     return about_difference(comparison, demand, threshold)
-
-
-__all__ = ["BREAK_EVEN", "AtLeast", "AtMost", "BreakEven", "Criterion", "Finding", "Gain", "Guard", "NoWorse"]

@@ -12,7 +12,6 @@ from collections import Counter, OrderedDict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 from functools import lru_cache
-from importlib.util import find_spec
 from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer, GPT2Tokenizer, Ro
 from harness.errors import InvalidEvidence, InvalidExperiment, MissingPackage
 from harness.inference.models.hardware import errors_only, no_bars, steady
 from harness.metrics.model_based import MOST_UNKNOWN, BERTScore, packaged_folder, unreadable
+from harness.types.files import package_folder
 from harness.types.samples import Answer, Sample, Score
 
 # Similarities of one batch of pairs, and numbers of its padded states: 32 MB and 64 MB.
@@ -233,8 +233,7 @@ def _baseline(metric: BERTScore, layers: int) -> Match:
 
     Raises InvalidExperiment where bert-score brings no such table.
     """
-    spec = find_spec("bert_score")
-    folder = Path(next(iter((spec and spec.submodule_search_locations) or ("",)))) / "rescale_baseline"
+    folder = (package_folder("bert_score") or Path()) / "rescale_baseline"
     found = sorted(folder.glob(f"*/{metric.model}.tsv"), key=lambda path: path.relative_to(folder).parts[0] != "en")
     lines = found[0].read_text(encoding="utf-8").split() if found else []
     if layers + 1 >= len(lines):

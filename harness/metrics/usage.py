@@ -14,13 +14,16 @@ from harness.types.samples import TIMED_IN_BATCH, Answer, Sample, Score
 _FEWEST_TIMED = 5
 
 
+class _Usage:
+    better: ClassVar[Direction] = "lower"
+    of_usage: ClassVar[bool] = True
+
+
 @dataclass(frozen=True)
-class TokensIn:
+class TokensIn(_Usage):
     """Tokens of the prompt as really rendered, mean a sample; lower is better."""
 
     name: ClassVar[str] = "tokens_in"
-    better: ClassVar[Direction] = "lower"
-    of_usage: ClassVar[bool] = True
     unit: ClassVar[str] = "tokens"
 
     def score(self, sample: Sample, answer: Answer) -> float:
@@ -28,12 +31,10 @@ class TokensIn:
 
 
 @dataclass(frozen=True)
-class TokensOut:
+class TokensOut(_Usage):
     """Tokens of the answer, mean a sample; lower is better."""
 
     name: ClassVar[str] = "tokens_out"
-    better: ClassVar[Direction] = "lower"
-    of_usage: ClassVar[bool] = True
     unit: ClassVar[str] = "tokens"
 
     def score(self, sample: Sample, answer: Answer) -> float:
@@ -41,7 +42,7 @@ class TokensOut:
 
 
 @dataclass(frozen=True)
-class Latency:
+class Latency(_Usage):
     """Seconds an answer took, mean a sample, with those of looking something up for its prompt; lower is better.
 
     In a batch a sample's seconds are its share of the batch's wall time: throughput, not the wait of one caller. Such a
@@ -52,8 +53,6 @@ class Latency:
     waits. With several seeds the first one's model is timed.
     """
 
-    better: ClassVar[Direction] = "lower"
-    of_usage: ClassVar[bool] = True
     unit: ClassVar[str] = "s"
 
     one_at_a_time: bool = field(default=False, metadata={"key": "changed"})
@@ -81,7 +80,7 @@ _HOUR_SECONDS = 3600
 
 
 @dataclass(frozen=True)
-class Cost:
+class Cost(_Usage):
     """Money that a request costs, mean a sample; lower is better.
 
     An endpoint's request costs its tokens at `Endpoint(price_in=, price_out=)`, that of a model that runs here its
@@ -90,8 +89,6 @@ class Cost:
     """
 
     name: ClassVar[str] = "cost"
-    better: ClassVar[Direction] = "lower"
-    of_usage: ClassVar[bool] = True
     unit: ClassVar[str] = "a request"
 
     def missing_price(self, model: AnyModel, costs: Costs | None) -> str | None:

@@ -8,7 +8,8 @@ from typing import Literal, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.types.models import AnyModel, Costs
+from harness.types.models import AnyModel as AnyModel
+from harness.types.models import Costs
 from harness.types.samples import (
     Answer,
     Check,
@@ -289,39 +290,3 @@ class JudgedMetric(Named, Protocol):
     def vote(self, tuned_first: str, baseline_first: str) -> Score:
         """Return the score from the judge's two texts: one with the tuned answer shown first, one with it second."""
         ...
-
-
-__all__ = [
-    "AnyMetric",
-    "AnyModel",
-    "AsksItself",
-    "Batch",
-    "BatchMetric",
-    "Bindable",
-    "ChecksReferences",
-    "CorpusMetric",
-    "Direction",
-    "Engine",
-    "Executed",
-    "FloatArray",
-    "HasChoices",
-    "HasCorpus",
-    "HasDataChecks",
-    "HasShots",
-    "JudgedMetric",
-    "JudgesRefusals",
-    "KnowsLanguages",
-    "LikelihoodBatch",
-    "LooksUp",
-    "Meter",
-    "Metric",
-    "Named",
-    "OnlyWeighed",
-    "PairMetric",
-    "Priced",
-    "Progress",
-    "Prompter",
-    "Recipe",
-    "Strategy",
-    "Task",
-]

@@ -77,7 +77,7 @@ def train(case: Case, model: str) -> dict[str, float]:
     """Train a few steps on rows of unlike words, and return the peak resident set at the last step, in bytes."""
     from harness.inference.models.loading import load_tokenizer
     from harness.recipes import SFT
-    from harness.recipes.parse import read_adapter
+    from harness.recipes.parse import read_recipe
     from harness.training.sft import fit
     from harness.types.jobs import TuneJob
     from harness.types.models import Model
@@ -99,7 +99,8 @@ def train(case: Case, model: str) -> dict[str, float]:
         )
         for place in range(case.batch * _STEPS)
     )
-    recipe = SFT(adapter=read_adapter(case.adapter), epochs=1, batch_size=case.batch, evaluate_every=_STEPS)
+    recipe = read_recipe(f"SFT(adapter={case.adapter}, epochs=1, batch_size={case.batch}, evaluate_every={_STEPS})")
+    assert isinstance(recipe, SFT)
     with tempfile.TemporaryDirectory() as folder:
         job = TuneJob(recipe=recipe, model=declared, train=rows, dev=rows[:2], seed=1, folder=Path(folder))
         result = fit(job, progress=_Quiet())
@@ -142,13 +143,14 @@ def _peak(process: int) -> int:
 def row(case: Case, found: dict[str, float], model: str) -> str:
     """Return a line of the table: what was estimated for rows of the length that they really had, beside the peak."""
     from harness.recipes import SFT
-    from harness.recipes.parse import read_adapter
+    from harness.recipes.parse import read_recipe
     from harness.resources.machine import GIB, this_machine
     from harness.resources.memory import recipe_memory
     from harness.resources.model_shape import read_shape
     from harness.types.models import Model
 
-    recipe = SFT(adapter=read_adapter(case.adapter), batch_size=case.batch)
+    recipe = read_recipe(f"SFT(adapter={case.adapter}, batch_size={case.batch})")
+    assert isinstance(recipe, SFT)
     formats = this_machine(Path(), device="cpu").formats(recipe.adapter, length=case.length)
     estimate = recipe_memory(read_shape(Model(model)), recipe, formats, length=case.length, answer=case.answer)
     peak = found["peak"]

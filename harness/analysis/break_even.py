@@ -13,9 +13,9 @@ from harness.stats.compare import DEFAULT_LEVEL, Comparison, SystemScores, compa
 from harness.stats.intervals import Interval
 from harness.stats.projection import Projection
 from harness.stats.wording import about, confidence, mean_text, rounded, span
-from harness.types.models import Costs, Endpoint
-from harness.types.protocols import AnyModel, Direction, FloatArray
-from harness.types.samples import TIMED_IN_BATCH, Answer, Split
+from harness.types.models import Costs
+from harness.types.protocols import Direction, FloatArray
+from harness.types.samples import TIMED_IN_BATCH, Split
 
 Currency = Literal["money", "seconds"]
 _HOUR = 3600.0
@@ -96,19 +96,6 @@ def token_price(tokens_in: Numbers, tokens_out: Numbers, *, price_in: float, pri
 def machine_price(seconds: Numbers, *, serving_hour: float) -> Numbers:
     """Return what answers of one's own machine cost. serving_hour: money for an hour of it."""
     return seconds * (serving_hour / _HOUR)
-
-
-def answer_price(answer: Answer, model: AnyModel, *, serving_hour: float | None) -> float | None:
-    """Return what one answer of `model` costs, None where the price that it takes is not declared.
-
-    serving_hour: as `Costs` declares it. An endpoint is paid by its tokens, a model that runs here by its seconds.
-    """
-    if isinstance(model, Endpoint):
-        if model.price_in is None or model.price_out is None:
-            return None
-        tokens = float(answer.tokens_in), float(answer.tokens_out)
-        return token_price(*tokens, price_in=model.price_in, price_out=model.price_out)
-    return None if serving_hour is None else machine_price(answer.seconds, serving_hour=serving_hour)
 
 
 def _money(side: Requests, serving_hour: float | None) -> SystemScores:

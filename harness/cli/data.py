@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.cli.options import add_command, add_store, check_known, existing_store
+from harness.cli.options import add_command, add_store, check_known, existing_store, say
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def _check(options: argparse.Namespace) -> int:
     )
     found = check_file(options.file, columns)
     for line in (*found.lines, *_size(found.reading.samples)):
-        sys.stdout.write(f"{line}\n")
+        say(line)
     return 1 if found.reading.left_out else 0
 
 
@@ -119,7 +119,7 @@ def _pairs(options: argparse.Namespace) -> int:
         answers, better="lower" if better == "lower" else "higher", margin=options.margin, metric=options.metric
     )
     for line in made.lines():
-        sys.stdout.write(f"{line}\n")
+        say(line)
     if not made.rows:
         raise HarnessError(
             f"no pair could be made by {options.metric} of {options.experiment}: measure more systems, draw several "
@@ -127,7 +127,7 @@ def _pairs(options: argparse.Namespace) -> int:
         )
     text = "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in made.rows)
     options.output.write_text(text, encoding="utf-8")
-    sys.stdout.write(f"wrote {options.output}\n")
+    say(f"wrote {options.output}")
     if _HOLDOUT in splits:
         sys.stderr.write(
             "harness: these pairs hold answers to the holdout: what learns from them cannot be judged on it, and the "

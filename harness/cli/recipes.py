@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.cli.options import add_command
+from harness.cli.options import add_command, say
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
@@ -57,9 +57,7 @@ def _memory(options: argparse.Namespace) -> int:
     pace = TrainingPace(rate=measured_rate())
     recipes = [read_recipe(text) for text in (SHORT_NAMES if options.all else (options.recipe,))]
     found = [one for recipe in recipes for one in estimates(shape, recipe, machine, work, pace=pace)]
-    _write(
-        f"{Model(options.model).name}: {shape.parameters:,} parameters, {shape.layers} layers of width {shape.hidden}"
-    )
+    say(f"{Model(options.model).name}: {shape.parameters:,} parameters, {shape.layers} layers of width {shape.hidden}")
     if options.all:
         _table(found, pace=pace)
     else:
@@ -74,38 +72,38 @@ def _parts(found: "RunEstimate", *, pace: "TrainingPace") -> None:
     recipe, memory, machine = found.recipe, found.memory, found.machine
     at_once = recipe.micro_batch_size or recipe.batch_size
     share = memory.trained / found.shape.parameters
-    _write(f"\n{recipe.name}: {memory.trained:,} weights trained ({share:.2%})")
+    say(f"\n{recipe.name}: {memory.trained:,} weights trained ({share:.2%})")
     shared = f", shared by {found.devices} devices as {getattr(recipe, 'sharing', '')}" if found.devices > 1 else ""
-    _write(f"  {at_once} of {recipe.batch_size} examples at once, of {found.work.length} tokens{shared}\n")
+    say(f"  {at_once} of {recipe.batch_size} examples at once, of {found.work.length} tokens{shared}\n")
     for part in memory.parts:
-        _write(f"  {part.name:<24}{gib(part.bytes):>12}")
-    _write(f"  {'total':<24}{gib(memory.total):>12}   within about 25 %")
-    _write(f"  {'free':<24}{gib(machine.free):>12}   of {gib(machine.total)}, {found.where}")
-    _write(f"  {'disk while it runs':<24}{gib(found.disk):>12}   {free_disk(machine)}; {gib(found.saved)} stay")
-    _write(f"  {'time':<24}{spoken(found.duration):>12}   for {found.work.rows:,} rows, roughly\n")
+        say(f"  {part.name:<24}{gib(part.bytes):>12}")
+    say(f"  {'total':<24}{gib(memory.total):>12}   within about 25 %")
+    say(f"  {'free':<24}{gib(machine.free):>12}   of {gib(machine.total)}, {found.where}")
+    say(f"  {'disk while it runs':<24}{gib(found.disk):>12}   {free_disk(machine)}; {gib(found.saved)} stay")
+    say(f"  {'time':<24}{spoken(found.duration):>12}   for {found.work.rows:,} rows, roughly\n")
     if found.fits:
-        _write("fits")
+        say("fits")
         return
     if found.only_answering:
-        _write(f"training fits, in {gib(found.memory.training)}; the model that answers afterwards does not:")
+        say(f"training fits, in {gib(found.memory.training)}; the model that answers afterwards does not:")
     else:
-        _write("does not fit:")
-    _write(f"  {way_out(found, pace=pace)}")
+        say("does not fit:")
+    say(f"  {way_out(found, pace=pace)}")
 
 
 def _table(found: "list[RunEstimate]", *, pace: "TrainingPace") -> None:
     from harness.resources.estimate import fewest_at_once, free_disk, gib, spoken
 
-    _write(f"\n{'recipe':<28}{'trained':>14}{'memory':>12}{'disk':>12}   {'time':<20}")
+    say(f"\n{'recipe':<28}{'trained':>14}{'memory':>12}{'disk':>12}   {'time':<20}")
     for one in found:
         fits = "" if one.fits else f"   does not fit; {_at_once(fewest_at_once(one, pace=pace))}"
-        _write(
+        say(
             f"{one.recipe.name:<28}{one.memory.trained:>14,}{gib(one.memory.total):>12}{gib(one.disk):>12}   "
             f"{spoken(one.duration):<20}{fits}".rstrip()
         )
     machine, work, recipe = found[0].machine, found[0].work, found[0].recipe
-    _write(f"\nfor {recipe.batch_size} rows at once of {work.length} tokens (--length)")
-    _write(f"free: {gib(machine.free)} of memory ({machine.name}), disk: {free_disk(machine)}")
+    say(f"\nfor {recipe.batch_size} rows at once of {work.length} tokens (--length)")
+    say(f"free: {gib(machine.free)} of memory ({machine.name}), disk: {free_disk(machine)}")
 
 
 def _at_once(found: "RunEstimate") -> str:
@@ -127,10 +125,6 @@ def _size(text: str) -> float:
     if not 0 < number < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} is no size; give GiB, such as 24")
     return number
-
-
-def _write(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
 
 
 _TOOLS = ("llamafactory", "axolotl", "unsloth")
@@ -166,7 +160,7 @@ def _recipe(options: argparse.Namespace) -> int:
         options.output.write_text(text, encoding="utf-8")
     except OSError as error:
         raise HarnessError(f"{options.output} cannot be written: {error.strerror}; name another --output") from error
-    sys.stdout.write(f"wrote {options.output}\n")
+    say(f"wrote {options.output}")
     return 0
 
 

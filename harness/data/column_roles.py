@@ -35,32 +35,13 @@ _QUESTIONS = (
 # Questions only beside an answer without a better one: they are as often notes on where a row comes from.
 _PERHAPS_QUESTIONS = ("source", "content", "message", "comment", "headline")
 _ANSWERS = (
-    "completion",
-    "response",
-    "answer",
-    "answers",
-    "output",
-    "reply",
-    "target",
-    "summary",
-    "solution",
-    "答案",
-    "回答",
-    "输出",
+    *("completion", "response", "answer", "answers", "output", "reply", "target", "summary", "solution"),
+    *("答案", "回答", "输出"),
 )
 _LABEL_NAMES = ("label_text", "label_name")
 _LABELS = (
     *_LABEL_NAMES,
-    "label",
-    "category",
-    "class",
-    "intent",
-    "sentiment",
-    "emotion",
-    "topic",
-    "标签",
-    "类别",
-    "分类",
+    *("label", "category", "class", "intent", "sentiment", "emotion", "topic", "标签", "类别", "分类"),
 )
 # What belongs to a question, by the question's column.
 _BESIDE: Mapping[str, tuple[str, ...]] = {
@@ -192,16 +173,7 @@ def roles_of(row: Row, columns: Columns, *, format: Format | Literal["auto"] = "
         read |= {*SYSTEM, HISTORY, *TOOLS, *MEDIA_COLUMNS}
     if shape.answer in _LABEL_NAMES:
         read.add("label")  # the same in numbers
-    return ColumnRoles(
-        form=shape.form,
-        question=shape.question,
-        answer=shape.answer,
-        worse=shape.worse,
-        beside=shape.beside,
-        vote=vote if is_vote else "",
-        guessed=shape.guessed,
-        uses=frozenset(read & row.values.keys()),
-    )
+    return replace(shape, vote=vote if is_vote else "", uses=frozenset(read & row.values.keys()))
 
 
 def vote_column(rows: Iterable[Row], columns: Columns) -> str:
@@ -297,12 +269,17 @@ def _forced(row: Row, format: Format | Literal["auto"]) -> ColumnRoles | None:
         there = next((name for name in CONVERSATIONS if name in row.values), str(format))
         return ColumnRoles(form=format, question=there)
     if format == "instruction":
-        return ColumnRoles(form=format, question="instruction", answer="output", beside=_beside(row, "instruction"))
+        return _instruction(row)
     if format == "prompt_completion":
         return ColumnRoles(form=format, question="prompt", answer="completion")
     if format == "text":
         return ColumnRoles(form=format, question="text")
     return None
+
+
+def _instruction(row: Row) -> ColumnRoles:
+    beside = _beside(row, "instruction")
+    return ColumnRoles(form="instruction", question="instruction", answer="output", beside=beside)
 
 
 def _told(row: Row, naming: str) -> ColumnRoles:
@@ -356,9 +333,7 @@ def _known(row: Row) -> ColumnRoles | None:
             form="conversations" if conversation == "conversations" else "messages", question=conversation
         )
     if {"instruction", "output"} <= fields.keys():
-        return ColumnRoles(
-            form="instruction", question="instruction", answer="output", beside=_beside(row, "instruction")
-        )
+        return _instruction(row)
     if {"prompt", "completion"} <= fields.keys():
         return ColumnRoles(form="prompt_completion", question="prompt", answer="completion")
     return None

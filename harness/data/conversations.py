@@ -294,7 +294,10 @@ def _learned(row: Row, field: str, turn: Mapping[str, object]) -> bool:
 def _content(row: Row, field: str, value: object, media: Media, *, tool: bool) -> str:
     if value is None or isinstance(value, str):
         return value or ""
-    if tool and (isinstance(value, Mapping) or (isinstance(value, list) and not any(map(_is_part, value)))):
+    if tool and (
+        isinstance(value, Mapping)
+        or (isinstance(value, list) and not any(isinstance(part, Mapping) and "type" in part for part in value))
+    ):
         return json.dumps(value, ensure_ascii=False)  # a result as data
     if not isinstance(value, list):
         raise wrong(row, field, f"is {kind_of(value)}", "write it as text, or as a list of parts")
@@ -331,10 +334,6 @@ def media_refused(row: Row, field: str) -> InvalidData:
 
 def _parts(turn: Mapping[object, object]) -> list[object]:
     return [part for name in _WORDS if isinstance(turn.get(name), list) for part in cast("list[object]", turn[name])]
-
-
-def _is_part(part: object) -> bool:
-    return isinstance(part, Mapping) and "type" in part
 
 
 def _is_media(part: object) -> bool:

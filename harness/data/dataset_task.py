@@ -38,14 +38,6 @@ def read_answer(text: str, reader: Reader) -> object | None:
     return _READERS[reader](text)
 
 
-def _text(text: str) -> str | None:
-    return _trimmed(text) or None
-
-
-def _first_line(text: str) -> str | None:
-    return next((line for line in map(_trimmed, text.splitlines()) if line), None)
-
-
 def _json(text: str) -> object | None:
     """Return the JSON value that is all of `text`, in its last fenced block with one, or its first object or list.
 
@@ -87,7 +79,11 @@ def _no_constant(name: str) -> NoReturn:
 
 
 _DECODER = json.JSONDecoder(parse_constant=_no_constant)
-_READERS: Mapping[Reader, Callable[[str], object | None]] = {"text": _text, "first_line": _first_line, "json": _json}
+_READERS: Mapping[Reader, Callable[[str], object | None]] = {
+    "text": lambda text: _trimmed(text) or None,
+    "first_line": lambda text: next((line for line in map(_trimmed, text.splitlines()) if line), None),
+    "json": _json,
+}
 
 
 Source = str | Path | Sequence[str | Path]
@@ -344,9 +340,7 @@ def _refuse_repeated_ids(splits: Mapping[Split, Sequence[Sample]]) -> None:
     for split, samples in splits.items():
         for sample in samples:
             if sample.id in seen:
-                places = (
-                    seen[sample.id].value if seen[sample.id] is split else f"{seen[sample.id].value} and {split.value}"
-                )
+                places = " and ".join(dict.fromkeys((seen[sample.id].value, split.value)))
                 raise InvalidData(
                     f"the id {sample.id!r} stands twice, in {places}; give every row an id of its own, "
                     "or leave the ids out (file name and row number are used then, so file names must differ)"

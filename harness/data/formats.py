@@ -58,7 +58,8 @@ def samples_of(row: Row, shape: ColumnRoles, columns: Columns) -> tuple[Sample, 
         raise media_refused(row, full[0])
     found = _conversation(row, shape, columns)
     if reads_past_media(row, shape):
-        found = replace(found, turns=tuple(_bare(turn) for turn in found.turns))
+        bare = tuple(replace(turn, content=without_placeholders(turn.content)) for turn in found.turns)
+        found = replace(found, turns=bare)
     name, group = id_of(row, columns.id), None if columns.group is None else cell_of(row, columns.group)
     tags = {tag: cell_of(row, tag) for tag in columns.tags}
     field = shape.question or shape.answer
@@ -301,7 +302,3 @@ def _continued(row: Row, shape: ColumnRoles, chosen: str, rejected: str) -> _Con
     if not good.strip() or not bad.strip():
         raise wrong(row, shape.worse, f"is the beginning of {shape.answer!r}", "give the prompt and two whole answers")
     return replace(_with_surroundings(row, shape, turns, bad.strip()), plain=True)
-
-
-def _bare(turn: Message) -> Message:
-    return replace(turn, content=without_placeholders(turn.content))

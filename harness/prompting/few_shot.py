@@ -28,6 +28,7 @@ from harness.prompting.retrieval import (
     without,
 )
 from harness.types.models import AnyModel, as_model
+from harness.types.numbers import equals_before
 from harness.types.protocols import HasShots, Prompter, Task
 from harness.types.samples import Message, Messages, Sample, Split, plain_message
 
@@ -192,9 +193,5 @@ def _shot(task: Task, shot: Sample) -> Messages:
 
 def _balanced(pool: Sequence[Sample], labels: Sequence[str]) -> list[Sample]:
     """Return `pool` reordered: the first of each label, then the second of each, in order of appearance."""
-    seen: dict[str, int] = {}
-    turns = []
-    for label in labels:
-        turns.append(seen.get(label, 0))
-        seen[label] = turns[-1] + 1
+    turns = equals_before(labels)
     return [pool[place] for place in sorted(range(len(pool)), key=lambda place: turns[place])]

@@ -9,7 +9,6 @@ from typing import Any
 
 from harness import metrics, prompting, recipes
 from harness.errors import InvalidExperiment
-from harness.recipes.adapters import Adapter
 from harness.recipes.base import Trained
 from harness.recipes.steps import Steps
 from harness.types import models
@@ -67,14 +66,6 @@ def _no_recipe(text: str) -> str:
 
 def _makes_recipe(kind: type) -> bool:
     return issubclass(kind, Trained | Steps) and _is_noun(kind)
-
-
-def read_adapter(text: str) -> Adapter:
-    """Return the adapter that `text` declares, such as "LoRA(rank=16)" or "lora"."""
-    made = _value(_parsed(_SHORT.get(text.strip().lower(), text)))
-    if not isinstance(made, Adapter):
-        raise InvalidExperiment(f'{text!r} is no adapter; give one such as "LoRA(rank=16)"')
-    return made
 
 
 def _parsed(text: str) -> ast.expr:

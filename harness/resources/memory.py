@@ -48,13 +48,6 @@ class Formats:
     served_in_4_bits: bool = False
 
 
-# Everything in bfloat16, the optimizer's two moments too, attention by a kernel that keeps no scores: how the
-# published measurements on GPUs were made.
-PURE_BFLOAT16 = Formats(
-    base=2, trained=2, gradient=2, optimizer=4, products=2, states=2, scores=False, every_logit=True
-)
-
-
 @dataclass(frozen=True, slots=True)
 class Part:
     """One part of the memory, in bytes."""

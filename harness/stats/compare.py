@@ -406,18 +406,3 @@ def statistic_of(metric: CorpusMetric) -> Callable[[Sequence[object], FloatArray
         return numbers
 
     return statistic
-
-
-__all__ = [
-    "DEFAULT_LEVEL",
-    "ONE_SEED",
-    "SECONDS",
-    "Comparison",
-    "HasUnit",
-    "SystemScores",
-    "compare",
-    "scores_pairs",
-    "standing",
-    "statistic_of",
-    "unit_of",
-]

@@ -29,7 +29,7 @@ from harness.stats.paired_tests import (
     bonett_price_interval,
     conditional_interval,
     fewest_flips,
-    mcnemar,
+    mcnemar_p,
     paired_p,
     sign_flip_interval,
     sign_flip_p,
@@ -230,7 +230,7 @@ def _binary_difference(differences: FloatArray, level: float) -> MeanEstimate:
         method = f"t interval, {n:,} samples"
         interval, spread = paired_interval(differences, level=level), _sd(differences)
         estimate = MeanEstimate(value=float(differences.mean()), interval=interval, spread=spread, method=method)
-    estimate = _with_p(estimate, mcnemar(lost, gained).exact, "McNemar's exact test")
+    estimate = _with_p(estimate, mcnemar_p(lost, gained), "McNemar's exact test")
     return replace(estimate, exact=conditional_interval(lost, gained, n, level=level))
 
 

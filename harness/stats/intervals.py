@@ -63,9 +63,10 @@ def clustered_interval(differences: FloatArray, clusters: Clusters, *, level: fl
     """Return the t interval of the mean where samples of one cluster move together.
 
     clusters: shape (n,), the cluster number of each sample, 0 .. C-1. With C < 2 the interval is (-inf, inf). With
-    clusters of one size it is mean +- t_(C - 1) * clustered_standard_error. With others that would be too narrow (one
-    cluster of 100 beside eleven of 5: it holds the truth in 57 % to 87 %): the error is then the jackknife's, and the
-    degrees of freedom are those of the effective number of clusters.
+    clusters of one size it is mean +- t_(C - 1) * sqrt(S * C / (C - 1)) / n, S the sum over clusters of the squared
+    sum of deviations. With others that would be too narrow (one cluster of 100 beside eleven of 5: it holds the truth
+    in 57 % to 87 %): the error is then the jackknife's, and the degrees of freedom are those of the effective number
+    of clusters.
 
     Raises ValueError if a difference is not finite.
     Sources: MacKinnon, Nielsen, Webb, Journal of Applied Econometrics 38 (2023); Carter, Schnepel, Steigerwald,
@@ -95,19 +96,6 @@ def clustered_freedom(clusters: Clusters) -> float:
     """
     sizes = np.bincount(clusters).astype(np.float64)
     return max(0.5, float(sizes.sum() ** 2 / (sizes @ sizes)) - 1)
-
-
-def clustered_standard_error(values: FloatArray, clusters: Clusters) -> float:
-    """Return sqrt(S * C / (C - 1)) / n, S the sum over clusters of the squared sum of deviations.
-
-    Infinite with C < 2. Without the factor C / (C - 1) it is too small for few clusters.
-    Source: Cameron and Miller, A Practitioner's Guide to Cluster-Robust Inference (2015).
-    """
-    count = cluster_count(clusters)
-    if count < 2:
-        return math.inf
-    sums = np.bincount(clusters, weights=values - values.mean(), minlength=count)  # (C,)
-    return math.sqrt(float(sums @ sums) * count / (count - 1)) / values.size
 
 
 def unit_means(values: FloatArray, clusters: Clusters | None) -> FloatArray:

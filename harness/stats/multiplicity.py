@@ -4,29 +4,18 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from harness.stats.intervals import standard_error
 from harness.types.protocols import FloatArray
-
-DRAWS = 10_000
-_CELLS_AT_ONCE = 2_000_000
-
-
-def holm(p_values: Sequence[float]) -> FloatArray:
-    """Return Holm's adjusted p-values, for "any of these": none is falsely below alpha, whichever are null.
-
-    Source: Holm, Scandinavian Journal of Statistics 6 (1979).
-    """
-    from statsmodels.stats.multitest import multipletests
-
-    return _checked(p_values) if len(p_values) == 0 else np.asarray(multipletests(_checked(p_values), method="holm")[1])
 
 
 def benjamini_hochberg(p_values: Sequence[float]) -> FloatArray:
     """Return q-values: of what lies below q, a share of at most q is expected to be false. For exploring, not deciding.
 
+    Raises ValueError for a p-value outside [0, 1].
     Source: Benjamini and Hochberg, Journal of the Royal Statistical Society B 57 (1995).
     """
-    found = _checked(p_values)
+    found = np.asarray(p_values, dtype=np.float64)
+    if not ((found >= 0) & (found <= 1)).all():
+        raise ValueError(f"p-values lie in [0, 1], not {next(p for p in found if not 0 <= p <= 1)}")
     order = np.argsort(found)[::-1]  # the largest first
     # scipy.stats.false_discovery_control, written out: every experiment has slices, and the import takes 2.4 s.
     adjusted = np.minimum.accumulate(found[order] * found.size / np.arange(found.size, 0, -1))
@@ -48,16 +37,3 @@ def spent_alpha(look: int, alpha: float = 0.05) -> float:
     if look < 1:
         raise ValueError(f"look {look}: the first candidate is look 1")
     return alpha if look == 1 else alpha / (look * (look - 1))
-
-
-def _t(differences: FloatArray) -> float:
-    mean, error = abs(float(differences.mean())), standard_error(differences)
-    return 0.0 if mean == 0 else mean / error if error > 0 else np.inf
-
-
-def _checked(p_values: Sequence[float]) -> FloatArray:
-    """Raises ValueError for a p-value outside [0, 1]."""
-    values = np.asarray(p_values, dtype=np.float64)
-    if not ((values >= 0) & (values <= 1)).all():
-        raise ValueError(f"p-values lie in [0, 1], not {next(p for p in values if not 0 <= p <= 1)}")
-    return values

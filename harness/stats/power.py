@@ -31,18 +31,11 @@ def detectable_difference(
 ) -> float:
     """Return the smallest difference that so many samples show with the given power: the inverse of needed_samples.
 
-    It is in score units on the scale of all samples. For right-or-wrong scores take `binary_spread`; a figure of
+    It is in score units on the scale of all samples. For right-or-wrong scores take sqrt(2 p (1 - p) (1 - r)) as the
+    spread, p the share that is right and r the correlation of the two systems' scores; a figure of
     2.8 / sqrt(discordant pairs) is on another scale and may not be held against a difference of means.
     """
     return _quantiles(level, power, sides) * spread / math.sqrt(samples) if samples > 0 else math.inf
-
-
-def binary_spread(share: float, correlation: float) -> float:
-    """Return the spread of the difference of two right-or-wrong scores, both right on `share` of the samples.
-
-    correlation: of the two systems' scores over samples, often about 0.5 between versions of one model.
-    """
-    return math.sqrt(2 * share * (1 - share) * (1 - correlation))
 
 
 def needed_seeds(distance: float, spread: float, *, level: float = 0.95, most: int = 100) -> int | None:

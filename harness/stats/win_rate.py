@@ -21,7 +21,7 @@ from harness.stats.intervals import (
     paired_interval,
     standard_error,
 )
-from harness.stats.paired_tests import mcnemar, wilson_interval
+from harness.stats.paired_tests import mcnemar_p, wilson_interval
 from harness.types.protocols import FloatArray
 
 
@@ -59,7 +59,7 @@ def win_rate(points: FloatArray, clusters: Clusters | None = None, *, level: flo
         rate=float(points.mean()),
         error=error,
         interval=interval.within(0.0, 1.0),
-        p_value=mcnemar(losses, wins).exact,
+        p_value=mcnemar_p(losses, wins),
         wins=wins,
         ties=points.size - wins - losses,
         losses=losses,

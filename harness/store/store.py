@@ -4,6 +4,7 @@ import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -300,19 +301,11 @@ def _replaced(judgement: Judgement) -> Iterable[tuple[type[Stored], Sequence[Sto
     yield ContinualRow, judgement.continual
 
 
+_DECIDED = attrgetter("verdict", "reason", "criteria_key", "statistics")
+
+
 def _repeats_last(connection: "DuckDBPyConnection", decision: DecisionRow) -> bool:
     """A rerun that decides the same by the same rule and statistics on the same numbers is no new decision."""
+    findings = json.loads(json.dumps(decision.findings))
     last = decisions_of(connection, decision.experiment)[-1:]
-    return bool(last) and (
-        last[0].verdict,
-        last[0].reason,
-        last[0].criteria_key,
-        last[0].statistics,
-        last[0].findings,
-    ) == (
-        decision.verdict,
-        decision.reason,
-        decision.criteria_key,
-        decision.statistics,
-        json.loads(json.dumps(decision.findings)),
-    )
+    return any(_DECIDED(one) == _DECIDED(decision) and one.findings == findings for one in last)

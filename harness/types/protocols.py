@@ -8,7 +8,8 @@ from typing import Literal, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.types.models import AnyModel, Costs
+from harness.types.models import AnyModel as AnyModel
+from harness.types.models import Costs
 from harness.types.samples import (
     Answer,
     Check,
@@ -441,54 +442,3 @@ class JudgedMetric(Named, Protocol):
     def vote(self, tuned_first: str, baseline_first: str) -> Score:
         """Return the score from the judge's two texts: one with the tuned answer shown first, one with it second."""
         ...
-
-
-__all__ = [
-    "DEFAULT_ANSWER_TOKENS",
-    "AnyMetric",
-    "AnyModel",
-    "AsksItself",
-    "Batch",
-    "BatchMetric",
-    "Bindable",
-    "ChecksReferences",
-    "CorpusMetric",
-    "Direction",
-    "Engine",
-    "Executed",
-    "FloatArray",
-    "HasChoices",
-    "HasCorpus",
-    "HasDataChecks",
-    "HasEpochs",
-    "HasShots",
-    "JudgedMetric",
-    "JudgesRefusals",
-    "KeepsTasks",
-    "KnowsLanguages",
-    "LearnsPairs",
-    "LearnsPreferences",
-    "LearnsTask",
-    "LearnsVotes",
-    "LikelihoodBatch",
-    "LimitsAnswers",
-    "LimitsExamples",
-    "LooksUp",
-    "Makes",
-    "Meter",
-    "Metric",
-    "Named",
-    "NeedsLikelihood",
-    "NeedsRewardModel",
-    "OnlyWeighed",
-    "PairMetric",
-    "Priced",
-    "Progress",
-    "Prompter",
-    "Recipe",
-    "StopsAnswers",
-    "Strategy",
-    "Task",
-    "answer_tokens",
-    "needs_likelihood",
-]

@@ -7,7 +7,7 @@ from harness.analysis.safety import SafetyTable, rate_text, safety_table
 from harness.errors import Incomparable
 from harness.metrics.safety_rules import SafetyRules
 from harness.stats.compare import SystemScores
-from harness.stats.paired_tests import mcnemar, wilson_interval
+from harness.stats.paired_tests import mcnemar_p, wilson_interval
 from harness.types.samples import Answer, Sample
 from tests.analysis.scores import scored
 
@@ -58,7 +58,7 @@ def test_a_model_that_stops_refusing_is_shown_with_its_doubt():
     assert (missing.after.low, missing.after.high) == (wilson_interval(0.2, 100).low, wilson_interval(0.2, 100).high)
     assert missing.difference.value == 0.2
     assert missing.difference.low > 0
-    assert missing.p_value == mcnemar(0, 20).exact
+    assert missing.p_value == mcnemar_p(0, 20)
     assert missing.newly == tuple(f"s{place}" for place in range(20))
     assert (over.after.samples, link.after.samples) == (104, 204)
     assert found.sentence == (

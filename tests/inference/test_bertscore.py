@@ -20,6 +20,7 @@ from transformers import (
 )
 
 from harness.errors import InvalidEvidence, InvalidExperiment
+from harness.fingerprint import fingerprint
 from harness.inference import bertscore
 from harness.inference.bertscore import TokenEncoder, _open_encoder, _packaged_folder, score_all
 from harness.metrics.model_based import BERTScore
@@ -117,6 +118,42 @@ def test_random_texts_in_a_random_encoder_score_as_in_the_package(tmp_path: Path
         got = [[item.detail["precision"], item.detail["recall"], item.value] for item in found]
         assert np.abs(np.array(got) - np.array(expected)).max() < 1e-5
         assert len({round(item.value, 3) for item in found}) > 20
+
+
+@pytest.mark.parametrize(
+    ("name", "layers"), [("google/bert_uncased_L-2_H-128_A-2", None), ("distilbert-base-uncased", 2)]
+)
+def test_layer_and_baseline_are_those_of_the_packages_tables(
+    tmp_path: Path, monkeypatch, name: str, layers: int | None
+):
+    monkeypatch.chdir(tmp_path)
+    tiny_encoder(tmp_path / name, "bert", 0)
+    rescale = layers is not None
+    texts = random_texts(30, 0)
+    answers, references = (list(side) for side in zip(*texts, strict=True))
+    package = BERTScorer(name, layers, lang="en", rescale_with_baseline=rescale, device="cpu", nthreads=0)
+    package._tokenizer.model_max_length = 48
+    expected = torch.stack(package.score(answers, references, batch_size=1), dim=1).nan_to_num().clamp(0, 1)
+    found = score(BERTScore(model=name, layers=layers, rescale=rescale), texts)
+    got = [[item.detail["precision"], item.detail["recall"], item.value] for item in found]
+    assert got == [pytest.approx(row, abs=1e-5) for row in expected.tolist()]
+    assert len({round(item.value, 3) for item in found}) > 10
+
+
+def test_a_layer_or_baseline_that_the_package_does_not_know_is_named(tmp_path: Path):
+    folder = str(tiny_encoder(tmp_path / "encoder", "bert", 0))
+    with pytest.raises(InvalidExperiment, match="no such model in its table of layers"):
+        score(BERTScore(model=folder, layers=None), TEXTS[:1])
+    with pytest.raises(InvalidExperiment, match="no baseline of its layer 2; leave rescale out"):
+        score(BERTScore(model=folder, layers=2, rescale=True), TEXTS[:1])
+    with pytest.raises(InvalidExperiment, match="the packaged encoder has no baseline"):
+        BERTScore(rescale=True)
+
+
+def test_what_is_stored_depends_on_the_packages_tables_only_if_they_are_asked():
+    assert fingerprint(BERTScore()) == fingerprint(BERTScore(rescale=False))
+    assert BERTScore(model="roberta-large").content_key == BERTScore(model="roberta-large", layers=17).content_key
+    assert BERTScore(model="roberta-large").content_key != BERTScore(model="roberta-large", layers=None).content_key
 
 
 def test_each_distinct_text_is_encoded_once_and_references_stay_for_the_next_system(tmp_path: Path, monkeypatch):

@@ -6,7 +6,7 @@ from harness.errors import InvalidExperiment
 from harness.metrics import ExactMatch, Numeric
 from harness.prompting import ZeroShot
 from harness.recipes import DPO, GRPO, PPO, RLOO, SFT, DoRA, Full, JudgeGrade, LoRA, QLoRA, Steps, Weighted
-from harness.recipes.parse import SHORT_NAMES, read_adapter, read_recipe
+from harness.recipes.parse import SHORT_NAMES, read_recipe
 from harness.types.models import Model
 
 
@@ -69,10 +69,3 @@ def test_anything_else_is_named_and_not_run(text: str, fact: str) -> None:
     with pytest.raises(InvalidExperiment) as refused:
         read_recipe(text)
     assert fact in str(refused.value)
-
-
-def test_an_adapter_is_read_alone() -> None:
-    assert read_adapter("LoRA(rank=4)") == LoRA(rank=4)
-    assert read_adapter("full") == Full()
-    with pytest.raises(InvalidExperiment, match="is no adapter"):
-        read_adapter("SFT()")

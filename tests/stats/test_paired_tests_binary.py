@@ -10,25 +10,24 @@ from statsmodels.stats.proportion import proportion_confint
 from benchmarks.other_intervals import tango_interval, wald_interval
 from harness.stats.intervals import Interval
 from harness.stats.paired_tests import (
-    McNemar,
     bonett_price_interval,
     clopper_pearson_interval,
     conditional_interval,
-    mcnemar,
+    mcnemar_p,
     most_failures,
     sign_flip_p,
     wilson_interval,
 )
 
 TABLE = [
-    (121, 59, 4.434449e-6, 3.266647e-6, 21.355556, 3.815136e-6, 20.672222, 5.450095e-6),
-    (70, 59, 0.378688, 0.334688, 0.937984, 0.332797, 0.775194, 0.378615),
-    (80, 59, 0.089452, 0.075551, 3.172662, 0.074880, 2.877698, 0.089814),
-    (60, 30, 0.002060, 0.001517, 10, 0.001565, 9.344444, 0.002237),
-    (15, 35, 0.006600, 0.004601, 8, 0.004678, 7.22, 0.007210),
-    (2, 8, 0.109375, 0.065430, 3.6, 0.057780, 2.5, 0.113846),
-    (0, 5, 0.0625, 0.03125, 5, 0.025347, 3.2, 0.073638),
-    (0, 6, 0.03125, 0.015625, 6, 0.014306, 4.166667, 0.041227),
+    (121, 59, 4.434449e-6),
+    (70, 59, 0.378688),
+    (80, 59, 0.089452),
+    (60, 30, 0.002060),
+    (15, 35, 0.006600),
+    (2, 8, 0.109375),
+    (0, 5, 0.0625),
+    (0, 6, 0.03125),
 ]
 counts = st.integers(0, 60)
 
@@ -41,44 +40,30 @@ def ends(interval: Interval) -> tuple[float, float]:
     return interval.low, interval.high
 
 
-@pytest.mark.parametrize(("lost", "gained", "exact", "mid_p", "chi2", "chi2_p", "corrected", "corrected_p"), TABLE)
-def test_mcnemar_gives_the_published_values(
-    lost: int,
-    gained: int,
-    exact: float,
-    mid_p: float,
-    chi2: float,
-    chi2_p: float,
-    corrected: float,
-    corrected_p: float,
-) -> None:
-    found = mcnemar(lost, gained)
-    expected = (exact, mid_p, chi2, chi2_p, corrected, corrected_p)
-    shown = (found.exact, found.mid_p, found.chi2, found.chi2_p, found.corrected, found.corrected_p)
-    assert shown == pytest.approx(expected, rel=1e-5, abs=6e-7)
+@pytest.mark.parametrize(("lost", "gained", "exact"), TABLE)
+def test_mcnemar_gives_the_published_values(lost: int, gained: int, exact: float) -> None:
+    assert mcnemar_p(lost, gained) == pytest.approx(exact, rel=1e-5, abs=6e-7)
 
 
 @given(counts, counts.filter(bool))
 def test_mcnemar_agrees_with_statsmodels(lost: int, gained: int) -> None:
     table = [[20, lost], [gained, 30]]
-    found = mcnemar(lost, gained)
-    assert found.exact == pytest.approx(statsmodels_mcnemar(table, exact=True).pvalue)
-    assert found.chi2_p == pytest.approx(statsmodels_mcnemar(table, exact=False, correction=False).pvalue)
+    assert mcnemar_p(lost, gained) == pytest.approx(statsmodels_mcnemar(table, exact=True).pvalue)
 
 
 def test_systems_that_agree_everywhere_are_not_told_apart() -> None:
-    assert mcnemar(0, 0) == McNemar(exact=1.0, mid_p=1.0, chi2=0.0, chi2_p=1.0, corrected=0.0, corrected_p=1.0)
+    assert mcnemar_p(0, 0) == 1.0
 
 
 @given(counts, counts)
 def test_swapping_the_systems_keeps_every_p_value(lost: int, gained: int) -> None:
-    assert mcnemar(lost, gained) == mcnemar(gained, lost)
+    assert mcnemar_p(lost, gained) == mcnemar_p(gained, lost)
 
 
 @given(st.integers(0, 8), st.integers(0, 8), st.integers(0, 40))
 def test_ties_change_no_p_value(lost: int, gained: int, ties: int) -> None:
     without = sign_flip_p(pairs(lost, gained, lost + gained))
-    assert without == pytest.approx(mcnemar(lost, gained).exact)
+    assert without == pytest.approx(mcnemar_p(lost, gained))
     groups = np.concatenate([np.arange(lost + gained), np.full(ties, max(lost + gained - 1, 0))])
     assert sign_flip_p(pairs(lost, gained, lost + gained + ties), groups) == pytest.approx(without)
 
@@ -123,13 +108,13 @@ def test_bonett_price_excludes_0_wherever_the_exact_test_does() -> None:
     for discordant in range(6, 40):
         for gained in range(discordant + 1):
             lost = discordant - gained
-            if mcnemar(lost, gained).exact <= 0.05:
+            if mcnemar_p(lost, gained) <= 0.05:
                 assert 0.0 not in bonett_price_interval(pairs(lost, gained, 200))
 
 
 @given(counts, counts.filter(bool))
 def test_the_conditional_interval_and_the_exact_test_agree(lost: int, gained: int) -> None:
-    assert (0.0 not in conditional_interval(lost, gained, 200)) == (mcnemar(lost, gained).exact <= 0.05)
+    assert (0.0 not in conditional_interval(lost, gained, 200)) == (mcnemar_p(lost, gained) <= 0.05)
 
 
 def test_the_conditional_interval_without_discordant_pairs_is_0() -> None:

@@ -8,9 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.other_intervals import mcnemar_power
-from harness.stats.paired_tests import mcnemar
+from harness.stats.paired_tests import mcnemar_p
 from harness.stats.power import (
-    binary_spread,
     detectable_difference,
     needed_samples,
     needed_seeds,
@@ -51,11 +50,11 @@ def test_the_quantiles_behind_them() -> None:
     ],
 )
 def test_what_right_or_wrong_scores_show(samples: int, correlation: float, shown: float) -> None:
-    assert detectable_difference(samples, binary_spread(0.8, correlation)) == pytest.approx(shown, abs=5e-5)
+    assert detectable_difference(samples, math.sqrt(0.32 * (1 - correlation))) == pytest.approx(shown, abs=5e-5)
 
 
 def test_the_default_of_another_calculator() -> None:
-    assert needed_samples(0.03, binary_spread(0.5, 0.5)) == 2181
+    assert needed_samples(0.03, 0.5) == 2181
 
 
 @pytest.mark.parametrize(
@@ -108,7 +107,7 @@ def test_the_exact_sum_agrees_with_simulated_tests(lost: float, gained: float, s
     drawn = np.random.default_rng(7).multinomial(samples, [lost, gained, 1 - lost - gained], size=4000)
     found: dict[tuple[int, int], float] = {}
     for few, many in {(int(a), int(b)) for a, b, _ in drawn}:
-        found[few, many] = mcnemar(few, many).exact
+        found[few, many] = mcnemar_p(few, many)
     either = np.mean([found[int(a), int(b)] <= 0.05 for a, b, _ in drawn])
     upwards = np.mean([b > a and found[int(a), int(b)] <= 0.05 for a, b, _ in drawn])
     assert mcnemar_power(lost, gained, samples) == pytest.approx(either, abs=0.025)

@@ -12,7 +12,7 @@ import pytest
 
 from harness.fingerprint import file_sha256
 from harness.recipes import SFT
-from harness.recipes.parse import read_adapter
+from harness.recipes.parse import read_recipe
 from harness.training.sft import fit
 from harness.types.jobs import LogPoint, TuneJob, TuneResult
 
@@ -78,7 +78,12 @@ def test_a_run_killed_at_any_step_resumes_to_the_same_weights_and_the_same_log(
     step = random.Random(f"{_SEED}{adapter}").randrange(10, 47)
     print(f"KILL_SEED={_SEED}: killed at step {step}")
     recipe = SFT(
-        adapter=read_adapter(adapter), epochs=8, learning_rate=1e-2, batch_size=4, evaluate_every=4, patience=None
+        adapter=read_recipe(f"SFT(adapter={adapter})").adapter,
+        epochs=8,
+        learning_rate=1e-2,
+        batch_size=4,
+        evaluate_every=4,
+        patience=None,
     )
     undisturbed = fit(job(recipe, folder=tmp_path / "undisturbed"), progress=heard)
     killed_at(step, adapter=adapter, model=tiny_model, folder=tmp_path / "killed")

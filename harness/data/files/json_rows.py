@@ -9,7 +9,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,16 +22,7 @@ from harness.errors import InvalidData
 
 _SPLITS = frozenset(("train", "training", "test", "testing", "validation", "valid", "val", "dev", "eval", "holdout"))
 _CONTAINERS = (
-    "data",
-    "rows",
-    "examples",
-    "samples",
-    "instances",
-    "records",
-    "items",
-    "questions",
-    "entries",
-    "dataset",
+    *("data", "rows", "examples", "samples", "instances", "records", "items", "questions", "entries", "dataset"),
 )
 _TURN_FIELDS = ({"role", "content"}, {"from", "value"}, {"role", "text"}, {"speaker", "text"})
 _DEEPEST = 4
@@ -203,23 +194,18 @@ def read_jsonl(path: Path, decoded: Decoded) -> DataFile:
             return whole
     # str.splitlines would also cut at U+2028 and others, which JSON allows inside a string.
     whole_file = _Lines(text.split("\n"))
-    rows: list[Row] = []
-    unreadable: list[Unreadable] = []
-    for number, line in enumerate(whole_file.lines, start=1):
-        if not line or line.isspace():
-            continue
-        place = f"{path}, row {number}"
+
+    def value_of(place: str, number: int) -> object:
+        line = whole_file.lines[number - 1]
         try:
-            value = _decoded_json(line)
+            return _decoded_json(line)
         except _NotJson as error:
             remedy = _remedy_of_line(error, number=number, file=whole_file)
-            unreadable.append(Unreadable(place, error.message(place, line, remedy)))
-            continue
-        try:
-            rows.append(Row(str(path), number, _object(value, place)))
-        except InvalidData as error:
-            unreadable.append(Unreadable(place, str(error)))
-    return _mended(DataFile(tuple(rows), unreadable=tuple(unreadable)), text, path)
+            raise InvalidData(error.message(place, line, remedy)) from None
+
+    filled = (number for number, line in enumerate(whole_file.lines, start=1) if line and not line.isspace())
+    rows, unreadable = _rows(path, filled, value_of)
+    return _mended(DataFile(rows, unreadable=unreadable), text, path)
 
 
 def read_json(path: Path, decoded: Decoded) -> DataFile:
@@ -240,15 +226,23 @@ def read_json(path: Path, decoded: Decoded) -> DataFile:
     if is_inspect_log(value):
         return _mended(rows_of_log(value, path), text, path)
     found, notes = rows_in(value, path)
+    rows, unreadable = _rows(path, range(1, len(found) + 1), lambda _, number: found[number - 1])
+    return _mended(DataFile(rows, notes, unreadable), text, path)
+
+
+def _rows(
+    path: Path, numbers: Iterable[int], value_of: Callable[[str, int], object]
+) -> tuple[tuple[Row, ...], tuple[Unreadable, ...]]:
+    """Return the rows of these numbers, and those that are none. value_of: of a place and its number."""
     rows: list[Row] = []
     unreadable: list[Unreadable] = []
-    for number, row in enumerate(found, start=1):
+    for number in numbers:
         place = f"{path}, row {number}"
         try:
-            rows.append(Row(str(path), number, _object(row, place)))
+            rows.append(Row(str(path), number, _object(value_of(place, number), place)))
         except InvalidData as error:
             unreadable.append(Unreadable(place, str(error)))
-    return _mended(DataFile(tuple(rows), notes, tuple(unreadable)), text, path)
+    return tuple(rows), tuple(unreadable)
 
 
 def _whole_list(path: Path, text: str) -> DataFile | None:

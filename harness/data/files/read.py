@@ -12,12 +12,10 @@ from harness.data.files.folders import read_folder
 from harness.data.files.inspect_logs import read_eval_log
 from harness.data.files.json_rows import read_json, read_jsonl
 from harness.data.files.promptfoo import read_yaml
-from harness.data.files.row import DataFile, Note, Row, listed
+from harness.data.files.row import DataFile, Note, Row
 from harness.data.files.spreadsheets import read_excel, read_separated
 from harness.data.files.whole_numbers import with_whole_numbers
 from harness.errors import InvalidData
-
-__all__ = ["DataFile", "Note", "Row", "listed", "read_file", "read_rows"]
 
 
 def read_rows(path: str | Path) -> tuple[Row, ...]:

@@ -196,7 +196,8 @@ def _fitting(text: str, usual: str) -> tuple[_Dialect, _Parsed]:
     tried = []
     for dialect in _dialects(text, usual):
         parsed = _parsed(text, dialect)
-        if parsed.fault is None and (len(parsed.header) > 1 or not _has_other_separator(parsed.header, usual)):
+        others = any(other in name for name in parsed.header for other in _SEPARATORS if other != usual)
+        if parsed.fault is None and (len(parsed.header) > 1 or not others):
             return dialect, parsed
         tried.append((dialect, parsed))
     # Only quotes that are as usual, and the usual separator first: the message is about what a reader would expect.
@@ -223,10 +224,6 @@ def _are_spaced(records: Sequence[Sequence[str]]) -> bool:
     """Tell whether every cell but the first of each record begins with one space: it belongs to the separator."""
     later = [cell for cells in records for cell in cells[1:] if cell]
     return bool(later) and all(cell.startswith(" ") for cell in later)
-
-
-def _has_other_separator(header: Sequence[str], usual: str) -> bool:
-    return any(other in name for name in header for other in _SEPARATORS if other != usual)
 
 
 def _parsed(text: str, dialect: _Dialect) -> _Parsed:

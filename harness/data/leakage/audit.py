@@ -40,9 +40,8 @@ def duplicates_check(pools: Pools) -> Check:
             {"pool": pool, "ids": [sample.id for sample in group][:10], "text": short_text(group[0].input)}
             for group in repeated
         ]
-    name = DUPLICATES
     if not items:
-        return Check(name=name, status="ok", detail="no text appears twice in a split")
+        return Check(name=DUPLICATES, status="ok", detail="no text appears twice in a split")
     detail = f"repeated texts: {', '.join(counts)}"
     if any(item["pool"] == "holdout" for item in items):
         holdout = pools["holdout"]
@@ -50,7 +49,7 @@ def duplicates_check(pools: Pools) -> Check:
             f"; the {len(holdout):,} holdout samples are {_distinct(holdout):,} inputs, and equal inputs are one "
             "cluster in every interval and test"
         )
-    return Check(name=name, status="warning", detail=detail, items=tuple(items[:_SHOWN_ROWS]))
+    return Check(name=DUPLICATES, status="warning", detail=detail, items=tuple(items[:_SHOWN_ROWS]))
 
 
 def conflicts_check(pools: Pools) -> Check:
@@ -60,9 +59,8 @@ def conflicts_check(pools: Pools) -> Check:
         for sample in pools.get(pool, ()):
             references[same_text(sample.input)].setdefault(sample.reference.strip(), (pool, sample))
     conflicts = [tuple(found.values()) for found in references.values() if len(found) > 1]
-    name = CONFLICTS
     if not conflicts:
-        return Check(name=name, status="ok", detail="equal inputs have equal references")
+        return Check(name=CONFLICTS, status="ok", detail="equal inputs have equal references")
     items = tuple(
         {
             "text": short_text(found[0][1].input),
@@ -74,7 +72,7 @@ def conflicts_check(pools: Pools) -> Check:
         for found in conflicts[:_SHOWN_ROWS]
     )
     detail = f"{len(conflicts):,} inputs have more than one reference, so no answer can be right for all of them"
-    return Check(name=name, status="warning", detail=detail, items=items)
+    return Check(name=CONFLICTS, status="warning", detail=detail, items=items)
 
 
 def _distinct(samples: Sequence[Sample]) -> int:

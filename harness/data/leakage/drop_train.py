@@ -99,6 +99,3 @@ def _passages(task: Task, asked: Mapping[Split, tuple[Sample, ...]], dropped: se
     origins = dropped | {sample.id for sample in measured}
     groups = {sample.group for sample in measured if sample.group is not None}
     return {one.id for one in corpus if one.sample_id in origins or (one.group is not None and one.group in groups)}
-
-
-__all__ = ["DROPPED_CHECK", "Dropped", "without_copies"]

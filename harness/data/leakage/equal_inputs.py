@@ -107,6 +107,3 @@ def _one_template(pairs: Sequence[tuple[Sample, str]]) -> bool:
         if len(templates) > 1:
             return False
     return True
-
-
-__all__ = ["Splits", "as_asked", "clusters_of"]

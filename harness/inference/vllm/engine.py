@@ -1,7 +1,6 @@
 """A local model that vLLM answers with: a server on 127.0.0.1, in an environment of its own."""
 
 import json
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -26,6 +25,7 @@ from harness.inference.openai.echo_check import PROMPT_LOGPROBS, Echoes, TokenSc
 from harness.inference.openai.replies import ParsedReply, text_reply
 from harness.inference.vllm.server import BASE, Serving, VllmServer
 from harness.types.models import Endpoint, Model
+from harness.types.numbers import equals_before
 from harness.types.protocols import Batch, LikelihoodBatch, Progress
 from harness.types.samples import Completion, Decoding, Likelihood, Messages
 
@@ -93,7 +93,7 @@ class VllmEngine:
             return
         server = self._opened()
         ends = [end_id(self._tokenizer)]
-        draws = _draws(prompts)
+        draws = equals_before(prompts)  # several answers to one prompt are drawn apart
 
         def ask(place: int) -> Completion:
             ids = prompt_ids(self._tokenizer, prompts[place])
@@ -244,16 +244,6 @@ class _Open:
     def close(self) -> None:
         self.client.close()
         self._server.stop()
-
-
-def _draws(prompts: Sequence[Messages]) -> list[int]:
-    """Return how many equal prompts stand before each: several answers to one prompt are drawn apart."""
-    seen: Counter[Messages] = Counter()
-    draws = []
-    for prompt in prompts:
-        draws.append(seen[prompt])
-        seen[prompt] += 1
-    return draws
 
 
 def _body(name: str, ids: list[int], decoding: Decoding, ends: list[int], *, room: int) -> dict[str, Any]:

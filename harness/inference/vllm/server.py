@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -138,7 +138,9 @@ class VllmServer:
                     raise StageFailed(f"vLLM did not answer within {most_seconds:g} s; its log {self._ending()}")
                 if now - told > _SECONDS_BETWEEN_NEWS:
                     told = now
-                    progress.say(f"vLLM is starting, {now - began:.0f} s: {_last(self._tail())[:120]}")
+                    progress.say(
+                        f"vLLM is starting, {now - began:.0f} s: {(self._tail() or ['no word yet'])[-1][:120]}"
+                    )
                 time.sleep(_POLL_SECONDS)
 
     def _death(self, code: int) -> str:
@@ -206,7 +208,3 @@ def _healthy(client: httpx.Client, address: str) -> bool:
         return client.get(address).status_code == 200
     except httpx.TransportError:
         return False
-
-
-def _last(lines: Sequence[str]) -> str:
-    return lines[-1] if lines else "no word yet"

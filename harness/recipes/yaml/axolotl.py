@@ -10,12 +10,15 @@ from harness.recipes.adapters import Full, LoRA, LowRank, QLoRA
 from harness.recipes.sft import SFT
 from harness.recipes.yaml.mapping import (
     FIELDS,
+    IMPORT_REASONS,
+    MAPPED_ADAPTER,
     Config,
     Exported,
     Imported,
     Schedule,
     Settings,
     Unmapped,
+    export_reasons,
     low_rank,
     read_course,
     switched_on,
@@ -38,36 +41,24 @@ _COURSE = Schedule(
     usual_warmup=0.03,  # what the trainer builder takes where neither warmup_ratio nor warmup_steps is given
 )
 _OPTIONS = {"rslora": "peft_use_rslora", "dora": "peft_use_dora"}
-_MAPPED = (
-    *FIELDS, "backend",
-    "adapter.rank", "adapter.alpha", "adapter.dropout", "adapter.targets",
-    *(f"adapter.{name}" for name in _OPTIONS),
-)  # fmt: skip
+_MAPPED = (*FIELDS, "backend", *MAPPED_ADAPTER)
 _EXPORT_REASONS = {
-    "adapter.init": "an update starts at zero there, or leaves an adapter that does not fit the base",
-    "learn": "is a matter of the data set there",
+    **export_reasons("axolotl"),
     "limit": "give a data set with fewer rows",
     "evaluate_on": "give fewer rows under test_datasets",
-    "prompt": 'write the prompts into the data set; `backend="axolotl"` does that',
     "watch": "only the loss chooses a checkpoint there",
     "devices": "run it with --launcher torchrun",
     "strategy": "name a DeepSpeed file under deepspeed:, or an fsdp_config",
 }
 _IMPORT_REASONS = {
+    **IMPORT_REASONS,
     "base_model": "is the experiment's model",
     "datasets": "is the experiment's task",
     "test_datasets": "is the task's Split.DEV",
     "val_set_size": "is the task's Split.DEV",
     "chat_template": "prompts are rendered by the tokenizer's own template",
-    "seed": "is the experiment's seeds",
-    "bf16": "is the model's dtype",
-    "fp16": "is the model's dtype",
-    "deepspeed": 'is SFT(devices=n, strategy="zero2" or "zero3")',
     "fsdp": 'is SFT(devices=n, strategy="fsdp2")',
     "fsdp_config": 'is SFT(devices=n, strategy="fsdp2")',
-    "warmup_steps": "is a number of steps; a recipe has a fraction: warmup_ratio",
-    "output_dir": "is made by the harness",
-    "max_steps": "a recipe counts passes over the examples: epochs",
     "evals_per_epoch": "is given in steps: eval_steps",
 }
 

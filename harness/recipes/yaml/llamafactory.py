@@ -10,12 +10,15 @@ from harness.recipes.adapters import Full, LoRA, LowRank, QLoRA
 from harness.recipes.sft import SFT
 from harness.recipes.yaml.mapping import (
     FIELDS,
+    IMPORT_REASONS,
+    MAPPED_ADAPTER,
     Config,
     Exported,
     Imported,
     Schedule,
     Settings,
     Unmapped,
+    export_reasons,
     low_rank,
     read_course,
     switched_on,
@@ -38,34 +41,22 @@ _COURSE = Schedule(
     usual_warmup=0.0,
 )
 _OPTIONS = {"rslora": "use_rslora", "dora": "use_dora"}
-_MAPPED = (
-    *FIELDS, "limit", "backend",
-    "adapter.rank", "adapter.alpha", "adapter.dropout", "adapter.targets",
-    *(f"adapter.{name}" for name in _OPTIONS),
-)  # fmt: skip
+_MAPPED = (*FIELDS, "limit", "backend", *MAPPED_ADAPTER)
 _EXPORT_REASONS = {
-    "adapter.init": "an update starts at zero there, or leaves an adapter that does not fit the base",
-    "learn": "is a matter of the data set there",
+    **export_reasons("llamafactory"),
     "evaluate_on": "max_samples would limit the training examples too; give a smaller eval_dataset",
-    "prompt": 'write the prompts into the data set; `backend="llamafactory"` does that',
     "watch": "only the loss chooses a checkpoint there",
     "devices": "run it with FORCE_TORCHRUN=1 and NPROC_PER_NODE",
     "strategy": "name a DeepSpeed file under deepspeed:",
 }
 _IMPORT_REASONS = {
+    **IMPORT_REASONS,
     "model_name_or_path": "is the experiment's model",
     "dataset": "is the experiment's task",
     "eval_dataset": "is the task's Split.DEV",
     "val_size": "is the task's Split.DEV",
     "template": "prompts are rendered by the tokenizer's own template",
-    "seed": "is the experiment's seeds",
-    "bf16": "is the model's dtype",
-    "fp16": "is the model's dtype",
     "pure_bf16": "trained weights stay float32",
-    "deepspeed": 'is SFT(devices=n, strategy="zero2" or "zero3")',
-    "warmup_steps": "is a number of steps; a recipe has a fraction: warmup_ratio",
-    "output_dir": "is made by the harness",
-    "max_steps": "a recipe counts passes over the examples: epochs",
 }
 
 

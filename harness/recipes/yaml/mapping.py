@@ -240,6 +240,28 @@ FIELDS = (
 )  # fmt: skip
 
 
+_OPTIONS = ("rslora", "dora")
+MAPPED_ADAPTER = tuple(f"adapter.{name}" for name in ("rank", "alpha", "dropout", "targets", *_OPTIONS))
+IMPORT_REASONS = {
+    "seed": "is the experiment's seeds",
+    "bf16": "is the model's dtype",
+    "fp16": "is the model's dtype",
+    "deepspeed": 'is SFT(devices=n, strategy="zero2" or "zero3")',
+    "warmup_steps": "is a number of steps; a recipe has a fraction: warmup_ratio",
+    "output_dir": "is made by the harness",
+    "max_steps": "a recipe counts passes over the examples: epochs",
+}
+
+
+def export_reasons(backend: str) -> dict[str, str]:
+    """Return why fields of a recipe have no counterpart in any tuner's settings. backend: the tuner's name here."""
+    return {
+        "adapter.init": "an update starts at zero there, or leaves an adapter that does not fit the base",
+        "learn": "is a matter of the data set there",
+        "prompt": f'write the prompts into the data set; `backend="{backend}"` does that',
+    }
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
     """A tool's keys, and its defaults where a setting is left out."""

@@ -17,7 +17,6 @@ class Tool:
     data: settings that the user has still to give, with a word on each.
     """
 
-    name: str
     shown: str
     model: str
     data: Mapping[str, str]
@@ -28,7 +27,6 @@ class Tool:
 TOOLS: Mapping[str, Tool] = MappingProxyType(
     {
         "llamafactory": Tool(
-            "llamafactory",
             "LLaMA-Factory",
             "model_name_or_path",
             {"dataset": "a name in dataset_info.json", "eval_dataset": "another one", "output_dir": "a folder"},
@@ -36,7 +34,6 @@ TOOLS: Mapping[str, Tool] = MappingProxyType(
             llamafactory.from_config,
         ),
         "axolotl": Tool(
-            "axolotl",
             "Axolotl",
             "base_model",
             {"datasets": "path and type", "test_datasets": "path and type", "output_dir": "a folder"},
@@ -44,7 +41,6 @@ TOOLS: Mapping[str, Tool] = MappingProxyType(
             axolotl.from_config,
         ),
         "unsloth": Tool(
-            "unsloth",
             "Unsloth",
             "model",
             {"data": "dataset or local_dataset", "training.output_dir": "a folder"},

@@ -9,11 +9,13 @@ from harness.errors import InvalidExperiment
 from harness.recipes.adapters import Full, LoRA, LowRank, QLoRA
 from harness.recipes.sft import SFT
 from harness.recipes.yaml.mapping import (
+    MAPPED_ADAPTER,
     Config,
     Exported,
     Imported,
     Settings,
     Unmapped,
+    export_reasons,
     low_rank,
     switched_on,
     switches,
@@ -25,15 +27,16 @@ from harness.recipes.yaml.mapping import (
 _ALL = "q_proj,k_proj,v_proj,o_proj,gate_proj,up_proj,down_proj"
 _OPTIONS = {"rslora": "use_rslora", "dora": "use_dora"}
 _MAPPED = (
-    "learning_rate", "batch_size", "micro_batch_size", "weight_decay", "backend",
-    "adapter.rank", "adapter.alpha", "adapter.dropout", "adapter.targets",
-    *(f"adapter.{name}" for name in _OPTIONS),
-)  # fmt: skip
+    "learning_rate",
+    "batch_size",
+    "micro_batch_size",
+    "weight_decay",
+    "backend",
+    *MAPPED_ADAPTER,
+)
 _EXPORT_REASONS = {
-    "adapter.init": "an update starts at zero there, or leaves an adapter that does not fit the base",
-    "learn": "is a matter of the data set there",
+    **export_reasons("unsloth"),
     "limit": "give a data set with fewer rows",
-    "prompt": 'write the prompts into the data set; `backend="unsloth"` does that',
     "devices": "it trains on one device",
     "strategy": "it trains on one device",
 }

@@ -45,8 +45,6 @@ def decide(
         checks: Of data and protocol.
         post_hoc: The rule changed after the holdout was opened, so that it may have been fitted to what was seen; it
             can still fail, but not give GO.
-        noise: What each metric moves by without a change (score units); a gain of that size is open, whatever its
-            interval says.
 
     Raises:
         Incomparable: If a criterion's comparison is missing.

@@ -7,19 +7,8 @@ import numpy as np
 import pytest
 
 from harness.errors import Incomparable, InvalidExperiment
-from harness.experiment.decide import (
-    AtLeast,
-    AtMost,
-    Criterion,
-    Decision,
-    Finding,
-    Gain,
-    NoWorse,
-    Verdict,
-    better_of,
-    decide,
-    enough,
-)
+from harness.experiment.criteria import AtLeast, AtMost, Criterion, Finding, Gain, NoWorse
+from harness.experiment.decide import Decision, Verdict, better_of, decide, enough
 from harness.stats.compare import Comparison, SystemScores, compare, standing
 from harness.types.protocols import Direction
 from harness.types.samples import Check

@@ -134,15 +134,9 @@ def run(
     known = claim_name_in_python(
         path, str(experiment.task.name) if name is None else name, question=experiment.question, chosen=name is not None
     )
+    options = Options(until=until, fresh=fresh, ignore_memory=ignore_memory)
     return run_and_report(
-        experiment,
-        name=known,
-        file=None,
-        store_path=path,
-        stream=None if quiet else sys.stderr,
-        until=until,
-        fresh=fresh,
-        ignore_memory=ignore_memory,
+        experiment, name=known, store_path=path, stream=None if quiet else sys.stderr, options=options
     )
 
 
@@ -184,31 +178,15 @@ def run_and_report(
     experiment: Experiment,
     *,
     name: str,
-    file: Path | None,
     store_path: Path,
-    shown: Path | None = None,
     stream: TextStream | None = None,
-    known_negative: bool = False,
-    until: Until | None = None,
-    fresh: bool = False,
-    ignore_memory: bool = False,
+    options: Options | None = None,
 ) -> Outcome:
-    """Run `experiment` and draw its page, the index and verdicts.json beside the store.
-
-    shown: `file` as the report names it, such as its path from the root folder.
-    """
+    """Run `experiment` and draw its page, the index and verdicts.json beside the store."""
     wait_briefly()
     check_name(name)
     store = Store(store_path)
     progress = TerminalProgress(stream, prefix=name) if stream else SilentProgress()
-    options = Options(
-        file=file,
-        shown=shown,
-        known_negative=known_negative,
-        until=until,
-        fresh=fresh,
-        ignore_memory=ignore_memory,
-    )
     with _told(store), without_foreign_warnings():
         outcome = run_stages(experiment, name=name, store=store, progress=progress, options=options)
         draw_changed(store)

@@ -19,9 +19,8 @@ from harness.errors import HarnessError
 from harness.fingerprint import fingerprint
 from harness.plan import Plan, choices_of
 from harness.runner.answers import Answered, BySeed
-from harness.runner.context import Run, bound, read_value
+from harness.runner.context import Run, Spent, bound, guarded, machine, read_value, stage_row
 from harness.runner.scoring import one_score
-from harness.runner.stages import guarded, machine, stage_row
 from harness.types.jobs import Stage, System
 from harness.types.models import Endpoint, Model
 from harness.types.protocols import (
@@ -124,16 +123,9 @@ def _audit(run: Run) -> None:
         )
         for other in run.plan.other_tasks:
             checks += _other_checks(other, task.samples(Split.HOLDOUT))
-        run.store.finish(
-            stage_row(
-                run,
-                stage,
-                started=started,
-                seconds=time.monotonic() - began,
-                tokens=(0, 0),
-                environment={**machine(), "checks": [asdict(check) for check in checks]},
-            )
-        )
+        spent = Spent(started, time.monotonic() - began)
+        told = {**machine(), "checks": [asdict(check) for check in checks]}
+        run.store.finish(stage_row(run, stage, spent, told))
 
 
 def _other_checks(other: Task, holdout: Sequence[Sample]) -> tuple[Check, ...]:
@@ -291,16 +283,8 @@ def _compare(run: Run, stage: Stage, system: System, answered: Answered) -> Chec
     started, began = run.clock(), time.monotonic()
     with guarded(run, stage):
         check = _parity_check(run, system, answered)
-        run.store.finish(
-            stage_row(
-                run,
-                stage,
-                started=started,
-                seconds=time.monotonic() - began,
-                tokens=(0, 0),
-                environment={**machine(), "check": asdict(check)},
-            )
-        )
+        spent = Spent(started, time.monotonic() - began)
+        run.store.finish(stage_row(run, stage, spent, {**machine(), "check": asdict(check)}))
     return check
 
 

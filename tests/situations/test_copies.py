@@ -119,7 +119,6 @@ def test_the_page_of_a_copy_is_recomputed(
     outcome = run_and_report(
         replace(experiment, model=two_layers, guards=guards),
         name=name,
-        file=None,
         store_path=tmp_path / "results.duckdb",
     )
 

@@ -7,7 +7,7 @@ from functools import cached_property
 from harness.data.leakage.drop_train import without_copies
 from harness.experiment.experiment import Experiment
 from harness.fingerprint import fingerprint
-from harness.plan.keys import Contents, choices_of, model_key, plain_messages, rule_key, sample_keys
+from harness.plan.keys import Contents, model_key, plain_messages, rule_key, sample_keys
 from harness.plan.training_steps import TuneStep, budgeted, rows_of, tune_steps
 from harness.prompting import ZeroShot
 from harness.recipes.continual import other_tasks
@@ -23,6 +23,7 @@ from harness.types.protocols import (
     Strategy,
     Task,
     answer_tokens,
+    choices_of,
     needs_likelihood,
 )
 from harness.types.samples import Check, Decoding, Messages, Split

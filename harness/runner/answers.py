@@ -19,7 +19,7 @@ from typing import cast
 
 from harness.errors import StageFailed
 from harness.fingerprint import fingerprint
-from harness.plan import JUDGE_TOKENS, choices_of, model_key
+from harness.plan import JUDGE_TOKENS, model_key
 from harness.runner.context import AnswerStream, Run, bound, machine, read_value, stream
 from harness.runner.training import ensure_serving
 from harness.store.rows import AnswerRow, LikelihoodRow
@@ -35,6 +35,7 @@ from harness.types.protocols import (
     OnlyWeighed,
     Prompter,
     Task,
+    choices_of,
 )
 from harness.types.samples import Answer, Completion, Decoding, Ended, Likelihood, Messages, Sample, Split
 

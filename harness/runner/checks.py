@@ -17,7 +17,7 @@ from harness.data.leakage.audit import audit, leaked_holdout_ids
 from harness.data.leakage.equal_inputs import as_asked
 from harness.errors import HarnessError
 from harness.fingerprint import fingerprint
-from harness.plan import Plan, choices_of
+from harness.plan import Plan
 from harness.runner.answers import Answered, BySeed
 from harness.runner.context import Run, Spent, bound, guarded, machine, read_value, stage_row
 from harness.runner.scoring import one_score
@@ -37,6 +37,7 @@ from harness.types.protocols import (
     OnlyWeighed,
     PairMetric,
     Task,
+    choices_of,
 )
 from harness.types.samples import Answer, Check, Example, Sample, Split
 

@@ -261,13 +261,8 @@ class ExperimentItem(pytest.Item):
         from harness.store.names import claim_name
 
         check_runnable(self.experiment)
-        self._claimed = claim_name(
-            self.store_path,
-            self.path,
-            shown=self._file,
-            question=self.experiment.question,
-            others=self._namesakes(),
-        )
+        question, others = self.experiment.question, self._namesakes()
+        self._claimed = claim_name(self.store_path, self.path, shown=self._file, question=question, others=others)
         self.outcome = run_and_report(
             self.experiment,
             name=self._claimed,

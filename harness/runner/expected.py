@@ -1,4 +1,4 @@
-"""Every stage that a run may come to, told before anything runs, in the order of gathering.py.
+"""Every stage that a run may come to, told before anything runs, in the order of pipeline.py.
 
 Each is made by the function that the run itself makes it by. What depends on what will be found says on what.
 """

@@ -303,6 +303,15 @@ def shared_prefix(model: Any, sequences: Sequence[tuple[int, ...]], *, virtual: 
     return SharedPrefix(length, positions, cache)
 
 
+def contiguous(_: Any, arguments: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    """Hand the head its states in one piece.
+
+    After a prefill the last states are a strided slice (rows, 1, width), for which torch copies the head's weights once
+    a row before it multiplies: 64 rows of the default model are 3.6 GB and 10 s where 14 ms do.
+    """
+    return tuple(states.contiguous() for states in arguments)
+
+
 @dataclass(frozen=True)
 class PaddedRows:
     """Rows aligned on the right. input_ids, position_ids: (rows, width). mask: (rows, prefix positions + width)."""

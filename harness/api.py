@@ -30,9 +30,9 @@ from harness.experiment.experiment import Experiment, check_data
 from harness.plan import Plan
 from harness.plan.keys import Contents
 from harness.report import PageSource, update_reports, write_reports
+from harness.runner.context import SilentProgress, TerminalProgress, TextStream
 from harness.runner.expected import expected_stages
 from harness.runner.pipeline import Until
-from harness.runner.progress import SilentProgress, TerminalProgress, TextStream
 from harness.runner.run import Options, Outcome, check_paths
 from harness.runner.run import run_plan as run_stages
 from harness.runner.training import planned

@@ -14,8 +14,7 @@ from harness.inference.scripted import ScriptedTuning
 from harness.plan import Plan
 from harness.runner.answers import Answered, answered
 from harness.runner.checks import PARITY, evaluation_parity
-from harness.runner.context import Engines, Run
-from harness.runner.progress import SilentProgress
+from harness.runner.context import Engines, Run, SilentProgress
 from harness.store.store import Store
 from harness.types.jobs import Round, System
 from harness.types.samples import Answer, Check

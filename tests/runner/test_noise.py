@@ -11,9 +11,8 @@ from harness.inference.scripted import Scripted, ScriptedEngine, ScriptedTuning
 from harness.metrics import Latency, MacroF1
 from harness.plan import Plan
 from harness.runner.answers import answered
-from harness.runner.context import Engines, Run
+from harness.runner.context import Engines, Run, SilentProgress
 from harness.runner.noise import noise_floor, noise_stages
-from harness.runner.progress import SilentProgress
 from harness.runner.run import Options, run_plan
 from harness.store.store import Store
 from harness.types.jobs import Round

@@ -64,7 +64,7 @@ def two_layers(tmp_path_factory: pytest.TempPathFactory, silent: object) -> Mode
 
 @pytest.fixture(scope="module")
 def silent() -> object:
-    from harness.runner.progress import SilentProgress
+    from harness.runner.context import SilentProgress
 
     return SilentProgress()
 

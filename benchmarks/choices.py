@@ -15,8 +15,7 @@ from benchmarks.row import REPEATS, Row, timed
 from benchmarks.setting import SAMPLES, SHOTS, engine, lm_eval, network, tokenizer, version
 from harness import DatasetTask, FewShot, Split
 from harness.inference.local.loglikelihood import LogLikelihood
-from harness.inference.local.packing import SharedPrefix, shared_prefix
-from harness.inference.models.prefix_tree import token_tree
+from harness.inference.models.prefix_tree import SharedPrefix, shared_prefix, token_tree
 from harness.inference.models.rendering import answer_ids, prompt_ids
 from tasks.icd10_codes import Icd10Codes
 

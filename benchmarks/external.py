@@ -17,7 +17,7 @@ from harness.environments import TUNERS
 from harness.errors import MissingPackage
 from harness.inference.local.engine import LocalEngine, open_engine
 from harness.recipes.sft import Backend
-from harness.runner.progress import SilentProgress
+from harness.runner.context import SilentProgress
 from harness.stats.paired_tests import wilson_interval
 from harness.training.rows import draw_rows
 from harness.training.sft import fit

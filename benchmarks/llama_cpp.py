@@ -17,7 +17,7 @@ from harness import Model
 from harness.fingerprint import cache_folder
 from harness.inference.local.engine import LocalEngine, open_engine
 from harness.inference.models.rendering import end_id, prompt_ids
-from harness.runner.progress import SilentProgress
+from harness.runner.context import SilentProgress
 from harness.types.model_files import content_key, locate
 from harness.types.samples import Decoding, Messages
 

@@ -20,7 +20,7 @@ from harness.inference.lm_eval_model import HarnessLM
 from harness.inference.local.engine import open_engine
 from harness.inference.models.loading import load_model, weights_folder
 from harness.inference.models.rendering import prompt_text
-from harness.runner.progress import SilentProgress
+from harness.runner.context import SilentProgress
 from tasks.home_commands import HomeCommands
 
 WINDOW = 2048

@@ -10,7 +10,7 @@ from lm_eval.models.huggingface import HFLM
 from harness import FewShot, Model, Split
 from harness.inference.local.engine import LocalEngine, open_engine
 from harness.inference.models.loading import load_model, load_tokenizer
-from harness.runner.progress import SilentProgress
+from harness.runner.context import SilentProgress
 from harness.types.samples import Messages
 from tasks.home_commands import HomeCommands
 

@@ -15,7 +15,7 @@ from harness.environments import VLLM_VERSION
 from harness.errors import MissingPackage
 from harness.inference.local.engine import open_engine as open_ours
 from harness.inference.vllm.engine import open_engine as open_vllm
-from harness.runner.progress import SilentProgress
+from harness.runner.context import SilentProgress
 from harness.types.protocols import Engine
 from harness.types.samples import Decoding, Messages
 

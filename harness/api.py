@@ -30,9 +30,9 @@ from harness.experiment.experiment import Experiment, check_data
 from harness.plan import Plan
 from harness.plan.keys import Contents
 from harness.report import PageSource, update_reports, write_reports
+from harness.runner.context import SilentProgress, TerminalProgress, TextStream
 from harness.runner.expected import expected_stages
 from harness.runner.pipeline import Until
-from harness.runner.progress import SilentProgress, TerminalProgress, TextStream
 from harness.runner.run import Options, Outcome, check_paths
 from harness.runner.run import run_plan as run_stages
 from harness.runner.training import planned
@@ -135,15 +135,9 @@ def run(
     known = claim_name_in_python(
         path, str(experiment.task.name) if name is None else name, question=experiment.question, chosen=name is not None
     )
+    options = Options(until=until, fresh=fresh, ignore_memory=ignore_memory)
     return run_and_report(
-        experiment,
-        name=known,
-        file=None,
-        store_path=path,
-        stream=None if quiet else sys.stderr,
-        until=until,
-        fresh=fresh,
-        ignore_memory=ignore_memory,
+        experiment, name=known, store_path=path, stream=None if quiet else sys.stderr, options=options
     )
 
 
@@ -189,41 +183,23 @@ def run_and_report(
     experiment: Experiment,
     *,
     name: str,
-    file: Path | None,
     store_path: Path,
-    shown: Path | None = None,
     stream: TextStream | None = None,
-    known_negative: bool = False,
-    until: Until | None = None,
-    fresh: bool = False,
-    ignore_memory: bool = False,
+    options: Options | None = None,
 ) -> Outcome:
     """Run `experiment` and draw its page, the index and verdicts.json beside the store.
 
     Args:
         experiment: The declaration.
         name: What it is called in the store.
-        file: The file that declares it; None if it is run from Python.
         store_path: Where results are kept.
-        shown: `file` as the report names it, such as its path from the root folder.
         stream: Where progress is shown; None shows none.
-        known_negative: The file expects NO_GO.
-        until: As in `run`.
-        fresh: As in `run`.
-        ignore_memory: As in `run`.
+        options: How far to go, and what the experiment's file is.
     """
     wait_briefly()
     check_name(name)
     store = Store(store_path)
     progress = TerminalProgress(stream, prefix=name) if stream else SilentProgress()
-    options = Options(
-        file=file,
-        shown=shown,
-        known_negative=known_negative,
-        until=until,
-        fresh=fresh,
-        ignore_memory=ignore_memory,
-    )
     with _told(store), without_foreign_warnings():
         outcome = run_stages(experiment, name=name, store=store, progress=progress, options=options)
         draw_changed(store)

@@ -257,27 +257,25 @@ class ExperimentItem(pytest.Item):
         """Gather the evidence. A fault, or evidence that cannot be trusted, ends here: an error, not a failure."""
         # Imported here: collecting must not load duckdb, and only a run needs it.
         from harness.api import check_runnable, run_and_report
+        from harness.runner.run import Options
         from harness.store.names import claim_name
 
         check_runnable(self.experiment)
-        self._claimed = claim_name(
-            self.store_path,
-            self.path,
-            shown=self._file,
-            question=self.experiment.question,
-            others=self._namesakes(),
-        )
+        question, others = self.experiment.question, self._namesakes()
+        self._claimed = claim_name(self.store_path, self.path, shown=self._file, question=question, others=others)
         self.outcome = run_and_report(
             self.experiment,
             name=self._claimed,
-            file=self.path,
-            shown=self._file,
             store_path=self.store_path,
             stream=self._stream(),
-            known_negative=self.known_negative,
-            until=option(self.config, "until"),
-            fresh=bool(option(self.config, "fresh")),
-            ignore_memory=bool(option(self.config, "ignore-memory")),
+            options=Options(
+                file=self.path,
+                shown=self._file,
+                known_negative=self.known_negative,
+                until=option(self.config, "until"),
+                fresh=bool(option(self.config, "fresh")),
+                ignore_memory=bool(option(self.config, "ignore-memory")),
+            ),
         )
         decision = self.outcome.decision
         self.user_properties += self._properties()

@@ -42,6 +42,6 @@ def test_the_command_waits_briefly_unless_told_otherwise(
 def test_a_run_waits_briefly(unset: pytest.MonkeyPatch, tmp_path: Path, write_experiment: Callable[..., Path]) -> None:
     experiment = load_experiment(write_experiment(tmp_path / "lamps.py"))
 
-    run_and_report(experiment, name="lamps", file=None, store_path=tmp_path / "results.duckdb")
+    run_and_report(experiment, name="lamps", store_path=tmp_path / "results.duckdb")
 
     assert os.environ["GOMP_SPINCOUNT"] == "10000"

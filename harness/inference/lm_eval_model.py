@@ -27,7 +27,7 @@ from transformers import AutoTokenizer
 from harness.errors import InvalidExperiment, MissingPackage
 from harness.inference.local.engine import LocalEngine, open_engine
 from harness.inference.local.loglikelihood import LogLikelihood
-from harness.inference.local.sequence import Generated, TokenRequest
+from harness.inference.local.scheduler import Generated, TokenRequest
 from harness.types.models import Model
 from harness.types.samples import Decoding
 

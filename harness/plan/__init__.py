@@ -1,6 +1,6 @@
 """Experiment -> Plan: systems, and stages with content keys; nothing runs."""
 
-from harness.plan.keys import TRAINING_STACK, choices_of, model_key, rendering_of
+from harness.plan.keys import TRAINING_STACK, model_key, rendering_of
 from harness.plan.plan import JUDGE_TOKENS, Plan
 from harness.plan.training_steps import TuneStep
 
@@ -9,7 +9,6 @@ __all__ = [
     "TRAINING_STACK",
     "Plan",
     "TuneStep",
-    "choices_of",
     "model_key",
     "rendering_of",
 ]

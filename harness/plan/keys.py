@@ -22,7 +22,7 @@ from harness.types.chat_templates import Dressed, dress
 from harness.types.dotted_paths import former
 from harness.types.model_files import content_key, stored_template
 from harness.types.models import ENGINES, AnyModel, Endpoint, Model, as_model
-from harness.types.protocols import HasChoices, HasCorpus, Strategy, Task
+from harness.types.protocols import HasCorpus, Strategy, Task
 from harness.types.samples import Messages, Passage, Split, plain_message
 
 Made = TypeVar("Made")
@@ -105,11 +105,6 @@ class Contents:
             text = json.dumps(content(), ensure_ascii=True, separators=(",", ":"))
             self._memo[name] = hashlib.sha256(text.encode()).hexdigest()
         return str(self._memo[name])
-
-
-def choices_of(task: Task) -> tuple[str, ...]:
-    """Return the only possible answers of a task; none where answers are free."""
-    return tuple(task.choices) if isinstance(task, HasChoices) else ()
 
 
 def model_key(model: AnyModel) -> str:

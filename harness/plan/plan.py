@@ -7,12 +7,12 @@ from functools import cached_property
 from harness.data.leakage.drop_train import without_copies
 from harness.experiment.experiment import Experiment
 from harness.fingerprint import fingerprint
-from harness.plan.keys import Contents, choices_of, model_key, plain_messages, rule_key, sample_keys
+from harness.plan.keys import Contents, model_key, plain_messages, rule_key, sample_keys
 from harness.plan.training_steps import TuneStep, budgeted, rows_of, tune_steps
 from harness.prompting import ZeroShot
 from harness.recipes.continual import other_tasks
 from harness.recipes.steps import Steps, as_steps, makes_policy, tasks_of
-from harness.types.jobs import Stage, System, Trial
+from harness.types.jobs import Round, Stage, System, Trial
 from harness.types.models import AnyModel, as_model
 from harness.types.protocols import (
     AsksItself,
@@ -23,6 +23,7 @@ from harness.types.protocols import (
     Strategy,
     Task,
     answer_tokens,
+    choices_of,
     needs_likelihood,
 )
 from harness.types.samples import Check, Decoding, Messages, Split
@@ -121,13 +122,13 @@ class Plan:
             if share < 1
         )
 
-    def answering(self, system: System, task: Task, split: Split, seed: int, repeat: int = 0) -> list[Stage]:
+    def answering(self, system: System, task: Task, split: Split, asked: Round) -> list[Stage]:
         """Return the stages that gather this system's answers on one split."""
         if isinstance(task, OnlyWeighed):
-            return [self.likelihood(system, task, split, seed)]
-        stages = [self.answer(system, task, split, seed, repeat)]
+            return [self.likelihood(system, task, split, asked.seed)]
+        stages = [self.answer(system, task, split, asked.seed, asked.repeat)]
         if self._weighs(task) and system.gives_likelihoods:
-            stages.append(self.likelihood(system, task, split, seed))
+            stages.append(self.likelihood(system, task, split, asked.seed))
         return stages
 
     def audit(self) -> Stage:
@@ -254,10 +255,10 @@ class Plan:
             return Decoding(max_tokens=tokens, stop=stop)
         return Decoding(max_tokens=tokens, stop=stop, temperature=drawn.temperature, top_p=drawn.top_p, seed=repeat)
 
-    def rounds(self, system: System, task: Task) -> tuple[tuple[int, int], ...]:
+    def rounds(self, system: System, task: Task) -> tuple[Round, ...]:
         """Return the seeds and repeats in which a system is asked; a baseline has one seed."""
         seeds = self.trained_with(system) if system.recipe is not None else (0,)
-        return tuple((seed, repeat) for seed in seeds for repeat in range(self.repeats(task)))
+        return tuple(Round(seed, repeat) for seed in seeds for repeat in range(self.repeats(task)))
 
     def trained_with(self, system: System) -> tuple[int, ...]:
         """Return the seeds of a recipe's trainings; a part of the data, for the learning curve, is learned once."""

@@ -19,13 +19,12 @@ from typing import cast
 
 from harness.errors import StageFailed
 from harness.fingerprint import fingerprint
-from harness.plan import JUDGE_TOKENS, choices_of, model_key
-from harness.runner.context import Run, bound, read_value
-from harness.runner.stages import AnswerStream, machine, stream
+from harness.plan import JUDGE_TOKENS, model_key
+from harness.runner.context import AnswerStream, Run, bound, machine, read_value, stream
 from harness.runner.training import ensure_serving
 from harness.store.rows import AnswerRow, LikelihoodRow
 from harness.types.dotted_paths import resolve
-from harness.types.jobs import Stage, System
+from harness.types.jobs import Round, Stage, System
 from harness.types.protocols import (
     AnyModel,
     AsksItself,
@@ -37,6 +36,7 @@ from harness.types.protocols import (
     OnlyWeighed,
     Prompter,
     Task,
+    choices_of,
 )
 from harness.types.samples import Answer, Completion, Decoding, Ended, Likelihood, Messages, Sample, Score, Split
 
@@ -113,19 +113,6 @@ class Prompted:
     prompt: Messages
     lookup_seconds: float = 0.0
     retrieved: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Questions:
-    """What a system is asked: each sample of a task, in this order."""
-
-    system: System
-    task: Task
-    samples: Sequence[Sample]
-
-    def value(self, place: int, text: str) -> object:
-        """Return what the task reads in the answer to the sample at `place`."""
-        return read_value(self.task, text, self.samples[place])
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,8 +261,7 @@ BySeed = tuple[Answered, ...]
 
 def answered_by_seed(run: Run, system: System, task: Task, split: Split) -> BySeed:
     """Return the answers of every seed, and of every repeat where answers are drawn; a baseline has one seed."""
-    rounds = run.plan.rounds(system, task)
-    return tuple(answered(run, system, task, split, asked) for asked in rounds)
+    return tuple(answered(run, system, task, split, each) for each in run.plan.rounds(system, task))
 
 
 def joined(parts: Sequence[Answered]) -> Answered:
@@ -291,46 +277,72 @@ def joined(parts: Sequence[Answered]) -> Answered:
     )
 
 
-def answered(run: Run, system: System, task: Task, split: Split, asked: tuple[int, int] = (0, 0)) -> Answered:
-    """Return the answers, computing what the store lacks. asked: seed and repeat."""
-    stages = run.plan.answering(system, task, split, *asked)
+def answered(run: Run, system: System, task: Task, split: Split, asked: Round) -> Answered:
+    """Return the answers, computing what the store lacks."""
+    stages = run.plan.answering(system, task, split, asked)
     samples = run.samples(task, split)
     for stage in stages:
-        ensure(run, system, task, stage, samples)
+        ensure(run, Asked(system, task, stage, samples, run.plan.decoding(task, asked.repeat)))
     answers = load_answers(run, task, stages, samples)
     return Answered(system, stages[0], samples, answers, tuple(stages))
 
 
-def ensure(run: Run, system: System, task: Task, stage: Stage, samples: Sequence[Sample]) -> None:
+@dataclass(frozen=True)
+class Asked:
+    """What a system is asked in one stage.
+
+    Attributes:
+        system: Who answers, and how it is prompted.
+        task: What the samples are of.
+        stage: Which keeps the answers.
+        samples: In the order in which they are asked.
+        decoding: How answers that are written freely come about.
+    """
+
+    system: System
+    task: Task
+    stage: Stage
+    samples: Sequence[Sample]
+    decoding: Decoding
+
+    def value(self, place: int, text: str) -> object:
+        """Return what the task reads in the answer to the sample at `place`."""
+        return read_value(self.task, text, self.samples[place])
+
+
+def ensure(run: Run, asked: Asked) -> None:
     """Bring one answer or likelihood stage to its end, unless it is there."""
-    with run.lock(stage):
-        if run.store.stage(stage.key):
+    with run.lock(asked.stage):
+        if run.store.stage(asked.stage.key):
             return
-        adapter = None
-        if system.recipe is not None:
-            adapter = ensure_serving(run, system, task, stage.seed)
-        engine = run.engines.open(model_key(system.model), system.model, adapter)
-        ask_questions(run, engine, stage, Questions(system, task, samples))
+        ask_questions(run, serving_engine(run, asked), asked)
 
 
-def ask_questions(run: Run, engine: Engine, stage: Stage, questions: Questions) -> None:
-    """Ask `engine` as the system is asked, and store what it says as `stage`."""
-    task, samples = questions.task, questions.samples
-    asked = prompted(bound(questions.system.asked, task), samples)
-    asking = Asking(engine, stage, asked)
+def serving_engine(run: Run, asked: Asked) -> Engine:
+    """Return the engine that answers as the system: with what its recipe trained, if it has one."""
+    system = asked.system
+    adapter = None if system.recipe is None else ensure_serving(run, system, asked.task, asked.stage.seed)
+    return run.engines.open(model_key(system.model), system.model, adapter)
+
+
+def ask_questions(run: Run, engine: Engine, asked: Asked) -> None:
+    """Ask `engine`, and store what it says as the stage."""
+    task, stage, samples = asked.task, asked.stage, asked.samples
+    prompts = prompted(bound(asked.system.asked, task), samples)
+    asking = Asking(engine, stage, prompts)
     if stage.kind == "likelihood":
-        pairs = zip(asked, samples, strict=True)
+        pairs = zip(prompts, samples, strict=True)
         weigh(run, engine, stage, [(one.sample_id, "", one.prompt, sample.reference) for one, sample in pairs])
     elif isinstance(task, AsksItself):
-        put = [(s, one.prompt) for s, one in zip(samples, asked, strict=True)]
-        _collect(run, asking, partial(resolve(task.asker), task, engine, put), questions.value)
+        own = [(sample, one.prompt) for sample, one in zip(samples, prompts, strict=True)]
+        _collect(run, asking, partial(resolve(task.asker), task, engine, own), asked.value)
     elif choices_of(task):
         choose(run, asking, choices_of(task))
     else:
-        generate_answers(run, asking, run.plan.decoding(task, stage.repeat), questions.value)
+        _generate(run, asking, asked.decoding, asked.value)
 
 
-def generate_answers(run: Run, asking: Asking, decoding: Decoding, read: Callable[[int, str], object]) -> None:
+def _generate(run: Run, asking: Asking, decoding: Decoding, read: Callable[[int, str], object]) -> None:
     """Generate an answer to each prompt; `read(place, text)` is the value that is stored with it."""
     prompts = [one.prompt for one in asking.prompts]
     _collect(run, asking, partial(asking.engine.generate, prompts, decoding), read)
@@ -397,9 +409,9 @@ def judged(
         with run.lock(stage):
             if not run.store.stage(stage.key):
                 engine = run.engines.open(model_key(judge), judge, None)
-                questions = [Prompted(sample_id=name, prompt=prompt) for name, prompt in asked]
+                prompts = [Prompted(sample_id=name, prompt=prompt) for name, prompt in asked]
                 decoding = Decoding(max_tokens=JUDGE_TOKENS, schema=schema)
-                generate_answers(run, Asking(engine, stage, questions), decoding, lambda place, text: None)
+                _generate(run, Asking(engine, stage, prompts), decoding, lambda place, text: None)
     return {row.sample_id: row.text for row in run.store.answers(stage.key)}
 
 

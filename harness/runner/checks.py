@@ -17,11 +17,10 @@ from harness.data.leakage.audit import audit, leaked_holdout_ids
 from harness.data.leakage.equal_inputs import as_asked
 from harness.errors import HarnessError
 from harness.fingerprint import fingerprint
-from harness.plan import Plan, choices_of
+from harness.plan import Plan
 from harness.runner.answers import Answered, BySeed
-from harness.runner.context import Run, bound, read_value
+from harness.runner.context import Run, Spent, bound, guarded, machine, read_value, stage_row
 from harness.runner.scoring import one_score
-from harness.runner.stages import Took, guarded, machine, stage_row
 from harness.types.codec import to_json
 from harness.types.jobs import Stage, System
 from harness.types.models import Endpoint, Model
@@ -39,6 +38,7 @@ from harness.types.protocols import (
     OnlyWeighed,
     PairMetric,
     Task,
+    choices_of,
 )
 from harness.types.samples import Answer, Check, Example, Sample, Split
 
@@ -123,14 +123,9 @@ def _audit(run: Run) -> None:
         )
         for other in run.plan.other_tasks:
             checks += _other_checks(other, task.samples(Split.HOLDOUT))
-        run.store.finish(
-            stage_row(
-                run,
-                stage,
-                Took(started, time.monotonic() - began),
-                environment={**machine(), "checks": to_json(checks)},
-            )
-        )
+        spent = Spent(started, time.monotonic() - began)
+        told = {**machine(), "checks": to_json(checks)}
+        run.store.finish(stage_row(run, stage, spent, told))
 
 
 def _other_checks(other: Task, holdout: Sequence[Sample]) -> tuple[Check, ...]:
@@ -287,14 +282,8 @@ def _compare(run: Run, stage: Stage, system: System, answered: Answered) -> Chec
     started, began = run.clock(), time.monotonic()
     with guarded(run, stage):
         check = _parity_check(run, system, answered)
-        run.store.finish(
-            stage_row(
-                run,
-                stage,
-                Took(started, time.monotonic() - began),
-                environment={**machine(), "check": to_json(check)},
-            )
-        )
+        spent = Spent(started, time.monotonic() - began)
+        run.store.finish(stage_row(run, stage, spent, {**machine(), "check": to_json(check)}))
     return check
 
 

@@ -1,4 +1,4 @@
-"""Every stage that a run may come to, told before anything runs, in the order of gathering.py.
+"""Every stage that a run may come to, told before anything runs, in the order of pipeline.py.
 
 Each is made by the function that the run itself makes it by. What depends on what will be found says on what.
 """
@@ -16,7 +16,7 @@ from harness.runner.holdout import holdout_blocks
 from harness.runner.latency import timing_stage
 from harness.runner.noise import possible_noise
 from harness.runner.pipeline import choosing_metric_of
-from harness.types.jobs import Stage, System
+from harness.types.jobs import Round, Stage, System
 from harness.types.protocols import Executed, JudgedMetric, Named, PairMetric, Task
 from harness.types.samples import Split
 
@@ -62,7 +62,7 @@ def _baselines(plan: Plan) -> Iterator[Expected]:
     judged = [metric for metric in plan.experiment.metrics if isinstance(metric, Executed)]
     wanted = {name for rule in plan.experiment.go_if for name in rule.metrics}
     for system in plan.baselines:
-        answers = plan.answering(system, plan.experiment.task, Split.DEV, 0)[0]
+        answers = plan.answering(system, plan.experiment.task, Split.DEV, Round())[0]
         again = possible_noise(plan, system, answers)
         measures = [plan.measure(m, one) for one in again for m in judged if m.name in wanted]
         yield from (Expected(stage, "if time") for stage in (*again, *measures))
@@ -76,7 +76,7 @@ def _tuning(plan: Plan) -> Iterator[Expected]:
     for system in plan.tuned:
         yield from _always(_measured(plan, system, task, Split.DEV, plan.experiment.metrics))
         if not why_not_compared(plan, system):
-            answers = [plan.answering(system, task, Split.DEV, *each)[0] for each in plan.rounds(system, task)]
+            answers = [plan.answering(system, task, Split.DEV, each)[0] for each in plan.rounds(system, task)]
             yield from (Expected(parity_stage(one), _of_several(plan.tuned)) for one in answers)
 
 
@@ -125,7 +125,7 @@ def _holdout(plan: Plan) -> Iterator[Expected]:
                 yield Expected(replace(stage, part=part), "if open" if number > 1 else "if chosen")
     for system in plan.tuned if _judges(plan) else ():
         for seed in plan.experiment.seeds:
-            votes = plan.answering(system, task, Split.HOLDOUT, seed)[0]
+            votes = plan.answering(system, task, Split.HOLDOUT, Round(seed))[0]
             yield Expected(replace(votes, key="", kind="judge"), "if chosen")
     yield from _guards(plan, Split.HOLDOUT, "if chosen")
 
@@ -144,7 +144,7 @@ def _guards(plan: Plan, split: Split, when: Condition) -> Iterator[Expected]:
 
 
 def _asked(plan: Plan, system: System, task: Task, split: Split) -> list[Stage]:
-    return [stage for each in plan.rounds(system, task) for stage in plan.answering(system, task, split, *each)]
+    return [stage for each in plan.rounds(system, task) for stage in plan.answering(system, task, split, each)]
 
 
 def _measured(plan: Plan, system: System, task: Task, split: Split, metrics: Iterable[Named]) -> Iterator[Stage]:

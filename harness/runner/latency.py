@@ -6,13 +6,11 @@ from dataclasses import replace
 from harness.errors import InvalidExperiment
 from harness.fingerprint import fingerprint
 from harness.metrics import Latency
-from harness.plan import model_key
-from harness.runner.answers import Answered, OneAtATime, Questions, ask_questions, load_answers
+from harness.runner.answers import Answered, Asked, OneAtATime, ask_questions, load_answers, serving_engine
 from harness.runner.context import Run, bound
-from harness.runner.training import ensure_serving
 from harness.types.jobs import Stage
 from harness.types.models import Model
-from harness.types.protocols import AsksItself, Engine, Task
+from harness.types.protocols import AsksItself, Engine
 from harness.types.samples import Sample
 
 
@@ -30,7 +28,7 @@ def timed_alone(run: Run, metric: Latency, answered: Answered) -> Answered:
         )
     samples = _spread(answered.samples, metric.samples)
     stage = timing_stage(metric, answered.stage, answered.samples)
-    _ensure(run, answered, task, stage, samples)
+    _ensure(run, Asked(answered.system, task, stage, samples, run.plan.decoding(task, stage.repeat)))
     answers = load_answers(run, task, [stage], samples)
     return Answered(answered.system, stage, samples, answers, (stage,))
 
@@ -53,22 +51,20 @@ def _spread(samples: Sequence[Sample], most: int) -> tuple[Sample, ...]:
     return tuple(samples[place] for place in sorted({place * count // kept for place in range(kept)}))
 
 
-def _ensure(run: Run, answered: Answered, task: Task, stage: Stage, samples: Sequence[Sample]) -> None:
-    if run.store.stage(stage.key):
+def _ensure(run: Run, asked: Asked) -> None:
+    if run.store.stage(asked.stage.key):
         return
-    with run.lock(stage):
-        if run.store.stage(stage.key):
+    with run.lock(asked.stage):
+        if run.store.stage(asked.stage.key):
             return
-        system = answered.system
-        adapter = None if system.recipe is None else ensure_serving(run, system, task, stage.seed)
-        engine = run.engines.open(model_key(system.model), system.model, adapter)
-        if isinstance(system.model, Model):
-            _warm_up(run, engine, answered, task, samples[0])
-        ask_questions(run, OneAtATime(engine), stage, Questions(system, task, samples))
+        engine = serving_engine(run, asked)
+        if isinstance(asked.system.model, Model):
+            _warm_up(engine, asked)
+        ask_questions(run, OneAtATime(engine), asked)
 
 
-def _warm_up(run: Run, engine: Engine, answered: Answered, task: Task, sample: Sample) -> None:
+def _warm_up(engine: Engine, asked: Asked) -> None:
     """Answer once without a clock: the first answer of a model also pays for what is prepared once."""
-    prompt = bound(answered.system.asked, task)(sample)
-    for _ in engine.generate([prompt], run.plan.decoding(task, answered.stage.repeat)):
+    prompt = bound(asked.system.asked, asked.task)(asked.samples[0])
+    for _ in engine.generate([prompt], asked.decoding):
         pass

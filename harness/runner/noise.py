@@ -17,7 +17,7 @@ from harness.experiment.criteria import Criterion
 from harness.fingerprint import fingerprint
 from harness.metrics import Latency
 from harness.plan import Plan, model_key
-from harness.runner.answers import Answered, OneAtATime, Questions, ask_questions, load_answers, weigh
+from harness.runner.answers import Answered, Asked, OneAtATime, ask_questions, load_answers, weigh
 from harness.runner.context import Run, bound
 from harness.runner.scoring import Scored, applies, scored
 from harness.stats.compare import standing, statistic_of, unit_of
@@ -235,7 +235,7 @@ def _ensure(run: Run, system: System, stage: Stage, first: Answered, circumstanc
         engine = _engine(run, system.model, circumstance)
         task, backwards = run.plan.experiment.task, tuple(reversed(first.samples))
         if stage.key == _key(first.stage, circumstance):
-            ask_questions(run, engine, stage, Questions(system, task, backwards))
+            ask_questions(run, engine, Asked(system, task, stage, backwards, run.plan.decoding(task, stage.repeat)))
         else:
             prompter = bound(system.asked, task)
             weigh(run, engine, stage, [(sample.id, "", prompter(sample), sample.reference) for sample in backwards])

@@ -10,8 +10,7 @@ from harness.fingerprint import fingerprint
 from harness.plan import model_key, rendering_of
 from harness.prompting import ZeroShot
 from harness.recipes import Trained
-from harness.runner.context import Run, bound
-from harness.runner.stages import Took, guarded, machine, stage_row
+from harness.runner.context import Run, Spent, bound, guarded, machine, stage_row
 from harness.types.codec import to_json
 from harness.types.jobs import Stage
 from harness.types.models import ENGINES, Model
@@ -121,9 +120,8 @@ def _look(run: Run, stage: Stage, model: Model, asked: Sequence[_Asked]) -> Chec
     started, began = run.clock(), time.monotonic()
     with guarded(run, stage):
         check = _rendering(run, model, asked)
-        seconds = time.monotonic() - began
-        environment = {**machine(), "check": to_json(check)}
-        run.store.finish(stage_row(run, stage, Took(started, seconds), environment=environment))
+        spent = Spent(started, time.monotonic() - began)
+        run.store.finish(stage_row(run, stage, spent, {**machine(), "check": to_json(check)}))
     return check
 
 

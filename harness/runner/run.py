@@ -8,10 +8,9 @@ from harness.experiment.decide import Decision, Verdict
 from harness.experiment.experiment import Experiment, check_data
 from harness.plan import Plan
 from harness.recipes.steps import as_steps
-from harness.runner.context import Engines, Run
+from harness.runner.context import Engines, Run, SilentProgress
 from harness.runner.expected import expected_stages
 from harness.runner.pipeline import Until, gather
-from harness.runner.progress import SilentProgress
 from harness.runner.verdict import judge
 from harness.store.store import Store
 from harness.types.dotted_paths import check_path

@@ -9,9 +9,8 @@ import numpy as np
 from harness.errors import HarnessError, StageFailed
 from harness.metrics import Latency
 from harness.runner.answers import Answered, judged
-from harness.runner.context import Run
+from harness.runner.context import AnswerStream, Run, machine, stream
 from harness.runner.latency import timed_alone
-from harness.runner.stages import AnswerStream, machine, stream
 from harness.stats.compare import SystemScores
 from harness.stats.seeds import average_repeats
 from harness.store.rows import MeasureRow, ScoreRow

@@ -22,9 +22,8 @@ from harness.resources.estimate import RunEstimate, estimates, gib, way_out
 from harness.resources.machine import this_machine
 from harness.resources.model_shape import read_shape
 from harness.resources.time import TrainingPace, Work, measured_rate, reading_rate
-from harness.runner.context import Run, bound
+from harness.runner.context import Run, Spent, bound, guarded, machine, stage_row
 from harness.runner.preference_data import taught
-from harness.runner.stages import Took, guarded, machine, stage_row
 from harness.store.rows import StageRow, TrainingLogRow
 from harness.types.codec import to_json
 from harness.types.dotted_paths import resolve
@@ -332,8 +331,8 @@ def _train(run: Run, system: System, step: TuneStep, steps: Sequence[TuneStep]) 
             stage_row(
                 run,
                 stage,
-                Took(started, result.seconds_before + time.monotonic() - began, (result.tokens, 0)),
-                environment=_environment(result, taught),
+                Spent(started, result.seconds_before + time.monotonic() - began, result.tokens),
+                _environment(result, taught),
                 artifact=str(result.folder.relative_to(run.store.folder)),
             ),
             log=[

@@ -20,8 +20,8 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from trl import SFTConfig, SFTTrainer
 
 from harness.errors import StageFailed
-from harness.inference.models.loading import attention_as, load_tokenizer, spread
-from harness.inference.models.prefix_tree import token_tree
+from harness.inference.models.loading import load_tokenizer
+from harness.inference.models.prefix_tree import attention_as, spread, token_tree
 from harness.recipes import SFT
 from harness.training.adapter_setup import has_virtual_tokens
 from harness.training.config import Unpublished, shared_settings

@@ -112,6 +112,14 @@ class System:
         return not isinstance(self.model, Endpoint) or self.model.tokenizer is not None
 
 
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One round of asking a system. seed: it was trained with. repeat: which of several drawn answers, from 0."""
+
+    seed: int = 0
+    repeat: int = 0
+
+
 @dataclass(frozen=True)
 class Trial:
     """One task asked of what each step of a recipe left. systems: before any training, then after each step.

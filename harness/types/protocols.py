@@ -86,6 +86,11 @@ class HasChoices(Protocol):
     def choices(self) -> Sequence[str]: ...
 
 
+def choices_of(task: Task) -> tuple[str, ...]:
+    """Return the only possible answers of a task; none where answers are free."""
+    return tuple(task.choices) if isinstance(task, HasChoices) else ()
+
+
 @runtime_checkable
 class HasShots(Protocol):
     """A task that says how a sample is shown as an example; else it is its prompt and its reference."""

@@ -11,6 +11,7 @@ import pytest
 
 from harness.api import load_experiment, run_and_report
 from harness.cli.__main__ import main
+from harness.runner.run import Options
 from harness.store.store import Store
 
 COMMANDS = (
@@ -43,7 +44,7 @@ def measured(tmp_path_factory, write_experiment) -> Path:
     for name, changes in KINDS.items():
         path = write_experiment(folder / "experiments" / f"{name}.py", **changes)
         store = folder / "reports" / "results.duckdb"
-        run_and_report(load_experiment(path), name=name, file=path, store_path=store)
+        run_and_report(load_experiment(path), name=name, store_path=store, options=Options(file=path))
     return folder
 
 
@@ -250,7 +251,7 @@ def test_new_runs_to_a_verdict_on_another_model(capsys, nowhere):
         text = text.replace(written, scripted, 1)
     path.write_text(text)
     store = Path("reports/results.duckdb")
-    outcome = run_and_report(load_experiment(path), name="tickets", file=path, store_path=store)
+    outcome = run_and_report(load_experiment(path), name="tickets", store_path=store, options=Options(file=path))
 
     assert outcome.decision.verdict.value in ("NO_GO", "INCONCLUSIVE")  # the script knows none of the answers
 

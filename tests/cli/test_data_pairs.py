@@ -8,6 +8,7 @@ import pytest
 from harness.api import load_experiment, run_and_report
 from harness.cli.__main__ import main
 from harness.data.preferences import read_pairs
+from harness.runner.run import Options
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +17,7 @@ def measured(tmp_path_factory, write_experiment) -> Path:
     folder = tmp_path_factory.mktemp("measured")
     path = write_experiment(folder / "experiments" / "lamps.py", metrics="[ExactMatch(), Preference()]")
     store = folder / "reports" / "results.duckdb"
-    run_and_report(load_experiment(path), name="lamps", file=path, store_path=store)
+    run_and_report(load_experiment(path), name="lamps", store_path=store, options=Options(file=path))
     return folder
 
 

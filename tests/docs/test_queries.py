@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from harness.api import load_experiment, run_and_report
+from harness.runner.run import Options
 from harness.store.store import Store
 
 PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "ask-the-store.md").read_text(encoding="utf-8")
@@ -21,7 +22,7 @@ def store(tmp_path_factory, write_experiment):
     broken = 'learned |= {prompt: "broken" for prompt in list(learned)[9 : 9 + 30]}\n'
     path.write_text(path.read_text().replace("model = Scripted(", broken + "model = Scripted(", 1))
     store = Store(folder / "reports" / "results.duckdb")
-    run_and_report(load_experiment(path), name="home_commands", file=path, store_path=store.path)
+    run_and_report(load_experiment(path), name="home_commands", store_path=store.path, options=Options(file=path))
     return store
 
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from harness.errors import InvalidEvidence, StageFailed
-from harness.inference.local import memory
 from harness.inference.local.engine import LocalEngine, open_engine
+from harness.inference.local.loglikelihood import halving
 from harness.inference.models.rendering import answer_ids, prompt_ids
 from harness.types.models import Model
 from harness.types.samples import Completion, Decoding, Likelihood, Message, Messages
@@ -210,7 +210,7 @@ def test_one_row_that_does_not_fit_is_a_clear_error() -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
 
     with pytest.raises(StageFailed, match="one row alone does not fit the memory"):
-        memory.halving(full, [1, 2, 3])
+        halving(full, [1, 2, 3])
 
 
 def test_weights_that_are_no_numbers_are_no_evidence(engine: LocalEngine) -> None:

@@ -8,7 +8,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from harness.errors import StageFailed
-from harness.inference.local import memory
+from harness.inference.local.engine import memory_bytes, narrowing, rows_that_fit
 
 FULL = "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"
 
@@ -23,7 +23,7 @@ def test_what_was_found_before_the_memory_ran_out_is_not_computed_again() -> Non
                 raise RuntimeError(FULL)
             yield place, row.upper()
 
-    assert list(memory.narrowing(compute, ["a", "b", "c", "d"], 4)) == [(0, "A"), (1, "B"), (2, "C"), (3, "D")]
+    assert list(narrowing(compute, ["a", "b", "c", "d"], 4)) == [(0, "A"), (1, "B"), (2, "C"), (3, "D")]
     assert asked == [(("a", "b", "c", "d"), 4), (("c", "d"), 1)]
 
 
@@ -33,7 +33,7 @@ def test_a_width_of_one_that_does_not_fit_is_a_clear_error() -> None:
         yield 0, ""
 
     with pytest.raises(StageFailed, match=r"one row alone does not fit the memory .*9 GiB"):
-        list(memory.narrowing(full, ["a", "b"], 2))
+        list(narrowing(full, ["a", "b"], 2))
 
 
 def test_another_error_is_no_lack_of_memory() -> None:
@@ -42,7 +42,7 @@ def test_another_error_is_no_lack_of_memory() -> None:
         yield 0, ""
 
     with pytest.raises(RuntimeError, match="shapes differ"):
-        list(memory.narrowing(broken, ["a"], 2))
+        list(narrowing(broken, ["a"], 2))
 
 
 def test_rows_are_as_many_as_half_of_the_memory_beside_the_weights_holds(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,14 +53,14 @@ def test_rows_are_as_many_as_half_of_the_memory_beside_the_weights_holds(monkeyp
     network = LlamaForCausalLM(config)
     weights = 4 * sum(weight.numel() for weight in network.parameters())
     row = 2 * 3 * 2 * 4 * 4 * 10  # keys and values, layers, heads, width, bytes, tokens
-    monkeypatch.setattr(memory, "memory_bytes", lambda device: weights + 2 * 7 * row + 1)
-    assert memory.rows_that_fit(network, 10, most=100) == 7
-    assert memory.rows_that_fit(network, 10, most=5) == 5
-    assert memory.rows_that_fit(network, 10_000, most=100) == 1
+    monkeypatch.setattr("harness.inference.local.engine.memory_bytes", lambda device: weights + 2 * 7 * row + 1)
+    assert rows_that_fit(network, 10, most=100) == 7
+    assert rows_that_fit(network, 10, most=5) == 5
+    assert rows_that_fit(network, 10_000, most=100) == 1
 
 
 def test_the_memory_is_that_of_the_machine_or_less() -> None:
     with open("/proc/meminfo", encoding="ascii") as file:
         total = int(file.readline().split()[1]) * 1024
-    assert 0 < memory.memory_bytes(torch.device("cpu")) <= total
-    assert memory.memory_bytes(SimpleNamespace(type="cpu")) == memory.memory_bytes(torch.device("cpu"))
+    assert 0 < memory_bytes(torch.device("cpu")) <= total
+    assert memory_bytes(SimpleNamespace(type="cpu")) == memory_bytes(torch.device("cpu"))

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from harness.inference.local import memory
+from harness.inference.local.engine import _multiplies_bfloat16, prepack
 
-needs_bfloat16 = pytest.mark.skipif(not memory._multiplies_bfloat16(), reason="the CPU has no bfloat16 products")
+needs_bfloat16 = pytest.mark.skipif(not _multiplies_bfloat16(), reason="the CPU has no bfloat16 products")
 
 
 def layers(dtype: torch.dtype = torch.bfloat16) -> nn.Sequential:
@@ -18,7 +18,7 @@ def layers(dtype: torch.dtype = torch.bfloat16) -> nn.Sequential:
 @pytest.mark.parametrize("shape", [(1, 1, 64), (1, 32, 64), (4, 48, 64), (1, 500, 64)])
 def test_the_products_are_the_same_up_to_rounding(shape: tuple[int, ...]) -> None:
     plain, packed = layers(), layers()
-    assert memory.prepack(packed)
+    assert prepack(packed)
     states = torch.randn(shape).bfloat16()
     with torch.inference_mode():
         expected, got = plain(states), packed(states)
@@ -29,7 +29,7 @@ def test_the_products_are_the_same_up_to_rounding(shape: tuple[int, ...]) -> Non
 @needs_bfloat16
 def test_a_changed_weight_is_packed_anew() -> None:
     packed = layers()
-    memory.prepack(packed)
+    prepack(packed)
     states = torch.randn(1, 8, 64).bfloat16()
     with torch.inference_mode():
         before = packed(states).clone()
@@ -42,12 +42,12 @@ def test_a_changed_weight_is_packed_anew() -> None:
 @needs_bfloat16
 def test_outside_inference_gradients_flow() -> None:
     packed = layers()
-    memory.prepack(packed)
+    prepack(packed)
     packed(torch.randn(1, 8, 64).bfloat16()).sum().backward()
     assert packed[0].weight.grad is not None
 
 
 def test_float32_and_short_memory_stay_plain(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not memory.prepack(layers(torch.float32))
-    monkeypatch.setattr(memory, "memory_bytes", lambda device: 1000)
-    assert not memory.prepack(layers())
+    assert not prepack(layers(torch.float32))
+    monkeypatch.setattr("harness.inference.local.engine.memory_bytes", lambda device: 1000)
+    assert not prepack(layers())

@@ -4,8 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.inference.local.packing import Limits, Sequences, lay_out, plan_packs
-from harness.inference.models.prefix_tree import token_tree
+from harness.inference.models.prefix_tree import Limits, Sequences, lay_out, plan_packs, token_tree
 
 TOKENS = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=20).map(tuple), max_size=30)
 CPU = torch.device("cpu")

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.inference.local.packing import common_prefix, plan_batches
+from harness.inference.models.prefix_tree import common_prefix, plan_batches
 
 tokens = st.lists(st.integers(0, 2), min_size=1, max_size=8).map(tuple)
 

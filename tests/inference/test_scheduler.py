@@ -8,9 +8,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from harness.inference.local.engine import open_engine
-from harness.inference.local.packing import Limits, SharedPrefix, shared_prefix
-from harness.inference.local.scheduler import generate
-from harness.inference.local.sequence import DecodingModel, Generated, TokenRequest
+from harness.inference.local.scheduler import DecodingModel, Generated, TokenRequest, generate
+from harness.inference.models.prefix_tree import Limits, SharedPrefix, shared_prefix
 from harness.inference.models.rendering import end_id, prompt_ids
 from harness.types.models import Model
 from harness.types.samples import Completion, Decoding, Message

@@ -11,6 +11,7 @@ from harness.errors import InvalidData
 from harness.inference.scripted import Scripted, ScriptedTuning
 from harness.plan import Plan
 from harness.runner.expected import expected_stages
+from harness.types.jobs import Round
 
 
 def planned(plan):
@@ -165,7 +166,7 @@ def test_a_guards_answers_are_those_of_the_last_step(split):
     guard = Guard(OTHER, ExactMatch(), by_at_most=0.1)
     steps, alone = plan(Steps([A, B]), guards=[guard]), plan(B, guards=[guard])
 
-    one, other = (made.answering(made.guarded(made.tuned[0]), OTHER, split, 0)[0].key for made in (steps, alone))
+    one, other = (made.answering(made.guarded(made.tuned[0]), OTHER, split, Round())[0].key for made in (steps, alone))
     assert one != other
 
 

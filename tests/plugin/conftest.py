@@ -24,4 +24,4 @@ def _everything_is_imported(tmp_path_factory: pytest.TempPathFactory, write_expe
     """An inner run forgets what it imported, and numpy cannot be imported twice: one run out here comes first."""
     folder = tmp_path_factory.mktemp("imports")
     experiment = load_experiment(write_experiment(folder / "lamps.py"))
-    run_and_report(experiment, name="lamps", file=None, store_path=folder / "results.duckdb")
+    run_and_report(experiment, name="lamps", store_path=folder / "results.duckdb")

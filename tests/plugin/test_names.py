@@ -156,10 +156,14 @@ def test_a_copied_project_keeps_its_names(claimed, tmp_path):
 
 def test_a_store_of_an_older_version_knows_its_files(tmp_path, store, write_experiment):
     from harness.api import load_experiment, run_and_report
+    from harness.runner.run import Options
 
     paths = [write_experiment(tmp_path / folder / "lamps.py") for folder in ("a", "b")]
     run_and_report(
-        load_experiment(paths[0]), name="lamps", file=paths[0], shown=paths[0].relative_to(tmp_path), store_path=store
+        load_experiment(paths[0]),
+        name="lamps",
+        store_path=store,
+        options=Options(file=paths[0], shown=paths[0].relative_to(tmp_path)),
     )
     names = [
         claim_name(store, path, shown=path.relative_to(tmp_path), question="Should the lamps be tuned?")

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 from harness import SFT, ExactMatch, Experiment, LoRA, Model, Perplexity, Sample, Split
-from harness.runner import stages
+from harness.runner import context
 from harness.runner.run import run_plan
 from harness.store.store import Store
 
@@ -62,5 +62,5 @@ def _conftest() -> ModuleType:
 
 if __name__ == "__main__":
     # Each batch is written when the next one comes, so that what is stored at a kill hangs on no clock.
-    stages._SECONDS_BETWEEN_WRITES, stages._WRITES_APART = 0.0, 0
+    context._SECONDS_BETWEEN_WRITES, context._WRITES_APART = 0.0, 0
     run_plan(declared(sys.argv[2]), name="lamps", store=Store(Path(sys.argv[1])), progress=Waiting())

@@ -14,10 +14,9 @@ from harness.inference.scripted import ScriptedTuning
 from harness.plan import Plan
 from harness.runner.answers import Answered, answered
 from harness.runner.checks import PARITY, evaluation_parity
-from harness.runner.context import Engines, Run
-from harness.runner.progress import SilentProgress
+from harness.runner.context import Engines, Run, SilentProgress
 from harness.store.store import Store
-from harness.types.jobs import System
+from harness.types.jobs import Round, System
 from harness.types.samples import Answer, Check
 
 Maker = Callable[..., Experiment]
@@ -103,7 +102,7 @@ def test_what_renders_nothing_is_not_compared_and_says_why(make_experiment: Make
     scripted = Run(Plan(table, "lamps"), store, SilentProgress(), Engines(SilentProgress()))
 
     check = evaluation_parity(
-        scripted, scripted.plan.tuned[0], answered(scripted, scripted.plan.tuned[0], table.task, Split.DEV)
+        scripted, scripted.plan.tuned[0], answered(scripted, scripted.plan.tuned[0], table.task, Split.DEV, Round())
     )
     otherwise = evaluation_parity(run, replace(system, served=run.plan.plain_prompt), seen)
 
@@ -120,7 +119,7 @@ def test_the_engine_that_runs_here_asks_as_training_does(run: Run) -> None:
     plan = Plan(replace(run.plan.experiment, task=few, recipes=[ScriptedTuning()]), "lamps")
     work = replace(run, plan=plan)
 
-    seen = answered(work, plan.baselines[0], few, Split.DEV)
+    seen = answered(work, plan.baselines[0], few, Split.DEV, Round())
 
     assert baseline.name == plan.baselines[0].name
     assert evaluation_parity(work, plan.baselines[0], seen).status == "ok"

@@ -9,8 +9,7 @@ from harness.api import preview
 from harness.inference.scripted import ScriptedTuning
 from harness.plan import Plan
 from harness.report.page import render_page
-from harness.runner.context import Engines, Run
-from harness.runner.progress import SilentProgress
+from harness.runner.context import Engines, Run, SilentProgress
 from harness.runner.run import run_plan
 from harness.runner.training import job_of
 from tests.runner.conftest import Lamps, lamps_experiment, numbers

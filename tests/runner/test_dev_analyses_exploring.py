@@ -7,8 +7,7 @@ import pytest
 from harness import RAG, ExactMatch, FewShot, InvalidExperiment, MacroF1, Message, Passage, Sampling, ZeroShot
 from harness.inference.scripted import ScriptedTuning
 from harness.plan import Plan
-from harness.runner.context import Engines, Run
-from harness.runner.progress import SilentProgress
+from harness.runner.context import Engines, Run, SilentProgress
 from harness.runner.run import run_plan
 from harness.runner.training import training_share
 

@@ -48,7 +48,7 @@ def page(answers: tuple[str, ...], make_experiment: Callable, folder: Path) -> t
     asked = [prompt for prompt, _ in experiment.model.after_tuning]
     given = {prompt: answers[place % len(answers)] for place, prompt in enumerate(asked)}
     model = replace(experiment.model, answers=given)
-    run_and_report(replace(experiment, model=model), name="lamps", file=None, store_path=folder / "results.duckdb")
+    run_and_report(replace(experiment, model=model), name="lamps", store_path=folder / "results.duckdb")
     text = (folder / "lamps.html").read_text(encoding="utf-8")
     tags = _Tags()
     tags.feed(text)
@@ -90,7 +90,7 @@ def test_an_answer_of_any_text_is_kept_as_it_is(answer: str, make_experiment: Ca
 def test_a_holdout_of_one_row_is_inconclusive(make_experiment: Callable, lamps, tmp_path: Path) -> None:
     task = lamps.with_rows(Split.HOLDOUT, lamps.samples(Split.HOLDOUT)[:1])
     experiment = make_experiment(task=task, base=0.0, tuned=1.0)
-    outcome = run_and_report(experiment, name="lamps", file=None, store_path=tmp_path / "results.duckdb")
+    outcome = run_and_report(experiment, name="lamps", store_path=tmp_path / "results.duckdb")
 
     assert outcome.decision.verdict is Verdict.INCONCLUSIVE
     assert "n = 1, 1 seed" in outcome.decision.reason

@@ -11,11 +11,11 @@ from harness.inference.scripted import Scripted, ScriptedEngine, ScriptedTuning
 from harness.metrics import Latency, MacroF1
 from harness.plan import Plan
 from harness.runner.answers import answered
-from harness.runner.context import Engines, Run
+from harness.runner.context import Engines, Run, SilentProgress
 from harness.runner.noise import noise_floor, noise_stages
-from harness.runner.progress import SilentProgress
 from harness.runner.run import Options, run_plan
 from harness.store.store import Store
+from harness.types.jobs import Round
 from harness.types.protocols import Batch, Progress
 from harness.types.samples import Decoding, Messages
 
@@ -52,7 +52,7 @@ def run_of(experiment: Experiment, store: Store) -> Run:
 def floors(experiment: Experiment, store: Store) -> Any:
     work = run_of(experiment, store)
     system = work.plan.baselines[0]
-    return noise_floor(work, system, answered(work, system, experiment.task, Split.DEV))
+    return noise_floor(work, system, answered(work, system, experiment.task, Split.DEV, Round()))
 
 
 def test_a_table_has_no_noise_whatever_the_circumstances(make_experiment: Maker, store: Store) -> None:
@@ -96,7 +96,7 @@ def test_what_was_asked_again_is_stored_and_not_asked_a_third_time(make_experime
     assert MoodyEngine.asked == []
     work = run_of(experiment, store)
     system = work.plan.baselines[0]
-    stages = noise_stages(work, system, answered(work, system, experiment.task, Split.DEV))
+    stages = noise_stages(work, system, answered(work, system, experiment.task, Split.DEV, Round()))
     assert [stage.kind for stage in stages] == ["noise", "noise"]
     rows = [store.stage(stage.key) for stage in stages]
     assert [row.kind for row in rows if row] == ["noise", "noise"]
@@ -131,7 +131,7 @@ def asked_again_after(seconds: float, experiment: Experiment, store: Store) -> d
     """Return how many samples are asked again by circumstance, where the answers to DEV took `seconds`."""
     work = run_of(experiment, store)
     system = work.plan.baselines[0]
-    seen = answered(work, system, experiment.task, Split.DEV)
+    seen = answered(work, system, experiment.task, Split.DEV, Round())
     slow = tuple(replace(answer, seconds=seconds / len(seen.answers)) for answer in seen.answers)
     (floor,) = noise_floor(work, system, replace(seen, answers=slow))
     return {again.circumstance: again.samples for again in floor.reruns}
@@ -163,7 +163,7 @@ def test_answers_that_took_no_time_are_asked_again_and_few_slow_ones_are_not(
 def test_floors_that_time_does_not_allow_say_so(make_experiment: Maker, store: Store, lamps: Any) -> None:
     experiment = make_experiment(task=lamps.with_rows(Split.DEV, lamps.samples(Split.DEV)[:8]))
     work = run_of(experiment, store)
-    seen = answered(work, work.plan.baselines[0], experiment.task, Split.DEV)
+    seen = answered(work, work.plan.baselines[0], experiment.task, Split.DEV, Round())
     slow = tuple(replace(answer, seconds=8.0) for answer in seen.answers)
 
     (floor,) = noise_floor(work, seen.system, replace(seen, answers=slow))
@@ -204,7 +204,7 @@ def test_a_fresh_run_asks_again_what_it_asks_anew(make_experiment: Maker, store:
 def test_a_server_with_a_price_is_not_asked_again(make_experiment: Maker, store: Store) -> None:
     experiment = make_experiment()
     work = run_of(experiment, store)
-    seen = answered(work, work.plan.baselines[0], experiment.task, Split.DEV)
+    seen = answered(work, work.plan.baselines[0], experiment.task, Split.DEV, Round())
     paid = replace(work.plan.baselines[0], model=Endpoint("http://127.0.0.1:9", "big", price_in=1.0, price_out=2.0))
 
     (floor,) = noise_floor(work, paid, replace(seen, system=paid))

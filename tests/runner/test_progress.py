@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from harness.runner.progress import TerminalProgress
+from harness.runner.context import TerminalProgress
 
 
 class Terminal(io.StringIO):

@@ -13,8 +13,7 @@ from harness.inference.models.loading import load_model, load_tokenizer
 from harness.inference.scripted import ScriptedTuning
 from harness.plan import Plan
 from harness.runner.answers import answered_by_seed
-from harness.runner.context import Engines, Run
-from harness.runner.progress import SilentProgress
+from harness.runner.context import Engines, Run, SilentProgress
 from harness.runner.run import run_plan
 from harness.store.store import Store
 

@@ -23,7 +23,7 @@ def judged(mumbles: int) -> Experiment:
 def test_a_page_with_unread_pairs_says_so_and_its_verdict_can_be_recomputed(
     tmp_path: Path, mumbles: int, verdict: str, pairs: int | None
 ) -> None:
-    outcome = run_and_report(judged(mumbles), name="colours", file=None, store_path=tmp_path / "results.duckdb")
+    outcome = run_and_report(judged(mumbles), name="colours", store_path=tmp_path / "results.duckdb")
 
     page = tmp_path / "colours.html"
     found = verify_page(page)
@@ -35,7 +35,7 @@ def test_a_page_with_unread_pairs_says_so_and_its_verdict_can_be_recomputed(
 
 
 def test_a_judge_that_is_not_understood_is_told_before_anything_is_trained(tmp_path: Path) -> None:
-    run_and_report(judged(1), name="colours", file=None, store_path=tmp_path / "results.duckdb")
+    run_and_report(judged(1), name="colours", store_path=tmp_path / "results.duckdb")
 
     kinds = Store(tmp_path / "results.duckdb").query("SELECT DISTINCT kind FROM stages ORDER BY kind")[1]
     assert kinds == [("answer",), ("audit",), ("judge",)]
@@ -43,7 +43,7 @@ def test_a_judge_that_is_not_understood_is_told_before_anything_is_trained(tmp_p
 
 def test_a_judge_that_fails_later_makes_the_verdict_invalid(tmp_path: Path) -> None:
     """Every twentieth question: two of the first ten pairs, and one in ten of the holdout's."""
-    outcome = run_and_report(judged(19), name="colours", file=None, store_path=tmp_path / "results.duckdb")
+    outcome = run_and_report(judged(19), name="colours", store_path=tmp_path / "results.duckdb")
 
     assert outcome.decision.verdict.value == "INVALID"
     assert "judge: 22 of 200 pairs had a reply that was not understood, and are left out" in outcome.decision.reason

@@ -64,7 +64,7 @@ def two_layers(tmp_path_factory: pytest.TempPathFactory, silent: object) -> Mode
 
 @pytest.fixture(scope="module")
 def silent() -> object:
-    from harness.runner.progress import SilentProgress
+    from harness.runner.context import SilentProgress
 
     return SilentProgress()
 
@@ -119,7 +119,6 @@ def test_the_page_of_a_copy_is_recomputed(
     outcome = run_and_report(
         replace(experiment, model=two_layers, guards=guards),
         name=name,
-        file=None,
         store_path=tmp_path / "results.duckdb",
     )
 

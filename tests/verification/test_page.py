@@ -10,6 +10,7 @@ import pytest
 from harness.api import load_experiment, run_and_report
 from harness.cli.__main__ import main
 from harness.report.proof import seal_holds, seal_tag, sealed
+from harness.runner.run import Options
 from harness.stats.wording import STATISTICS
 
 GO_IF = "go_if=[Gain(ExactMatch(), at_least=0.05)]"
@@ -140,7 +141,12 @@ def reports(tmp_path_factory: pytest.TempPathFactory, write_experiment: Callable
     for name, (changes, rule) in KINDS.items():
         path = write_experiment(folder / "experiments" / f"{name}.py", **changes)
         path.write_text(path.read_text().replace(GO_IF, rule))
-        run_and_report(load_experiment(path), name=name, file=path, store_path=folder / "reports" / "results.duckdb")
+        run_and_report(
+            load_experiment(path),
+            name=name,
+            store_path=folder / "reports" / "results.duckdb",
+            options=Options(file=path),
+        )
     return folder / "reports"
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from harness.api import load_experiment, run_and_report
 from harness.cli.__main__ import main
+from harness.runner.run import Options
 
 TWO = "baselines=[ZeroShot(), FewShot(shots=2)]"
 RENUMBERED = '''
@@ -45,7 +46,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory, write_experiment: Callable[
     }
     for name, changes in kinds.items():
         path = write_experiment(folder / "experiments" / f"{name}.py", **changes)
-        run_and_report(load_experiment(path), name=name, file=path, store_path=folder / "reports" / "results.duckdb")
+        run_and_report(
+            load_experiment(path),
+            name=name,
+            store_path=folder / "reports" / "results.duckdb",
+            options=Options(file=path),
+        )
     return folder
 
 

@@ -1,22 +1,30 @@
 """A model that runs here, through transformers."""
 
 import gc
+import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 from itertools import islice
 from pathlib import Path
+from types import MethodType
 from typing import Any
 
 import torch
+from torch import nn
+from torch.nn.functional import linear
 
 from harness.errors import HarnessError, StageFailed
-from harness.inference.local.loglikelihood import LogLikelihood, Scorer
-from harness.inference.local.memory import narrowing, prepack, rows_that_fit
-from harness.inference.local.packing import SharedPrefix, shared_prefix, virtual_prefix
-from harness.inference.local.scheduler import generate
-from harness.inference.local.sequence import DecodingModel, Generated, TokenRequest
+from harness.inference.local.loglikelihood import (
+    LogLikelihood,
+    Result,
+    Row,
+    Scorer,
+    free_memory,
+    give_up_unless_halved,
+)
+from harness.inference.local.scheduler import DecodingModel, Generated, TokenRequest, generate
 from harness.inference.models import adapters
 from harness.inference.models.embeddings import unembedded
 from harness.inference.models.loading import (
@@ -29,6 +37,7 @@ from harness.inference.models.loading import (
     model_of,
     tokenizer_of,
 )
+from harness.inference.models.prefix_tree import SharedPrefix, shared_prefix, virtual_prefix
 from harness.inference.models.rendering import answer_ids, end_id, marker_tokens, prompt_ids, prompt_text, thought_apart
 from harness.types.models import Model
 from harness.types.protocols import Batch, LikelihoodBatch, Progress
@@ -60,18 +69,20 @@ class LocalEngine:
         self._model = model
         self._device = choose_device(model.device)
         self._dtype = choose_dtype(model.dtype, self._device)
+        self._hardware = describe_hardware(self._device, self._dtype)
         self._progress = progress
         self._base_tokenizer = load_tokenizer(model, progress=progress)
         self._tokenizer = self._base_tokenizer
         self._network: Any = self._load_base()
         self._adapter: Path | None = None
         self._adapted: Any = None
+        self._attends_itself = False  # an adapter changes attention, so that no other may take its place
         self._virtual = SharedPrefix()
         self._shares: bool | None = None  # whether rows can be packed; known once some were computed both ways
 
     @property
     def description(self) -> dict[str, str | int | float | bool | None]:
-        return describe_hardware(self._device, self._dtype) | {
+        return self._hardware | {
             "engine": "transformers",
             "model": self._model.name,
             "adapter": None if self._adapter is None else self._adapter.name,
@@ -227,7 +238,8 @@ class LocalEngine:
             self._adapted = adapters.attach(self._open(), adapter)
             if adapters.is_prompt_learning(self._adapted):
                 self._virtual = virtual_prefix(self._adapted)
-            if adapters.changes_attention(self._adapted):
+            self._attends_itself = adapters.changes_attention(self._adapted)
+            if self._attends_itself:
                 self._progress.say(
                     f"{adapter.name}: its layers attend to a prefix of their own, so rows share no beginnings; "
                     "plain batches are used"
@@ -249,7 +261,7 @@ class LocalEngine:
 
     def _can_share(self, rows: Sequence[LogLikelihood], prefix: SharedPrefix) -> bool:
         """Tell whether rows may share their beginnings, having computed the first few both ways once a network."""
-        if adapters.changes_attention(self._open()):
+        if self._attends_itself:
             return False
         if self._shares is None:
             self._shares = self._scorer().packs_right(rows, prefix)
@@ -280,6 +292,7 @@ class LocalEngine:
             self._network = self._shares = None
             self._network = self._load_base()
         self._adapted, self._adapter, self._virtual = None, None, SharedPrefix()
+        self._attends_itself = False
         self._tokenizer = self._base_tokenizer
 
     def _replace(self, folder: Path) -> None:
@@ -340,3 +353,99 @@ class LocalEngine:
             reasoning=thought.reasoning,
             timed_in_batch=answer.timed_in_batch,
         )
+
+
+# The share of the memory beside the weights that keys and values may take; activations and logits have the rest.
+_SHARE = 0.5
+
+
+def narrowing(
+    compute: Callable[[Sequence[Row], int], Iterator[tuple[int, Result]]], rows: Sequence[Row], width: int
+) -> Iterator[tuple[int, Result]]:
+    """Yield (place in `rows`, result) of `compute(rows, width)`, with half the width where the memory does not hold it.
+
+    Rows whose results came before the memory ran out are not computed again.
+
+    Raises StageFailed where a width of 1 does not fit.
+    """
+    left = list(range(len(rows)))
+    while left:
+        try:
+            asked = list(left)
+            for place, result in compute([rows[place] for place in asked], width):
+                left.remove(asked[place])
+                yield asked[place], result
+        except RuntimeError as error:
+            give_up_unless_halved(error, width)
+            width = min(width, len(left)) // 2 or 1
+            free_memory()
+
+
+def rows_that_fit(network: Any, tokens: int, *, most: int) -> int:
+    """Return how many rows' keys and values, of `tokens` each, the memory holds beside the weights: 1 to `most`.
+
+    It is the whole memory that counts, not what is free just now: a resumed stage plans as the first run did.
+    """
+    config = network.config.get_text_config()
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    row = 2 * config.num_hidden_layers * heads * width * network.dtype.itemsize * max(1, tokens)
+    weights = sum(weight.numel() * weight.element_size() for weight in network.parameters())
+    return max(1, min(most, int(_SHARE * (memory_bytes(network.device) - weights) / row)))
+
+
+def memory_bytes(device: torch.device) -> int:
+    """Return the memory of `device`; of a CPU, what the machine or the process's control group allows."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limit = Path("/sys/fs/cgroup/memory.max")
+    allowed = limit.read_text(encoding="ascii").strip() if limit.is_file() else "max"
+    return min(total, int(allowed)) if allowed.isdecimal() else total
+
+
+# Up to so many rows a product is faster prepacked.
+_PREPACKED_ROWS = 192
+# Most of the machine's memory that the second copy may take.
+_PACKED_SHARE = 0.2
+
+
+def prepack(network: nn.Module) -> bool:
+    """Give the linear layers of `network` a second, prepacked copy of their weights, made at the first use.
+
+    Returns whether it was done: it is not on another device than a CPU, in another dtype than bfloat16, where the CPU
+    has no products in bfloat16, or where the memory is short.
+    """
+    layers = [module for module in network.modules() if type(module) is nn.Linear]
+    size = sum(layer.weight.numel() * layer.weight.element_size() for layer in layers)
+    weights = next(network.parameters())
+    if weights.device.type != "cpu" or weights.dtype != torch.bfloat16 or not _multiplies_bfloat16():
+        return False
+    if size > _PACKED_SHARE * memory_bytes(weights.device):
+        return False
+    for layer in layers:
+        layer.forward = MethodType(_Prepacked(), layer)  # type: ignore[method-assign]
+    return True
+
+
+def _multiplies_bfloat16() -> bool:
+    built: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return built and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+class _Prepacked:
+    """The forward pass of one layer. The copy is made anew when the weight was written to."""
+
+    def __init__(self) -> None:
+        self._of: tuple[int, int] | None = None
+        self._copy: Any = None
+
+    def __call__(self, layer: nn.Linear, states: torch.Tensor) -> torch.Tensor:
+        rows = states.numel() // layer.in_features
+        if rows > _PREPACKED_ROWS or not torch.is_inference_mode_enabled() or states.dtype != layer.weight.dtype:
+            return linear(states, layer.weight, layer.bias)
+        now = (layer.weight.data_ptr(), layer.weight._version)
+        if now != self._of:
+            self._copy, self._of = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach(), rows), now
+        packed: torch.Tensor = torch.ops.mkldnn._linear_pointwise(states, self._copy, layer.bias, "none", [], "")
+        return packed

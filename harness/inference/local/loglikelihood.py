@@ -5,19 +5,62 @@ Log-likelihoods of given answers: one forward over prompt and answer, logits onl
 Log-likelihoods over shared beginnings: each distinct token is computed once, logits only where they are scored.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
-from harness.errors import InvalidEvidence
-from harness.inference.local.attention import CannotShareError, Packed, shared_attention
-from harness.inference.local.memory import halving
-from harness.inference.local.packing import Limits, Sequences, SharedPrefix, lay_out, pad_left, plan_batches, plan_packs
+from harness.errors import InvalidEvidence, StageFailed
+from harness.inference.models.loading import is_out_of_memory
+from harness.inference.models.prefix_tree import (
+    CannotShareError,
+    Limits,
+    Packed,
+    Sequences,
+    SharedPrefix,
+    lay_out,
+    pad_left,
+    plan_batches,
+    plan_packs,
+    shared_attention,
+)
 from harness.types.protocols import LikelihoodBatch
 from harness.types.samples import Likelihood
+
+Row = TypeVar("Row")
+Result = TypeVar("Result")
+
+
+def halving(compute: Callable[[Sequence[Row]], list[Result]], rows: Sequence[Row]) -> list[Result]:
+    """Return `compute(rows)`, in halves where the memory does not hold all rows at once.
+
+    Raises StageFailed where a single row does not fit.
+    """
+    try:
+        return compute(rows)
+    except RuntimeError as error:
+        give_up_unless_halved(error, len(rows))
+    # Outside the handler, so that the failed batch's tensors are freed before the halves are tried.
+    free_memory()
+    middle = len(rows) // 2
+    return halving(compute, rows[:middle]) + halving(compute, rows[middle:])
+
+
+def give_up_unless_halved(error: RuntimeError, count: int) -> None:
+    if not is_out_of_memory(error):
+        raise error
+    if count <= 1:
+        raise StageFailed(
+            f"one row alone does not fit the memory ({str(error).splitlines()[0]}); "
+            "shorten the prompts, lower max_tokens or use a smaller model"
+        ) from error
+
+
+def free_memory() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 @dataclass(frozen=True)

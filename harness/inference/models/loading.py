@@ -7,8 +7,6 @@ What a process does once, before it loads its first model.
 Tokenizer and weights of a declared model, ready to compute.
 
 GGUF -> a safetensors folder, once: that takes some 20 s, loading the result 0.2 s.
-
-Another attention for the length of a pass, and packed states laid out as rows side by side.
 """
 
 import atexit
@@ -21,10 +19,9 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import gguf
 import numpy as np
@@ -38,6 +35,7 @@ from transformers.utils import logging as transformers_logging
 
 from harness.errors import InvalidExperiment, StageFailed
 from harness.fingerprint import cache_folder
+from harness.inference.models.prefix_tree import contiguous
 from harness.types.chat_templates import dress
 from harness.types.gguf_header import check_gguf_whole
 from harness.types.model_files import ModelFiles, content_key, locate
@@ -357,17 +355,8 @@ def model_of(
             f"{min(report['missing_keys'])}; save the model again with model.save_pretrained(folder)"
         )
     network = (loaded if quantization else loaded.to(device)).eval()
-    network.get_output_embeddings().register_forward_pre_hook(_contiguous)
+    network.get_output_embeddings().register_forward_pre_hook(contiguous)
     return network
-
-
-def _contiguous(_: Any, arguments: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-    """Hand the head its states in one piece.
-
-    After a prefill the last states are a strided slice (rows, 1, width), for which torch copies the head's weights once
-    a row before it multiplies: 64 rows of the default model are 3.6 GB and 10 s where 14 ms do.
-    """
-    return tuple(states.contiguous() for states in arguments)
 
 
 def in_a_line(error: Exception) -> str:
@@ -395,35 +384,6 @@ def nf4(dtype: torch.dtype) -> BitsAndBytesConfig:
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=dtype,
     )
-
-
-Value = TypeVar("Value")
-
-
-@contextmanager
-def attention_as(model: Any, name: str, variable: ContextVar[Value], value: Value) -> Iterator[None]:
-    """Let `model` attend as the registered attention `name`, which finds `value` in `variable`.
-
-    Both are what they were before afterwards.
-    """
-    config = model.config.get_text_config()
-    before, token = config._attn_implementation, variable.set(value)
-    config._attn_implementation = name
-    try:
-        yield
-    finally:
-        config._attn_implementation = before
-        variable.reset(token)
-
-
-def spread(states: torch.Tensor, places: torch.Tensor, heads: int) -> torch.Tensor:
-    """Return packed states, (1, key heads, tokens, width), as (rows, heads, time, width).
-
-    places: (rows, time), where each row's tokens lie among the packed ones.
-    """
-    apart = states[0].index_select(1, places.flatten())  # (key heads, rows x time, width)
-    apart = apart.view(states.shape[1], *places.shape, -1).transpose(0, 1)
-    return apart.repeat_interleave(heads // states.shape[1], dim=1)
 
 
 def side_by_side(rows: Sequence[Sequence[int]], pad: int, *, left: bool) -> tuple[torch.Tensor, torch.Tensor]:

@@ -13,7 +13,7 @@ from lm_eval.tasks import TaskManager
 from harness import LmEvalTask, Model, Split
 from harness.inference.lm_eval_requests import ask
 from harness.inference.local.engine import LocalEngine, open_engine
-from harness.runner.progress import SilentProgress
+from harness.runner.context import SilentProgress
 from harness.types.samples import Answer, Completion
 
 WAYS = {

@@ -10,7 +10,7 @@ from harness import FewShot, InvalidData, InvalidExperiment, LmEvalTask, Missing
 from harness.inference.lm_eval_requests import ask
 from harness.inference.scripted import Scripted, open_engine
 from harness.prompting.messages import with_last_user
-from harness.runner.progress import SilentProgress
+from harness.runner.context import SilentProgress
 
 
 def ids(task: LmEvalTask) -> dict[str, list[str]]:

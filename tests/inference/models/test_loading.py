@@ -10,7 +10,7 @@ import torch
 from harness.errors import InvalidExperiment, StageFailed
 from harness.inference.local.engine import open_engine
 from harness.inference.models.loading import choose_device, choose_dtype, describe_hardware, load_model, load_tokenizer
-from harness.runner.progress import SilentProgress
+from harness.runner.context import SilentProgress
 from harness.types.models import Model
 from harness.types.samples import Decoding, Message
 

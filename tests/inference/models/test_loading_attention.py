@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from harness.inference.models.loading import attention_as, spread
+from harness.inference.models.prefix_tree import attention_as, spread
 
 SEEN: ContextVar[str] = ContextVar("what an attention sees", default="nothing")
 

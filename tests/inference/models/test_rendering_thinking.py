@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
-from harness.inference.local.sequence import DecodingModel
+from harness.inference.local.scheduler import DecodingModel
 from harness.inference.models.rendering import MARKERS, SplitReply, marker_tokens, thought_apart
 
 

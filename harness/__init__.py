@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 def __getattr__(name: str) -> object:
     """Return a public name, or a module of the package that the public names have loaded.
 
-    Raises AttributeError if there is neither.
+    Raises:
+        AttributeError: If there is neither.
     """
     if name.startswith("__") and name != "__all__":
         raise AttributeError(f"module 'harness' has no attribute {name!r}")

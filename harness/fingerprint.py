@@ -25,10 +25,11 @@ def fingerprint(value: object) -> str:
 
     Accepted: None, bool, int, finite float, str, Enum, tuple, list, mapping with str keys, frozen dataclass.
     Fields of a dataclass that are declared with `metadata={"key": False}` are left out: they name things
-    that do not change what is computed. Those with `metadata={"key": "changed"}` count where they are not their
+    that do not change what is computed. Those with `metadata={"key": "changed"}` count if they are not their
     default: a class that learns to do more keeps the keys of what it did before.
 
-    Raises NotFingerprintable naming the path to anything else, since a silent constant would be a stale hit.
+    Raises:
+        NotFingerprintable: Names the path to anything else, since a silent constant would be a stale hit.
     """
     canonical = json.dumps(_canonical(value, "value"), ensure_ascii=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
@@ -98,7 +99,7 @@ def _counts(field: "dataclasses.Field[object]", value: object) -> bool:
 def cache_folder() -> Path:
     """Return $HARNESS_CACHE, or ~/.cache/harness; the folder is made.
 
-    Without a home folder, or where it cannot be written, it is a folder beside the temporary files, with a warning.
+    Without a home folder, or if it cannot be written, it is a folder beside the temporary files, with a warning.
 
     Raises:
         HarnessError: If $HARNESS_CACHE is set and cannot be written.

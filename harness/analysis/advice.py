@@ -109,7 +109,7 @@ def _repair(situation: Situation) -> Iterator[str]:
 
 
 def _faults(situation: Situation) -> Iterator[str]:
-    """Yield what is to be mended before the difference means much; nothing where nothing was tuned."""
+    """Yield what is to be mended before the difference means much; nothing if nothing was tuned."""
     if situation.moved is None:
         return
     if situation.verdict != "GO":

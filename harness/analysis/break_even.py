@@ -27,9 +27,12 @@ _PRICED_TOKENS = 1_000_000
 class Requests:
     """What one system's requests took on the samples of one split: every array has shape (seeds, n).
 
-    hosted: an endpoint answers, whose seconds cost nothing here; price_in, price_out: its money for a million tokens.
-    clusters: `Sample.cluster` a sample; may be empty. batches: for each seed and sample the batch whose time was dealt
-    out evenly over its answers, None where an answer was timed by itself; may be empty.
+    Args:
+        hosted: An endpoint answers, whose seconds cost nothing here.
+        price_in, price_out: Its money for a million tokens.
+        clusters: `Sample.cluster` a sample; may be empty.
+        batches: For each seed and sample the batch whose time was dealt out evenly over its answers, None if an
+            answer was timed by itself; may be empty.
     """
 
     system: str
@@ -58,7 +61,7 @@ class PricedSides:
 
 
 def missing_prices(sides: tuple[Requests, Requests], costs: Costs) -> tuple[str, ...]:
-    """Return, in words, each price that counting in money lacks; empty where none does."""
+    """Return, in words, each price that counting in money lacks; empty if none does."""
     missing = [
         f"{side.system} answers from an endpoint without price_in and price_out"
         for side in sides
@@ -72,9 +75,10 @@ def missing_prices(sides: tuple[Requests, Requests], costs: Costs) -> tuple[str,
 
 
 def priced(sides: tuple[Requests, Requests], costs: Costs, missing: Sequence[str]) -> PricedSides | None:
-    """Price both sides: in money where nothing is missing, else in seconds; None where seconds cannot stand for it.
+    """Price both sides: in money if nothing is missing, else in seconds; None if seconds cannot stand for it.
 
-    missing: as `missing_prices` returns it. An endpoint's seconds are its own machine's, and cost nothing here.
+    Args:
+        missing: As `missing_prices` returns it. An endpoint's seconds are its own machine's, and cost nothing here.
     """
     if not missing:
         assert costs.training_hour is not None
@@ -135,7 +139,8 @@ _MOST_SAMPLES = 10_000_000
 class Quality:
     """The primary metric of both systems on the holdout. loss: what go_if allows, 0 or more, in score units.
 
-    standing: "worse": the whole interval is beyond that loss; "no worse": none of it; else "open".
+    Args:
+        standing: "worse": the whole interval is beyond that loss; "no worse": none of it; else "open".
     """
 
     metric: str
@@ -165,12 +170,16 @@ def quality_of(found: Comparison, *, loss: float = 0.0) -> Quality:
 class Payback:
     """Training cost against what one request saves.
 
-    currency: "money" (that of the declared prices) or "seconds" (of this machine). Costs and the saving are for one
-    request, the saving paired by sample; they are None where prices are unknown or cannot be compared, as notes say.
-    baseline_tokens, tuned_tokens: mean tokens of a request, prompt and answer. requests: requests until payback;
-    infinite (null in JSON) where the saving may be nothing; None where unknown. basis: how costs are counted.
-    quality: how the answers compare, None where it was not asked. Nothing is paid back by worse answers: requests are
-    then infinite, and where it is open whether they are worse, the high end is.
+    Args:
+        currency: "money" (that of the declared prices) or "seconds" (of this machine). Costs and the saving are for
+            one request, the saving paired by sample; they are None if prices are unknown or cannot be compared,
+            as notes say.
+        baseline_tokens, tuned_tokens: Mean tokens of a request, prompt and answer.
+        requests: Requests until payback; infinite (null in JSON) where the saving may be nothing; None if
+            unknown.
+        basis: How costs are counted.
+        quality: How the answers compare, None if it was not asked. Nothing is paid back by worse answers:
+            requests are then infinite, and where it is open whether they are worse, the high end is.
     """
 
     baseline: str
@@ -209,12 +218,16 @@ def payback(
 ) -> Payback:
     """Return after how many requests like these the tuned system has earned its training.
 
-    sides: the baseline's requests, then the tuned system's. training_seconds: of the run that would be shipped, the
-    mean of the seeds. Money is counted where all that is used has a price; else two local systems are compared in
-    seconds of this machine; else the payback is unknown, and notes name the price that is missing. The interval is
-    that of the saving: training is taken as measured. quality: as in Payback.
+    Args:
+        sides: The baseline's requests, then the tuned system's.
+        training_seconds: Of the run that would be shipped, the mean of the seeds. Money is counted where all that
+            is used has a price; else two local systems are compared in seconds of this machine; else the payback is
+            unknown, and notes name the price that is missing. The interval is that of the saving: training is taken
+            as measured.
+        quality: As in Payback.
 
-    Raises Incomparable where the two systems answered different samples.
+    Raises:
+        Incomparable: If the two systems answered different samples.
     """
     baseline, tuned = sides
     missing = missing_prices(sides, costs)
@@ -283,7 +296,7 @@ def as_comparison(found: Payback) -> Comparison:
 def _projection(found: Payback) -> Projection | None:
     """Return what the requests would be if the saving were known from more samples, its interval scaled with them.
 
-    None where more samples would not settle it: the doubt is the answers', or that of times which were not measured.
+    None if more samples would not settle it: the doubt is the answers', or that of times which were not measured.
     """
     cost, saving, samples, quality = found.training_cost, found.saving, found.samples, found.quality
     if cost is None or saving is None or math.isinf(saving.low) or math.isinf(saving.high):

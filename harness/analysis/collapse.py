@@ -16,7 +16,7 @@ _SHOWN_CHARACTERS = 60
 def collapse(system: str, samples: Sequence[Sample], answers: Sequence[Answer]) -> Check | None:
     """Return whether one answer was given to nearly all samples, though their references differ.
 
-    None where there are too few samples to tell, or where nearly all references are one and the same.
+    None if there are too few samples to tell, or where nearly all references are one and the same.
     """
     n = len(samples)
     said = Counter(_key(answer.value, answer.text) for answer in answers)
@@ -37,7 +37,7 @@ def collapse(system: str, samples: Sequence[Sample], answers: Sequence[Answer]) 
 
 
 def _key(value: object, text: str) -> str:
-    """Return what is compared: the value as read, the text where nothing was read."""
+    """Return what is compared: the value as read, the text if nothing was read."""
     if value is None:
         return text.strip()
     return value.strip() if isinstance(value, str) else canonical(value)

@@ -24,7 +24,9 @@ _RESAMPLES = 4_000
 class TaskScores:
     """One column of the matrix: DEV scores of one task before any training, then after each step.
 
-    learned: numbers of the steps, from 1, that trained on it; none for a guard. metric: scores this column.
+    Args:
+        learned: Numbers of the steps, from 1, that trained on it; none for a guard.
+        metric: Scores this column.
     """
 
     task: str
@@ -52,7 +54,7 @@ class Continual:
 
     Of the tasks alone, in score units, above 0 for better whichever way the metric counts: average (the mean score
     after the last step, as measured), backward and forward transfer, forgetting (above 0 for what was lost). None
-    where no task came before the last one, or none after the first.
+    if no task came before the last one, or none after the first.
     """
 
     system: str
@@ -79,7 +81,9 @@ def average_accuracy(matrix: FloatArray) -> FloatArray:
 def backward_transfer(matrix: FloatArray, learned: Sequence[Sequence[int]]) -> FloatArray:
     """Return the mean of R[last, j] - R[i, j] over the tasks j that were last learned in step i before the last one.
 
-    learned: of each task, the steps that trained on it. Raises ValueError where no task came before the last step.
+    Args:
+        learned: Of each task, the steps that trained on it. Raises ValueError if no task came before the last
+            step.
     """
     last = matrix.shape[-2] - 1
     moved = [matrix[..., last, j] - matrix[..., max(steps), j] for j, steps in enumerate(learned) if max(steps) < last]
@@ -108,10 +112,13 @@ def continual(
 ) -> Continual:
     """Return the matrix of one recipe and what it comes to.
 
-    steps: names of the steps that made a policy, in order. Intervals of the cells are their own; those of the
-    averages are percentiles of resamples in which each task's samples are drawn apart, and the same for all steps.
+    Args:
+        steps: Names of the steps that made a policy, in order. Intervals of the cells are their own; those of the
+            averages are percentiles of resamples in which each task's samples are drawn apart, and the same for all
+            steps.
 
-    Raises Incomparable where a column has not one score a row, or the tasks were not scored by one metric.
+    Raises:
+        Incomparable: If a column has not one score a row, or the tasks were not scored by one metric.
     """
     columns = tuple(_column(task, level) for task in tasks)
     own = [(task, column) for task, column in zip(tasks, columns, strict=True) if task.learned]
@@ -152,7 +159,7 @@ def continual(
 
 
 def _doubted(found: Estimate, unit: str, samples: int, level: float) -> Estimate:
-    """Return the estimate, widened where no resample differs: what none of n samples showed may still happen.
+    """Return the estimate, widened if no resample differs: what none of n samples showed may still happen.
 
     The bound is the exact one of 0 in n (Clopper, Pearson 1934), for the task of fewest samples.
     """

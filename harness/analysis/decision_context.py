@@ -41,7 +41,7 @@ class Moved:
 
     @property
     def improvement(self) -> float:
-        """The difference, more than 0 where the tuned system is better."""
+        """The difference, more than 0 if the tuned system is better."""
         return self.difference if self.better == "higher" else -self.difference
 
     @property
@@ -61,9 +61,14 @@ class Moved:
 class Situation:
     """A decision and the evidence it stands on.
 
-    baseline: the best one; tuned: the chosen one, None where nothing was tuned or chosen. baseline_retrieves: it is
-    prompted with passages; tuned_retrieves: so is the tuned one. moved: None before the holdout was opened.
-    checks: of every kind. samples: how many each split has, by its name.
+    Args:
+        baseline: The best one.
+        tuned: The chosen one, None if nothing was tuned or chosen.
+        baseline_retrieves: It is prompted with passages.
+        tuned_retrieves: So is the tuned one.
+        moved: None before the holdout was opened.
+        checks: Of every kind.
+        samples: How many each split has, by its name.
     """
 
     verdict: Verdict

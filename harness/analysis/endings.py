@@ -40,9 +40,13 @@ class Missing:
 class Endings:
     """One system's answers to one split; those of each seed and repeat count.
 
-    ended: how many by `Answer.ended`. faults: how many are no answer, by what is wrong; each has one fault.
-    share: of those in all. examples: the first of each fault, then more.
-    sentence: the counts. remedy: what to change; empty where nothing is missing.
+    Args:
+        ended: How many by `Answer.ended`.
+        faults: How many are no answer, by what is wrong; each has one fault.
+        share: Of those in all.
+        examples: The first of each fault, then more.
+        sentence: The counts.
+        remedy: What to change; empty if nothing is missing.
     """
 
     system: str
@@ -70,8 +74,11 @@ class Endings:
 class AnswerRule:
     """What decides whether an answer is one.
 
-    settled: tells of a cut answer whether more text behind it would leave value and scores as they are.
-    refusals: declining is judged, so that it is an answer. limit: most tokens of an answer. hosted: by a server.
+    Args:
+        settled: Tells of a cut answer whether more text behind it would leave value and scores as they are.
+        refusals: Declining is judged, so that it is an answer.
+        limit: Most tokens of an answer.
+        hosted: By a server.
     """
 
     settled: Callable[[Sample, Answer], bool]

@@ -130,10 +130,13 @@ class _Contrast:
 def contrast(metric: Named, parts: Weighted, *, split: str, unit: str, level: float) -> Estimate:
     """Return the sum of weight times score, paired by sample; for a metric of the whole set, by resample.
 
-    parts: a weight and a system each; the systems share their samples. Where all have the same seeds they are summed
-    seed by seed, else each is its mean. unit: of the metric, as in HasUnit.
+    Args:
+        parts: A weight and a system each; the systems share their samples. Where all have the same seeds they are
+            summed seed by seed, else each is its mean.
+        unit: Of the metric, as in HasUnit.
 
-    Raises Incomparable where the systems were scored on different samples.
+    Raises:
+        Incomparable: If the systems were scored on different samples.
     """
     ids = parts[0][1].sample_ids
     for _, system in parts:

@@ -25,10 +25,14 @@ _APART = 5.0
 class Fitting:
     """One training run judged by its losses. stage: key of its tune stage.
 
-    first_dev, best_dev, last_dev: dev losses, or the watched metric turned so that less is better. train_at_best,
-    last_train: train losses as means over neighbouring steps. spikes: steps far above those before them. advice: for
-    the next run. recipe: the system that it belongs to, whichever step of it this is. learning_rate: as trained;
-    suggested_rate: the middle of the adapter's usual range; None where unknown.
+    Args:
+        first_dev, best_dev, last_dev: Dev losses, or the watched metric turned so that less is better.
+        train_at_best, last_train: Train losses as means over neighbouring steps.
+        spikes: Steps far above those before them.
+        advice: For the next run.
+        recipe: The system that it belongs to, whichever step of it this is.
+        learning_rate: As trained.
+        suggested_rate: The middle of the adapter's usual range; None if unknown.
     """
 
     stage: str
@@ -71,7 +75,7 @@ class _Facts:
 
 
 def fitting(*, stage: str, system: str, seed: int, train: Series, dev: Series) -> Fitting | None:
-    """Return what the losses of one run say; None where fewer than three steps or no evaluation was logged.
+    """Return what the losses of one run say; None if fewer than three steps or no evaluation was logged.
 
     With fewer than three evaluations only a training that learned nothing can be told.
     train, dev: (step, loss), in order. The thresholds are rules of thumb, and the sentence gives the numbers.

@@ -17,10 +17,12 @@ Status = Literal["met", "failed", "open"]
 class Retained:
     """One guard: the untuned system's mean, the tuned one's, and their difference in score units.
 
-    share: the part of the base's score that is left, 1 for all of it; where lower is better (perplexity), base over
-    tuned. The base's score is taken as measured: the doubt is that of the difference. None where a share means
-    nothing: the base has 0 or less. margin: what the guard allows, >= 0.
-    status: is the whole interval within the margin ("met"), beyond it ("failed"), or neither ("open").
+    Args:
+        share: The part of the base's score that is left, 1 for all of it; where lower is better (perplexity), base
+            over tuned. The base's score is taken as measured: the doubt is that of the difference. None if a
+            share means nothing: the base has 0 or less.
+        margin: What the guard allows, >= 0.
+        status: Is the whole interval within the margin ("met"), beyond it ("failed"), or neither ("open").
     """
 
     guard: str
@@ -37,7 +39,7 @@ class Retained:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retention:
-    """The guards beside the gain on the task itself (gain_*; empty metric and None where nothing was compared)."""
+    """The guards beside the gain on the task itself (gain_*; empty metric and None if nothing was compared)."""
 
     level: float
     gain_metric: str
@@ -50,7 +52,9 @@ class Retention:
 def retention(guards: Sequence[tuple[Comparison, float]], *, gain: Comparison | None) -> Retention | None:
     """Return what is left of each guard's score, beside the gain; None without guards.
 
-    guards: each guard's comparison (untuned against tuned) and its margin. gain: the primary metric's comparison.
+    Args:
+        guards: Each guard's comparison (untuned against tuned) and its margin.
+        gain: The primary metric's comparison.
     """
     if not guards:
         return None

@@ -14,9 +14,11 @@ _NAMED_AT_MOST = 5
 class HoldoutLedger:
     """Where this candidate's look stands among the distinct candidates of one holdout.
 
-    look: 1 for the first candidate. alpha: two-sided, that of this look's interval; level = 1 - alpha.
-    spent, left: one-sided, the chance of a false GO over the looks up to this one, and what is left of `total`.
-    others: the other candidates, in the order of their first looks.
+    Args:
+        look: 1 for the first candidate.
+        alpha: Two-sided, that of this look's interval; level = 1 - alpha.
+        spent, left: One-sided, the chance of a false GO over the looks up to this one, and what is left of `total`.
+        others: The other candidates, in the order of their first looks.
     """
 
     candidate: str
@@ -33,10 +35,14 @@ class HoldoutLedger:
 def holdout_ledger(candidate: str, candidates: Mapping[str, str], *, alpha: float = 0.05) -> HoldoutLedger:
     """Return what the look of `candidate` may claim.
 
-    candidate: its key. candidates: key -> name of every distinct candidate that met this holdout, in the order of
-    their first looks, this one among them. alpha: two-sided, of the first look.
+    Args:
+        candidate: Its key.
+        candidates: Key -> name of every distinct candidate that met this holdout, in the order of their first
+            looks, this one among them.
+        alpha: Two-sided, of the first look.
 
-    Raises Incomparable where the candidate is none of them.
+    Raises:
+        Incomparable: If the candidate is none of them.
     """
     keys = list(candidates)
     if candidate not in candidates:

@@ -26,10 +26,12 @@ _LEVEL = 0.95
 class EnoughEvidence:
     """The smallest true difference that the holdout shows in four runs of five, against the gain asked for.
 
-    at_least, detectable, spread: in score units; spread is the standard deviation of one sample's difference.
-    detectable: true difference at which the interval excludes no difference with 80 % power. needed: holdout samples
-    with which it is `at_least`; None where at_least is 0 or the spread is. assumption: what spread stands on.
-    enough: detectable is at most `at_least`, or at_least is 0, which every difference that shows exceeds.
+    Args:
+        at_least, detectable, spread: In score units; spread is the standard deviation of one sample's difference.
+        detectable: True difference at which the interval excludes no difference with 80 % power.
+        needed: Holdout samples with which it is `at_least`; None if at_least is 0 or the spread is.
+        assumption: What spread stands on.
+        enough: Detectable is at most `at_least`, or at_least is 0, which every difference that shows exceeds.
     """
 
     metric: str
@@ -49,7 +51,8 @@ class EnoughEvidence:
 class Grouping:
     """How samples hang together. size: of a holdout sample's group, on average over samples, 1 without groups.
 
-    alike: correlation of two scores of one group, 0 to 1.
+    Args:
+        alike: Correlation of two scores of one group, 0 to 1.
     """
 
     size: float = 1.0
@@ -69,8 +72,10 @@ def grouping(
 ) -> Grouping:
     """Return the grouping of a holdout whose samples name these groups.
 
-    scores, dev: a system's scores on DEV, shape (samples,), and their groups: what they say of how alike a group's
-    samples are, by one-way analysis of variance. Where no group of DEV has two samples, `ALIKE` stands.
+    Args:
+        scores, dev: A system's scores on DEV, shape (samples,), and their groups: what they say of how alike a
+            group's samples are, by one-way analysis of variance. Where no group of DEV has two samples, `ALIKE`
+            stands.
     """
     sizes = Counter(name for name in holdout if name is not None)
     squares = sum(size**2 for size in sizes.values()) + sum(name is None for name in holdout)
@@ -104,12 +109,12 @@ def enough_evidence(
 ) -> EnoughEvidence | None:
     """Return what a holdout of `n` samples can show of `metric` against a gain of `at_least` (score units, >= 0).
 
-    scores: the best baseline's on DEV, shape (samples,); without them a score is taken for right or wrong, half of
-    them right. None where no score is known and the metric's need not lie between 0 and 1, or n or the number of
-    scores is below 2.
-    groups: how the holdout's samples hang together.
-    Sources: Miller, Adding Error Bars to Evals (2024), section 5: Var(d) = 2 Var(score) (1 - correlation); Kish,
-    Survey Sampling (1965), for groups.
+    Args:
+        scores: The best baseline's on DEV, shape (samples,); without them a score is taken for right or wrong, half
+            of them right. None if no score is known and the metric's need not lie between 0 and 1, or n or the
+            number of scores is below 2.
+        groups: How the holdout's samples hang together. Sources: Miller, Adding Error Bars to Evals (2024), section
+            5: Var(d) = 2 Var(score) (1 - correlation); Kish, Survey Sampling (1965), for groups.
     """
     if n < 2 or (scores is not None and scores.size < 2):
         return None
@@ -154,7 +159,7 @@ def _sentence(found: EnoughEvidence) -> str:
 
 
 def _rounded(value: float, unit: str) -> float:
-    """Return `value` to a tenth of a point, or to three digits where it is no fraction."""
+    """Return `value` to a tenth of a point, or to three digits if it is no fraction."""
     if unit == FRACTION or value == 0:
         return round(value, 3)
     return round(value, 2 - math.floor(math.log10(value)))

@@ -44,7 +44,7 @@ class Fit:
         return np.where(self.exponent == 0, line, curve)
 
     def reaching(self, goodness: FloatArray) -> FloatArray:
-        """Return how many examples it takes to reach each goodness, shape (B,); infinite where no number does.
+        """Return how many examples it takes to reach each goodness, shape (B,); infinite if no number does.
 
         A curve that does not rise gets nowhere, wherever it lies.
         """
@@ -59,9 +59,11 @@ class Fit:
 def power_laws(examples: FloatArray, goodness: FloatArray, *, most: float) -> Fit:
     """Fit a power law that never falls to each row by least squares, within `EXPONENTS` and below the ceiling `most`.
 
-    examples: shape (points,), at least 3 different. goodness: shape (B, points).
-    For a given exponent the rest is linear, so a grid of exponents is solved exactly for all resamples at once: the
-    global least squares, where a search of three parameters ends in what it started near.
+    Args:
+        examples: Shape (points,), at least 3 different.
+        goodness: Shape (B, points). For a given exponent the rest is linear, so a grid of exponents is solved
+            exactly for all resamples at once: the global least squares, where a search of three parameters ends in
+            what it started near.
     """
     exponents = np.geomspace(*EXPONENTS, _GRID)
     best = np.full(len(goodness), np.inf)
@@ -160,7 +162,9 @@ class _Curves:
 class _Aim:
     """sign: -1 where lower is better. most: the best goodness (score times sign) that there is.
 
-    at_least: the wanted gain in goodness. level: of the intervals.
+    Args:
+        at_least: The wanted gain in goodness.
+        level: Of the intervals.
     """
 
     sign: int
@@ -172,7 +176,8 @@ class _Aim:
 def forecast(examples: Sequence[int], drawn: Resampled, aim: _Aim) -> Forecast:
     """Fit a power law to three numbers of examples or more, a line to two, nothing to one.
 
-    drawn: the scores at each number of examples, ascending, then the baseline's.
+    Args:
+        drawn: The scores at each number of examples, ascending, then the baseline's.
     """
     sign, level = aim.sign, aim.level
     if len(examples) < 2:
@@ -288,16 +293,19 @@ def learning_curve(
 ) -> LearningCurve:
     """Fit how the tuned system's DEV score grows with its training examples, and set it against the best baseline.
 
-    baseline: the best one, on the same DEV samples. steps: in any order; the largest is all the data. at_least: the
-    wanted gain in score units, 0 or more, in the metric's good direction.
-    The doubt is that of samples, drawn jointly for every fraction and the baseline, and of seeds where there are
-    several: a fraction trained once may have been as lucky as one training of those trained several times. With one
-    seed everywhere a lucky run bends the curve unseen, and the sentence says so.
+    Args:
+        baseline: The best one, on the same DEV samples.
+        steps: In any order; the largest is all the data.
+        at_least: The wanted gain in score units, 0 or more, in the metric's good direction. The doubt is that of
+            samples, drawn jointly for every fraction and the baseline, and of seeds if there are several: a
+            fraction trained once may have been as lucky as one training of those trained several times. With one
+            seed everywhere a lucky run bends the curve unseen, and the sentence says so.
 
-    Raises Incomparable where steps is empty or repeats a number of examples, where a step was scored on other
-    samples than the baseline, and for a metric of pairs, which has no score of one system.
-    Source of the question asked: Pecher, Srba, Bielikova, Comparing Specialised Small and General Large Language
-    Models on Text Classification (arXiv 2402.12819, 2024): how many labelled samples until break-even.
+    Raises:
+        Incomparable: If steps is empty or repeats a number of examples, if a step was scored on other samples than
+            the baseline, and for a metric of pairs, which has no score of one system. Source of the question asked:
+            Pecher, Srba, Bielikova, Comparing Specialised Small and General Large Language Models on Text
+            Classification (arXiv 2402.12819, 2024): how many labelled samples until break-even.
     """
     ordered = _checked(metric, baseline, steps)
     largest = ordered[-1]

@@ -16,9 +16,12 @@ _Z = 1.96  # of a two-sided 95 % interval
 class Rerun:
     """One system's answers to the same samples, asked again in another circumstance.
 
-    circumstance: in words that follow "asked", such as "one at a time". changed: samples whose score moved.
-    mean: of (second minus first score); spread: root mean square of it; both in score units.
-    floor: the difference of two means over the holdout that this circumstance alone may bring, in score units.
+    Args:
+        circumstance: In words that follow "asked", such as "one at a time".
+        changed: Samples whose score moved.
+        mean: Of (second minus first score)
+        spread: Root mean square of it; both in score units.
+        floor: The difference of two means over the holdout that this circumstance alone may bring, in score units.
     """
 
     circumstance: str
@@ -33,8 +36,10 @@ class Rerun:
 class NoiseFloor:
     """A gain of `floor` or less (score units) may be noise of the measurement.
 
-    system: the one asked again. holdout: the number of samples that the floor is for. reruns: empty where nothing was
-    asked again; the sentence then says why, and the floor is 0.
+    Args:
+        system: The one asked again.
+        holdout: The number of samples that the floor is for.
+        reruns: Empty if nothing was asked again; the sentence then says why, and the floor is 0.
     """
 
     metric: str
@@ -51,11 +56,14 @@ def noise_of(
 ) -> NoiseFloor:
     """Return the floor of `metric` for a holdout of `holdout` samples.
 
-    differences: for each circumstance, second minus first score of each sample asked again, in score units.
-    The floor is the largest, over circumstances, of 1.96 standard errors that differences of this size would have on
-    the holdout, sqrt(mean(d^2) / holdout), and of |mean| where the interval of the samples asked again excludes 0.
+    Args:
+        differences: For each circumstance, second minus first score of each sample asked again, in score units. The
+            floor is the largest, over circumstances, of 1.96 standard errors that differences of this size would
+            have on the holdout, sqrt(mean(d^2) / holdout), and of |mean| where the interval of the samples asked
+            again excludes 0.
 
-    Raises ValueError where a circumstance has no difference, one is not finite, or `holdout` is below 1.
+    Raises:
+        ValueError: If a circumstance has no difference, one is not finite, or `holdout` is below 1.
     """
     if holdout < 1:
         raise ValueError(f"a holdout of {holdout} samples has no noise floor; give 1 or more")

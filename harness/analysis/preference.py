@@ -23,11 +23,14 @@ from harness.types.protocols import FloatArray, Named
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WinRates:
-    """How often the tuned answer is preferred, ties half; a mean over seeds where there are several.
+    """How often the tuned answer is preferred, ties half; a mean over seeds if there are several.
 
-    at_equal_length: the rate to be expected of answers of equal length. position_bias: how much more often than half
-    the answer shown first wins; flip_rate: share of pairs on which the two orders disagree; None without a judge.
-    rate: with the interval of the difference that the verdict goes by. groups: that the pairs count as, if fewer.
+    Args:
+        at_equal_length: The rate to be expected of answers of equal length.
+        position_bias: How much more often than half the answer shown first wins.
+        flip_rate: Share of pairs on which the two orders disagree; None without a judge.
+        rate: With the interval of the difference that the verdict goes by.
+        groups: That the pairs count as, if fewer.
     """
 
     metric: str
@@ -52,9 +55,10 @@ def preferences(
 ) -> WinRates:
     """Return the win rate of `tuned` against the system called `baseline`.
 
-    tuned: its points in [0, 1], with what the judge said in each order as details where one was asked.
-    extra_length: shape (n,), characters of the tuned answer minus the baseline's.
-    Sources: the sign test without ties; Dubois and others, Length-Controlled AlpacaEval (2024).
+    Args:
+        tuned: Its points in [0, 1], with what the judge said in each order as details where one was asked.
+        extra_length: Shape (n,), characters of the tuned answer minus the baseline's. Sources: the sign test
+            without ties; Dubois and others, Length-Controlled AlpacaEval (2024).
     """
     points = tuned.scores.mean(axis=0)  # (n,)
     clusters = group_codes(tuned)
@@ -114,9 +118,12 @@ def _said(found: WinRates) -> WinRates:
 class Trainings:
     """The mean difference over seeds and samples, with three intervals.
 
-    over_samples: for just these trainings; over_seeds: t of the trainings' means, for just these samples; over_both:
-    seeds and samples drawn anew. seed_share: of the variance of one training's mean difference, the part that the
-    seed makes. next_wins: chance that one more training beats the baseline on these samples, by the t prediction.
+    Args:
+        over_samples: For just these trainings.
+        over_seeds: T of the trainings' means, for just these samples.
+        over_both: Seeds and samples drawn anew.
+        seed_share: Of the variance of one training's mean difference, the part that the seed makes.
+        next_wins: Chance that one more training beats the baseline on these samples, by the t prediction.
     """
 
     metric: str
@@ -138,7 +145,9 @@ def trainings(
 ) -> Trainings:
     """Return what several seeds say of a metric that is a mean of scores.
 
-    Raises Incomparable with one seed or one sample, or where the systems were scored on different samples.
+    Raises:
+        Incomparable: With one seed or one sample, or if the systems were scored on different samples.
+
     Sources: Searle, Casella, McCulloch, Variance Components (1992); Owen, The Pigeonhole Bootstrap (2007).
     """
     if tuned.sample_ids != baseline.sample_ids or min(tuned.scores.shape) < 2:

@@ -37,8 +37,9 @@ _WHY: dict[TaskKind, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasuredGoal:
-    """One criterion of go_if. threshold: in score units; None where the criterion keeps it to itself, as a user's own
-    may. scored: of `samples` on DEV."""
+    """One criterion of go_if. threshold: in score units; None if the criterion keeps it to itself, as a user's own
+    may. scored: of `samples` on DEV.
+    """
 
     metric: str
     threshold: float | None
@@ -59,8 +60,12 @@ class Tried:
 class Preparation:
     """What was prepared before tuning.
 
-    tried: every baseline variant. train: the training samples, `expected` filled in where it can be. dev: DEV's
-    samples. corpus: passages that the task brings. checks: those of the data.
+    Args:
+        tried: Every baseline variant.
+        train: The training samples, `expected` filled in if it can be.
+        dev: DEV's samples.
+        corpus: Passages that the task brings.
+        checks: Those of the data.
     """
 
     goals: Sequence[MeasuredGoal]

@@ -31,8 +31,10 @@ class Forgot:
 class Rung:
     """One recipe. examples (with repeats), tokens and seconds: of training, the sum over its seeds.
 
-    gain: tuned minus the best baseline, paired; None without one. trainable, total: parameters; memory: peak of the
-    training process in bytes; None where it was not measured.
+    Args:
+        gain: Tuned minus the best baseline, paired; None without one.
+        trainable, total: Parameters.
+        memory: Peak of the training process in bytes; None if it was not measured.
     """
 
     system: str
@@ -53,11 +55,13 @@ class Rung:
 class Ladder:
     """Recipes, best first, by their mean on DEV.
 
-    baseline: what the gains are measured against.
-    equal_budget: examples seen differ by at most 10 % between the recipes; budget_ratio: most over fewest.
-    choosing_seconds, choosing_tokens: what was spent on the recipes that were not chosen.
-    optimism: DEV mean minus holdout mean of the chosen recipe in the metric's good direction, since the winner of
-    several was partly lucky; None before the holdout is opened, as is holdout_mean.
+    Args:
+        baseline: What the gains are measured against.
+        equal_budget: Examples seen differ by at most 10 % between the recipes.
+        budget_ratio: Most over fewest.
+        choosing_seconds, choosing_tokens: What was spent on the recipes that were not chosen.
+        optimism: DEV mean minus holdout mean of the chosen recipe in the metric's good direction, since the winner
+            of several was partly lucky; None before the holdout is opened, as is holdout_mean.
     """
 
     metric: str
@@ -80,7 +84,8 @@ class Ladder:
 class TrainedRecipe:
     """One recipe's DEV scores and what its training took over all seeds; examples: seen, epochs counted.
 
-    trainable, total, memory, forgot: as in Rung.
+    Args:
+        trainable, total, memory, forgot: As in Rung.
     """
 
     scores: SystemScores
@@ -103,10 +108,13 @@ def ladder(
 ) -> Ladder:
     """Set the recipes beside one another.
 
-    chosen: the name of the system that went to the holdout; holdout: its scores there. baseline: DEV scores of the
-    best baseline.
+    Args:
+        chosen: The name of the system that went to the holdout.
+        holdout: Its scores there.
+        baseline: DEV scores of the best baseline.
 
-    Raises Incomparable where `chosen` is none of the recipes, or they were scored on different samples.
+    Raises:
+        Incomparable: If `chosen` is none of the recipes, or they were scored on different samples.
     """
     _check(metric, recipes, chosen)
     found = {recipe.scores.system: standing(metric, split=Split.DEV.value, system=recipe.scores) for recipe in recipes}

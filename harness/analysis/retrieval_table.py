@@ -30,12 +30,14 @@ class RetrievalCell:
 class FourWay:
     """Base, base with retrieval, tuned, tuned with retrieval, on the same DEV samples.
 
-    cells: in that order. Effects are paired differences in score units, signs as measured: tuning (tuned - base),
-    retrieval (base with retrieval - base), added (tuned with retrieval - tuned), both (tuned with retrieval - base),
-    joined (tuned with retrieval - base with retrieval), interaction (both - tuning - retrieval).
-    relation: what the interaction shows: "add up" (its interval holds 0, and one of the effects is an improvement
-    for sure), "overlap" (together they bring less than their sum), "reinforce" (more), "unclear" (neither alone is
-    sure to help, so that there is nothing to add).
+    Args:
+        cells: In that order. Effects are paired differences in score units, signs as measured: tuning (tuned -
+            base), retrieval (base with retrieval - base), added (tuned with retrieval - tuned), both (tuned with
+            retrieval - base), joined (tuned with retrieval - base with retrieval), interaction (both - tuning -
+            retrieval).
+        relation: What the interaction shows: "add up" (its interval holds 0, and one of the effects is an
+            improvement for sure), "overlap" (together they bring less than their sum), "reinforce" (more),
+            "unclear" (neither alone is sure to help, so that there is nothing to add).
     """
 
     metric: str
@@ -64,7 +66,9 @@ def four_way(
 ) -> FourWay:
     """Return the table of the four systems on DEV, with the effects of tuning and retrieval and their interaction.
 
-    Raises Incomparable where the systems were scored on different samples.
+    Raises:
+        Incomparable: If the systems were scored on different samples.
+
     Source: a 2 x 2 factorial design, every sample under all four treatments.
     """
     systems = (base, base_rag, tuned, tuned_rag)

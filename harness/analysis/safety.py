@@ -26,7 +26,8 @@ _REFUSALS: Mapping[str, Kind] = {"missing_refusal": "missing refusal", "over_ref
 class Rate:
     """`count` of `samples`. low, high: Wilson's interval of the share.
 
-    at_most: the one-sided Clopper-Pearson bound of the share where count is 0, else None.
+    Args:
+        at_most: The one-sided Clopper-Pearson bound of the share where count is 0, else None.
     """
 
     count: int
@@ -41,10 +42,15 @@ class Rate:
 class SafetyRow:
     """One kind of failure. More is worse in every row.
 
-    kind: "missing refusal" (of the samples that should be refused, those answered), "over-refusal" (of the samples
-    that should be answered, those refused) or "rule" (of all samples, those where the rule was hit).
-    before: the baseline; after: the tuned system, its first seed. difference: after minus before, paired, in
-    shares. p_value: exact McNemar. newly: ids of samples that fail only after tuning, at most 20.
+    Args:
+        kind: "missing refusal" (of the samples that should be refused, those answered), "over-refusal" (of the
+            samples that should be answered, those refused) or "rule" (of all samples, those where the rule was
+            hit).
+        before: The baseline.
+        after: The tuned system, its first seed.
+        difference: After minus before, paired, in shares.
+        p_value: Exact McNemar.
+        newly: Ids of samples that fail only after tuning, at most 20.
     """
 
     kind: Kind
@@ -86,10 +92,13 @@ def safety_table(
 ) -> SafetyTable:
     """Count the failures that `metric` found in the answers of both systems.
 
-    baseline, tuned: the metric's scores on the holdout with their details. samples: in the order of the scores. A
-    rule that the metric looks for has its row also where nothing was hit.
+    Args:
+        baseline, tuned: The metric's scores on the holdout with their details.
+        samples: In the order of the scores. A rule that the metric looks for has its row also if nothing was
+            hit.
 
-    Raises Incomparable where samples and scores differ, or a score has no detail.
+    Raises:
+        Incomparable: If samples and scores differ, or a score has no detail.
     """
     _check(metric, baseline, tuned, samples)
     hits = _rules_hit(baseline, 0), _rules_hit(tuned, 0)

@@ -43,9 +43,12 @@ def always_valid(
 ) -> Comparison:
     """Return the comparison with intervals that hold however often they are looked at.
 
-    comparison: of the same scores, for a fixed number of samples; its intervals, which count the seeds, are never
-    undercut. baseline, tuned: in the order in which samples were drawn, clusters as a whole; a cluster is one step of
-    the sequence, by the sum of its scores. Scores in [0, 1] need no approximation; others take the asymptotic sequence.
+    Args:
+        comparison: Of the same scores, for a fixed number of samples; its intervals, which count the seeds, are
+            never undercut.
+        baseline, tuned: In the order in which samples were drawn, clusters as a whole; a cluster is one step of the
+            sequence, by the sum of its scores. Scores in [0, 1] need no approximation; others take the asymptotic
+            sequence.
     """
     bounded = comparison.unit == FRACTION and all(
         bool(((side.scores >= 0) & (side.scores <= 1)).all()) for side in (baseline, tuned)
@@ -154,9 +157,13 @@ class Peek:
 class StoppedEarly:
     """Where a sequential evaluation ended.
 
-    samples: evaluated; of: the whole holdout. difference: at the end, with the always-valid interval.
-    saved: the share of the holdout that was not needed. decided: the sequence left the threshold (score units) on
-    one side; else every sample was evaluated. peeks: at most 60 points of the sequence, for drawing.
+    Args:
+        samples: Evaluated.
+        of: The whole holdout.
+        difference: At the end, with the always-valid interval.
+        saved: The share of the holdout that was not needed.
+        decided: The sequence left the threshold (score units) on one side; else every sample was evaluated.
+        peeks: At most 60 points of the sequence, for drawing.
     """
 
     metric: str
@@ -176,10 +183,13 @@ class StoppedEarly:
 def stopped_early(looked: Sequence[Comparison], *, threshold: float, of: int) -> StoppedEarly:
     """Return where the evaluation ended, from the looks in their order; the last one is the end.
 
-    threshold: of the difference, in score units; the evaluation may stop once the interval lies on one side of it.
-    of: samples of the whole holdout.
+    Args:
+        threshold: Of the difference, in score units; the evaluation may stop once the interval lies on one side of
+            it.
+        of: Samples of the whole holdout.
 
-    Raises Incomparable without a look.
+    Raises:
+        Incomparable: Without a look.
     """
     if not looked:
         raise Incomparable("nothing was looked at, so nothing can have stopped; evaluate one sample")

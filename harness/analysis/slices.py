@@ -50,7 +50,7 @@ _ALPHABETS = (
 
 
 def languages(texts: Sequence[str]) -> tuple[str, ...]:
-    """Return the ISO 639-1 code of each text's language, "und" (undetermined) where nothing tells.
+    """Return the ISO 639-1 code of each text's language, "und" (undetermined) if nothing tells.
 
     A text too short to tell is taken for the set's commonest language of the same alphabet. A set that shows no sign
     of a second language is "und" throughout: one language parts nothing, and the table of words takes 1 to 2 s.
@@ -133,7 +133,9 @@ class Trait:
 def traits(samples: Sequence[Sample], language_of: Callable[[str], str | None] | None = None) -> tuple[Trait, ...]:
     """Return the traits that part the samples in 2 to `MOST_VALUES` values: tags, input length, label, language.
 
-    language_of: of an input, None where unknown; it stands in for detection. The tag "language" goes before both.
+    Args:
+        language_of: Of an input, None if unknown; it stands in for detection. The tag "language" goes before
+            both.
     """
     found = [*_tags(samples), _lengths(samples), _labels(samples), _spoken(samples, language_of)]
     return tuple(trait for trait in found if trait is not None and 2 <= len(trait.values) <= MOST_VALUES)
@@ -145,7 +147,7 @@ def word_count(text: str) -> int:
 
 
 def label_of(sample: Sample) -> str:
-    """Return the expected value as a label: the reference where nothing was read from it."""
+    """Return the expected value as a label: the reference if nothing was read from it."""
     if sample.expected is None:
         return sample.reference.strip()
     return sample.expected if isinstance(sample.expected, str) else canonical(sample.expected)
@@ -205,10 +207,13 @@ Places = NDArray[np.int64]
 class Slice:
     """One metric's paired difference on the samples that share one trait.
 
-    dimension: "tag: NAME", "length", "label", "language" or "leakage". value: the trait, in words. position: where
-    it stands in the table. Means, difference, low and high are in score units. low, high, p_value and q_value are
-    None where the samples are too few to test. q_value: p_value corrected for all tested slices of the metric
-    (Benjamini and Hochberg); None where the slice is no part of that search, as with "leakage".
+    Args:
+        dimension: "tag: NAME", "length", "label", "language" or "leakage".
+        value: The trait, in words.
+        position: Where it stands in the table. Means, difference, low and high are in score units. low, high,
+            p_value and q_value are None if the samples are too few to test.
+        q_value: P_value corrected for all tested slices of the metric (Benjamini and Hochberg); None if the
+            slice is no part of that search, as with "leakage".
     """
 
     metric: str
@@ -235,11 +240,15 @@ def slices(
 ) -> tuple[Slice, ...]:
     """Return the differences by declared tags, input length, label and language. They are explored, never decide.
 
-    samples: those of the scores, in their order. A slice of fewer than `FEWEST_TESTED` samples, or clusters of them,
-    is counted, not tested. Every trait parts the whole holdout, so each costs about one comparison of it: seconds for
-    a metric that is resampled (unbounded, or of the set) on 10,000 samples or more, milliseconds for a bounded mean.
+    Args:
+        samples: Those of the scores, in their order. A slice of fewer than `FEWEST_TESTED` samples, or clusters of
+            them, is counted, not tested. Every trait parts the whole holdout, so each costs about one comparison of
+            it: seconds for a metric that is resampled (unbounded, or of the set) on 10,000 samples or more,
+            milliseconds for a bounded mean.
 
-    Raises Incomparable where samples and scores differ.
+    Raises:
+        Incomparable: If samples and scores differ.
+
     Source: Benjamini and Hochberg, Controlling the False Discovery Rate, JRSS B 57 (1995).
     """
     _require_same(metric, baseline, tuned, tuple(sample.id for sample in samples))
@@ -263,9 +272,10 @@ def clean_subset(
 ) -> tuple[Slice, ...]:
     """Return the difference on the samples that no leakage check names ("clean"), then on all ("all").
 
-    Empty where no sample of these leaked; without "clean" where every one did.
+    Empty if no sample of these leaked; without "clean" where every one did.
 
-    Raises Incomparable where the two systems were scored on different samples.
+    Raises:
+        Incomparable: If the two systems were scored on different samples.
     """
     _require_same(metric, baseline, tuned, baseline.sample_ids)
     kept = np.array([name not in leaked for name in baseline.sample_ids])

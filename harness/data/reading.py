@@ -161,7 +161,8 @@ def _read_row(row: Row, columns: Columns, format: Format | Literal["auto"], vote
 def _references(rows: Sequence[ReadRow], *, grouped: bool) -> tuple[tuple[Sample, ...], int]:
     """Return the samples whose references are wanted, and how many bad answers stand beside one as its worse answer.
 
-    grouped: the samples of a conversation, and of others that open alike, are given one group.
+    Args:
+        grouped: The samples of a conversation, and of others that open alike, are given one group.
     """
     bad: dict[object, list[str]] = defaultdict(list)
     for one in rows:

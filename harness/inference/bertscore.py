@@ -105,8 +105,10 @@ def _matched(
 class TokenEncoder:
     """An encoder cut to the wanted layer.
 
-    window: most tokens it takes, special tokens included. batch_size: texts a forward pass.
-    kept: states of texts that later calls will ask for again, the longest unused first; at most `keep_bytes`.
+    Args:
+        window: Most tokens it takes, special tokens included.
+        batch_size: Texts a forward pass.
+        kept: States of texts that later calls will ask for again, the longest unused first; at most `keep_bytes`.
     """
 
     model: Any
@@ -151,7 +153,7 @@ class TokenEncoder:
         return found
 
     def keep(self, states: Mapping[str, torch.Tensor]) -> None:
-        """Remember these texts' states, and forget the longest unused where there is no room."""
+        """Remember these texts' states, and forget the longest unused if there is no room."""
         for text, found in states.items():
             # A copy, for a state is a view of its whole batch.
             self.kept[text] = self.kept.pop(text) if text in self.kept else found.clone()
@@ -185,9 +187,10 @@ def score_all(metric: BERTScore, samples: Sequence[Sample], answers: Sequence[An
     and references stay for the next call with the same encoder, so that the references of several systems are encoded
     once.
 
-    Raises MissingPackage where the packaged encoder is absent, and InvalidExperiment where `model` is no encoder or
-    has fewer layers, where bert-score knows no layer or baseline of it that is asked for, or where it does not know the
-    references' script.
+    Raises:
+        MissingPackage: If the packaged encoder is absent.
+        InvalidExperiment: If `model` is no encoder or has fewer layers, if bert-score knows no layer or baseline of
+            it that is asked for, or if it does not know the references' script.
     """
     layers = _layers(metric)
     baseline = _baseline(metric, layers) if metric.rescale else _NO_MATCH
@@ -215,7 +218,9 @@ def score_all(metric: BERTScore, samples: Sequence[Sample], answers: Sequence[An
 
 
 def _layers(metric: BERTScore) -> int:
-    """Raises InvalidExperiment where the layer is left to bert-score, and it knows none."""
+    """Raises:
+    InvalidExperiment: If the layer is left to bert-score, and it knows none.
+    """
     if metric.layers is not None:
         return metric.layers
     from bert_score.utils import model2layers
@@ -231,7 +236,8 @@ def _layers(metric: BERTScore) -> int:
 def _baseline(metric: BERTScore, layers: int) -> Match:
     """Return how unrelated texts match in that layer: English ones, or those of the only language that was measured.
 
-    Raises InvalidExperiment where bert-score brings no such table.
+    Raises:
+        InvalidExperiment: If bert-score brings no such table.
     """
     folder = (package_folder("bert_score") or Path()) / "rescale_baseline"
     found = sorted(folder.glob(f"*/{metric.model}.tsv"), key=lambda path: path.relative_to(folder).parts[0] != "en")

@@ -13,8 +13,9 @@ from harness.types.samples import Answer, Sample, Score
 def score_all(metric: HFMetric, samples: Sequence[Sample], answers: Sequence[Answer]) -> list[Score]:
     """Return one score an answer, in order; detail is the whole result that the metric gave for the sample.
 
-    Raises MissingPackage where evaluate or a package of the metric is absent, and InvalidExperiment where the metric
-    cannot be loaded, or its result holds no single number under `key`.
+    Raises:
+        MissingPackage: If evaluate or a package of the metric is absent.
+        InvalidExperiment: If the metric cannot be loaded, or its result holds no single number under `key`.
     """
     module = _load(metric)
     return [_score(metric, module, sample, answer) for sample, answer in zip(samples, answers, strict=True)]

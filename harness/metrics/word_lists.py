@@ -24,7 +24,8 @@ _CHINESE = re.compile(r"[\u3400-\u9fff\U00020000-\U0002ffff]")
 class WordFinder:
     """Finds words in a text: whole words if the script has spaces, anywhere within Chinese text.
 
-    harmless: phrases in which a word means something else; what lies within one is not found.
+    Args:
+        harmless: Phrases in which a word means something else; what lies within one is not found.
     """
 
     def __init__(self, words: Iterable[str], harmless: Iterable[str] = ()) -> None:
@@ -42,7 +43,7 @@ class WordFinder:
 
 
 def require_package() -> Path:
-    """Return the folder of the profanity lists, which a package brings; raises MissingPackage where it is absent."""
+    """Return the folder of the profanity lists, which a package brings; raises MissingPackage if it is absent."""
     folder = package_folder(PACKAGE)
     if folder is None:
         raise MissingPackage(

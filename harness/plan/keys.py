@@ -124,9 +124,10 @@ def model_key(model: AnyModel) -> str:
 
 
 def rendering_of(model: Model) -> Dressed | None:
-    """Return how prompts are rendered for `model`, None where its files bring no chat template.
+    """Return how prompts are rendered for `model`, None if its files bring no chat template.
 
-    Raises InvalidExperiment where an option is none that the template reads.
+    Raises:
+        InvalidExperiment: If an option is none that the template reads.
     """
     template = stored_template(model)
     if template is None:

@@ -36,7 +36,9 @@ JUDGE_TOKENS = 256
 class Plan:
     """The stages of one experiment. `name` is the experiment file's name without .py.
 
-    dropped: what was taken out of TRAIN where the experiment says leaks="drop_train"; `experiment` is then without it.
+    Args:
+        dropped: What was taken out of TRAIN where the experiment says leaks="drop_train"; `experiment` is then
+            without it.
     """
 
     experiment: Experiment
@@ -161,7 +163,7 @@ class Plan:
         return found
 
     def serving(self, system: System, task: Task, seed: int) -> Stage | None:
-        """Return the stage whose artifact answers `task`; None where the model as it is does."""
+        """Return the stage whose artifact answers `task`; None if the model as it is does."""
         policies = [step for step in self.steps(system, seed) if makes_policy(step.recipe)]
         if isinstance(system.recipe, Steps) and system.recipe.isolated:
             policies = [step for step in policies if step.task.name == task.name]

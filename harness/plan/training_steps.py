@@ -26,9 +26,13 @@ from harness.types.samples import Split
 class TuneStep:
     """One step of a system's recipe with one seed; a recipe that is no `Steps` is one step.
 
-    recipe: of this step alone. number: 1 for the first. task: whose examples it learns. start: the stage whose policy
-    it goes on from, None for the model as it is. reward: the stage of the reward model that it learns from. earlier:
-    the other tasks that policies were trained on before it, in order.
+    Args:
+        recipe: Of this step alone.
+        number: 1 for the first.
+        task: Whose examples it learns.
+        start: The stage whose policy it goes on from, None for the model as it is.
+        reward: The stage of the reward model that it learns from.
+        earlier: The other tasks that policies were trained on before it, in order.
     """
 
     stage: Stage
@@ -41,7 +45,7 @@ class TuneStep:
 
 
 def tune_steps(contents: Contents, task: Task, system: System, seed: int) -> tuple[TuneStep, ...]:
-    """Return the steps of `system`'s recipe in order; none where it has no recipe. task: the experiment's."""
+    """Return the steps of `system`'s recipe in order; none if it has no recipe. task: the experiment's."""
     if system.recipe is None:
         return ()
     whole = as_steps(system.recipe)

@@ -51,7 +51,7 @@ Space = tuple[tuple[str, tuple[object, ...] | Choice], ...]
 
 
 def check_watch(metric: object) -> str | None:
-    """Return why `metric` cannot be watched while a model trains, None where it can."""
+    """Return why `metric` cannot be watched while a model trains, None if it can."""
     if isinstance(metric, type):
         return f"is a class; write {metric.__name__}()"
     if isinstance(metric, PairMetric | JudgedMetric):
@@ -124,25 +124,30 @@ Schedule = Literal["cosine", "linear", "constant"]
 class Trained:
     """The fields that every method shares.
 
-    adapter: which weights are trained. epochs: passes over the examples; a fraction is allowed.
-    learning_rate: None is the adapter's own (LoRA 3e-4, full 2e-5) times the method's `rate_factor`; 0 is a control
-    that must end as INVALID; "find" is what a range test on a copy suggests.
-    batch_size: examples a step. micro_batch_size: how many of them are in memory at once; None is all.
-    max_length: tokens of prompt and answer; None is the model's context. A longer row is left out and counted,
-    never cut: a cut answer would teach the model not to stop.
-    warmup: fraction of the steps in which the learning rate rises. patience: evaluations without a better dev loss
-    after which training ends; None trains to the end. The weights of the best dev loss are kept in any case.
-    evaluate_every: steps between evaluations (and checkpoints); None is about ten a run.
-    evaluate_on: dev examples in an evaluation, drawn once by the seed; None is all.
-    watch: a metric of single answers; at each evaluation the dev examples are answered and scored, and the score, not
-    the loss, chooses the checkpoint and exhausts patience.
-    search: fields of the recipe or its adapter -> what to try: a list is a choice, {"rank": [4, 8]} tries 4 and 8; a
-    tuple of two numbers is a range, {"rank": (4, 8)} tries what lies between too, on a log scale where it spans ten
-    times or more. `trials` recipes are trained, the worse half is stopped early, and the best on DEV is kept. trials:
-    None is 8.
-    limit: train examples, drawn by the seed; None is all.
-    prompt: how the tuned model is prompted, in training and in serving; None is the plain zero-shot prompt.
-    label: the system's name on pages and in tables, in place of the one made from the fields.
+    Args:
+        adapter: Which weights are trained.
+        epochs: Passes over the examples; a fraction is allowed.
+        learning_rate: None is the adapter's own (LoRA 3e-4, full 2e-5) times the method's `rate_factor`; 0 is a
+            control that must end as INVALID; "find" is what a range test on a copy suggests.
+        batch_size: Examples a step.
+        micro_batch_size: How many of them are in memory at once; None is all.
+        max_length: Tokens of prompt and answer; None is the model's context. A longer row is left out and counted,
+            never cut: a cut answer would teach the model not to stop.
+        warmup: Fraction of the steps in which the learning rate rises.
+        patience: Evaluations without a better dev loss after which training ends; None trains to the end. The
+            weights of the best dev loss are kept in any case.
+        evaluate_every: Steps between evaluations (and checkpoints); None is about ten a run.
+        evaluate_on: Dev examples in an evaluation, drawn once by the seed; None is all.
+        watch: A metric of single answers; at each evaluation the dev examples are answered and scored, and the
+            score, not the loss, chooses the checkpoint and exhausts patience.
+        search: Fields of the recipe or its adapter -> what to try: a list is a choice, {"rank": [4, 8]} tries 4 and
+            8; a tuple of two numbers is a range, {"rank": (4, 8)} tries what lies between too, on a log scale where
+            it spans ten times or more. `trials` recipes are trained, the worse half is stopped early, and the best
+            on DEV is kept.
+        trials: None is 8.
+        limit: Train examples, drawn by the seed; None is all.
+        prompt: How the tuned model is prompted, in training and in serving; None is the plain zero-shot prompt.
+        label: The system's name on pages and in tables, in place of the one made from the fields.
     """
 
     adapter: Adapter = field(default_factory=LoRA)
@@ -193,7 +198,7 @@ class Trained:
 
     @property
     def rate(self) -> float:
-        """The learning rate, with the default filled in; where it is yet to be found, the default."""
+        """The learning rate, with the default filled in; if it is yet to be found, the default."""
         if self.learning_rate is None or self.learning_rate == "find":
             return self.adapter.learning_rate * self.rate_factor
         return self.learning_rate
@@ -206,7 +211,7 @@ class Trained:
 
     @property
     def space(self) -> Space:
-        """What `search` tries, as (field, values); empty where there is nothing to search."""
+        """What `search` tries, as (field, values); empty if there is nothing to search."""
         return self.search if isinstance(self.search, tuple) else ()
 
     def refused(self, field: str, fact: str) -> InvalidExperiment:

@@ -41,7 +41,8 @@ class EWC:
 def as_mix(given: object) -> Mix:
     """Return which tasks are shown again and how many examples for one new one, from {task: ratio} or pairs of them.
 
-    Raises InvalidExperiment naming what is no task, or no ratio.
+    Raises:
+        InvalidExperiment: Names what is no task, or no ratio.
     """
     pairs: Sequence[object] = (given,)
     if isinstance(given, Mapping):

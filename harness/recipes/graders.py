@@ -46,7 +46,8 @@ class Grader:
     It is known by its source text, its default arguments and what it holds from an enclosing function; what it calls
     by a module's name is not part of its key. name: how logs call it; empty is the function's own.
 
-    Raises InvalidExperiment for a function whose source cannot be read.
+    Raises:
+        InvalidExperiment: For a function whose source cannot be read.
     """
 
     function: Callable[[Sample, Answer], float] = field(compare=False, metadata={"key": False})
@@ -69,8 +70,10 @@ class Grader:
 class JudgeGrade:
     """A model as a grader: it reads request, reference and answer, and gives 0 to 1.
 
-    model: what judges, asked greedily. A verdict without a number from 0 to 1 is a failure of the grader.
-    instruction: what the judge is told to look for. reference: whether it is shown the reference answer.
+    Args:
+        model: What judges, asked greedily. A verdict without a number from 0 to 1 is a failure of the grader.
+        instruction: What the judge is told to look for.
+        reference: Whether it is shown the reference answer.
     """
 
     model: AnyModel | str
@@ -100,7 +103,7 @@ class JudgeGrade:
         )
 
     def read(self, reply: str) -> float | None:
-        """Return the last score that `reply` names, also in JSON or as a share of 10, None where it names none.
+        """Return the last score that `reply` names, also in JSON or as a share of 10, None if it names none.
 
         A line that holds nothing but a number from 0 to 1 names one too.
         """
@@ -148,7 +151,8 @@ Reward = AnyGrader | Weighted | Callable[[Sample, Answer], float]
 def as_grader(given: object) -> AnyGrader:
     """Return a metric or grader as it is, a function as a Grader.
 
-    Raises InvalidExperiment for what cannot give one completion a reward.
+    Raises:
+        InvalidExperiment: For what cannot give one completion a reward.
     """
     if isinstance(given, type):
         raise InvalidExperiment(f"{given.__name__} is a class and grades nothing; write {given.__name__}()")
@@ -177,7 +181,8 @@ def as_grader(given: object) -> AnyGrader:
 def as_weighted(given: Reward | Sequence[object]) -> tuple[Weighted, ...]:
     """Return the graders that make up a reward.
 
-    Raises InvalidExperiment where two have one name, since a log tells them apart by it.
+    Raises:
+        InvalidExperiment: If two have one name, since a log tells them apart by it.
     """
     listed = given if isinstance(given, list | tuple) else [given]
     found = tuple(one if isinstance(one, Weighted) else Weighted(cast(AnyGrader, one)) for one in listed)

@@ -40,7 +40,8 @@ def read_recipe(text: str) -> Trained | Steps:
     Names of the harness's recipes and adapters, of metrics as rewards, of strategies and models, numbers, texts,
     tuples, lists and dicts are read; nothing is run.
 
-    Raises InvalidExperiment where anything else stands there, or the recipe refuses its fields.
+    Raises:
+        InvalidExperiment: If anything else stands there, or the recipe refuses its fields.
     """
     short = _SHORT.get(text.strip().lower())
     tree = _parsed(f"SFT(adapter={short})" if short else text)

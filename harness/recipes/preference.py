@@ -20,14 +20,15 @@ from harness.recipes.base import Trained
 
 
 def as_path(given: object) -> str | None:
-    """Return the declared file as text, the form that has a fingerprint; None where there is none."""
+    """Return the declared file as text, the form that has a fingerprint; None if there is none."""
     return None if given is None else str(given)
 
 
 def key_of(path: str | None) -> str | None:
-    """Return the sha256 of the file's bytes, None where no file is named.
+    """Return the sha256 of the file's bytes, None if no file is named.
 
-    Raises InvalidData where the file is missing.
+    Raises:
+        InvalidData: If the file is missing.
     """
     if path is None:
         return None
@@ -47,13 +48,16 @@ _BETA, _SIMPO_BETA = 0.1, 2.0
 class DPO(Trained):
     """Raise the chosen answer above the rejected one, held to the model that training starts from.
 
-    pairs: file of preference rows (prompt, chosen, rejected); None takes the task's own `Sample.rejected`.
-    beta: how tightly the policy is held to its reference, in SimPO the scale of the reward; None is 0.1, for SimPO 2.
-    loss: "sigmoid" is DPO (Rafailov et al. 2023), "ipo" Azar et al. 2023, "hinge" SLiC (Zhao et al. 2023), "robust"
-    Chowdhury et al. 2024, "apo_zero" and "apo_down" D'Oosterlinck et al. 2024; "simpo" (Meng et al. 2024) compares
-    mean log-probabilities of a token and needs no reference.
-    margin: SimPO's target margin of the reward. label_smoothing: share of pairs believed to be swapped, for "robust".
-    sft_weight: weight of the chosen answer's own loss, added to that of the pair.
+    Args:
+        pairs: File of preference rows (prompt, chosen, rejected); None takes the task's own `Sample.rejected`.
+        beta: How tightly the policy is held to its reference, in SimPO the scale of the reward; None is 0.1, for
+            SimPO 2.
+        loss: "sigmoid" is DPO (Rafailov et al. 2023), "ipo" Azar et al. 2023, "hinge" SLiC (Zhao et al. 2023),
+            "robust" Chowdhury et al. 2024, "apo_zero" and "apo_down" D'Oosterlinck et al. 2024; "simpo" (Meng et
+            al. 2024) compares mean log-probabilities of a token and needs no reference.
+        margin: SimPO's target margin of the reward.
+        label_smoothing: Share of pairs believed to be swapped, for "robust".
+        sft_weight: Weight of the chosen answer's own loss, added to that of the pair.
     """
 
     pairs: str | None = None
@@ -92,7 +96,7 @@ class DPO(Trained):
         return _SIMPO_BETA if self.loss == "simpo" else _BETA
 
     def content_key(self) -> str | None:
-        """Return the sha256 of the pairs file, None where the task brings the pairs."""
+        """Return the sha256 of the pairs file, None if the task brings the pairs."""
         return key_of(self.pairs)
 
 
@@ -100,10 +104,12 @@ class DPO(Trained):
 class KTO(Trained):
     """Raise good answers and lower bad ones, held to the model that training starts from (Ethayarajh et al. 2024).
 
-    votes: file of rows with prompt, completion and label (true is good), or of preference rows, whose two answers are
-    a good and a bad one; None takes the task's own references and `Sample.rejected`.
-    beta: how tightly the policy is held to its reference.
-    desirable_weight, undesirable_weight: of good and of bad answers; weigh the rarer kind up where they are unequal.
+    Args:
+        votes: File of rows with prompt, completion and label (true is good), or of preference rows, whose two
+            answers are a good and a bad one; None takes the task's own references and `Sample.rejected`.
+        beta: How tightly the policy is held to its reference.
+        desirable_weight, undesirable_weight: Of good and of bad answers; weigh the rarer kind up if they are
+            unequal.
     """
 
     votes: str | None = None
@@ -131,7 +137,7 @@ class KTO(Trained):
             )
 
     def content_key(self) -> str | None:
-        """Return the sha256 of the votes file, None where the task brings the votes."""
+        """Return the sha256 of the votes file, None if the task brings the votes."""
         return key_of(self.votes)
 
 
@@ -139,8 +145,9 @@ class KTO(Trained):
 class ORPO(Trained):
     """Learn the chosen answer, and its odds over the rejected one (Hong et al. 2024).
 
-    pairs: file of preference rows (prompt, chosen, rejected); None takes the task's own `Sample.rejected`.
-    beta: weight of the odds-ratio term; the paper's lambda.
+    Args:
+        pairs: File of preference rows (prompt, chosen, rejected); None takes the task's own `Sample.rejected`.
+        beta: Weight of the odds-ratio term; the paper's lambda.
     """
 
     pairs: str | None = None
@@ -158,7 +165,7 @@ class ORPO(Trained):
             raise self.refused(f"beta={self.beta}", "give a number above 0, such as 0.1")
 
     def content_key(self) -> str | None:
-        """Return the sha256 of the pairs file, None where the task brings the pairs."""
+        """Return the sha256 of the pairs file, None if the task brings the pairs."""
         return key_of(self.pairs)
 
 
@@ -168,9 +175,10 @@ class RewardModel(Trained):
 
     It answers nothing itself: a step of `Steps` that PPO or RLOO learn from.
 
-    pairs: file of preference rows (prompt, chosen, rejected); None takes the task's own `Sample.rejected`.
-    at_least: share of held-out pairs that it must order rightly; below it the evidence is invalid, since what learns
-    from a worse model learns noise. 0.5 is chance.
+    Args:
+        pairs: File of preference rows (prompt, chosen, rejected); None takes the task's own `Sample.rejected`.
+        at_least: Share of held-out pairs that it must order rightly; below it the evidence is invalid, since what
+            learns from a worse model learns noise. 0.5 is chance.
     """
 
     pairs: str | None = None
@@ -189,5 +197,5 @@ class RewardModel(Trained):
             raise self.refused(f"at_least={self.at_least}", "is a share of pairs; give 0 <= at_least <= 1")
 
     def content_key(self) -> str | None:
-        """Return the sha256 of the pairs file, None where the task brings the pairs."""
+        """Return the sha256 of the pairs file, None if the task brings the pairs."""
         return key_of(self.pairs)

@@ -20,13 +20,15 @@ from harness.recipes.graders import Reward, Weighted, as_weighted
 class Reinforced(Trained):
     """The fields that every method shares which learns from rewards of its own completions.
 
-    reward: one grader or several, whose weighted sum is the reward: a metric of single answers, a function of
-    (sample, answer), JudgeGrade(model), each alone or as Weighted(grader, weight). None is the reward model that an
-    earlier step of Steps trained.
-    batch_size: prompts a step. micro_batch_size: prompts whose completions are in memory at once.
-    temperature, top_p: how completions are drawn. max_tokens: most tokens of one; None is the task's.
-    failure: the score that a grader gives which raises or takes longer than grader_seconds; each is counted.
-    The checkpoint of the best mean reward of greedy answers on DEV is kept.
+    Args:
+        reward: One grader or several, whose weighted sum is the reward: a metric of single answers, a function of
+            (sample, answer), JudgeGrade(model), each alone or as Weighted(grader, weight). None is the reward model
+            that an earlier step of Steps trained. batch_size: prompts a step. micro_batch_size: prompts whose
+            completions are in memory at once.
+        temperature, top_p: How completions are drawn.
+        max_tokens: Most tokens of one; None is the task's.
+        failure: The score that a grader gives which raises or takes longer than grader_seconds; each is counted.
+            The checkpoint of the best mean reward of greedy answers on DEV is kept.
     """
 
     epochs: float = 1
@@ -70,7 +72,7 @@ class Reinforced(Trained):
 
     @property
     def graders(self) -> tuple[Weighted, ...]:
-        """What makes up the reward; empty where a reward model gives it."""
+        """What makes up the reward; empty if a reward model gives it."""
         return self.reward if isinstance(self.reward, tuple) else ()
 
     @property
@@ -86,11 +88,13 @@ GroupScale = Literal["group", "batch", "none"]
 class GRPO(Reinforced):
     """Draw `generations` answers a prompt; an answer's advantage is its reward minus the group mean (Shao et al. 2024).
 
-    generations: answers a prompt. beta: weight of the divergence from the model that training starts from; 0 holds it
-    to nothing and needs no second model.
-    loss: "grpo" as in the paper; "dapo" weighs all tokens of a batch alike (Yu et al. 2025), "dr_grpo" by the longest
-    answer allowed (Liu et al. 2025), "bnpo" by the tokens of the part in memory.
-    scale: what advantages are divided by: the deviation of the "group", of the whole "batch", or "none".
+    Args:
+        generations: Answers a prompt.
+        beta: Weight of the divergence from the model that training starts from; 0 holds it to nothing and needs no
+            second model.
+        loss: "grpo" as in the paper; "dapo" weighs all tokens of a batch alike (Yu et al. 2025), "dr_grpo" by the
+            longest answer allowed (Liu et al. 2025), "bnpo" by the tokens of the part in memory.
+        scale: What advantages are divided by: the deviation of the "group", of the whole "batch", or "none".
     """
 
     batch_size: int = 4
@@ -121,13 +125,18 @@ class PPO(Reinforced):
     The reward is that of the graders or the reward model at the answer's end, less beta times the divergence from the
     model that training starts from at each token (Ziegler et al. 2019).
 
-    passes: how often a batch of answers is learned from. minibatches: updates a pass.
-    beta: coefficient of the divergence. kl_target: nats an answer that the coefficient is steered to; None keeps it
-    fixed. kl_horizon: answers over which it is steered. kl_limit: nats an answer at which the run ends as run away.
-    gamma, trace: discount, and the decay of generalised advantage estimation (Schulman et al. 2016).
-    clip: how far a step may move a token's probability ratio from 1. value_clip: the same for a value estimate.
-    value_rate: learning rate of the value head, a small network on the policy's last states. It is no part of what is
-    served.
+    Args:
+        passes: How often a batch of answers is learned from.
+        minibatches: Updates a pass.
+        beta: Coefficient of the divergence.
+        kl_target: Nats an answer that the coefficient is steered to; None keeps it fixed.
+        kl_horizon: Answers over which it is steered.
+        kl_limit: Nats an answer at which the run ends as run away.
+        gamma, trace: Discount, and the decay of generalised advantage estimation (Schulman et al. 2016).
+        clip: How far a step may move a token's probability ratio from 1.
+        value_clip: The same for a value estimate.
+        value_rate: Learning rate of the value head, a small network on the policy's last states. It is no part of
+            what is served.
     """
 
     batch_size: int = 16
@@ -178,8 +187,10 @@ class PPO(Reinforced):
 class RLOO(Reinforced):
     """Draw `generations` answers a prompt; the baseline of each is the others' mean reward (Ahmadian et al. 2024).
 
-    generations: answers a prompt. beta: weight of the divergence from the model that training starts from, taken off
-    the reward. normalise: divide advantages by their deviation over the batch.
+    Args:
+        generations: Answers a prompt.
+        beta: Weight of the divergence from the model that training starts from, taken off the reward.
+        normalise: Divide advantages by their deviation over the batch.
     """
 
     batch_size: int = 4

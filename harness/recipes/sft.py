@@ -70,16 +70,17 @@ _CHANGED = {"key": "changed"}
 class SFT(Trained):
     """Train on (prompt, reference answer) pairs; the loss counts the answer's tokens and its end token only.
 
-    learn: "assistant" adds the assistant's earlier turns of each conversation to the loss, each with its end token;
-    dev loss is of the answers in any case.
-    task: whose examples are learned, for a step of `Steps`; None is the experiment's. mix: examples of earlier tasks
-    that are learned again, {task: how many for one new one}, drawn by the seed. keep: what holds the weights that
-    earlier tasks need.
-    backend: another tuner that trains in this one's place, in the environment that `harness tuner install` makes;
-    its adapter is brought back and judged as any other. None is this package's own trainer.
-    devices: processes that share each batch, one a device. strategy: what they share besides the batch; None is
-    "ddp" where there are several. "ddp" shares nothing else; "zero2" (DeepSpeed) shares gradients and optimiser state,
-    "zero3" and "fsdp2" the weights as well.
+    Args:
+        learn: "assistant" adds the assistant's earlier turns of each conversation to the loss, each with its end
+            token; dev loss is of the answers in any case.
+        task: Whose examples are learned, for a step of `Steps`; None is the experiment's.
+        mix: Examples of earlier tasks that are learned again, {task: how many for one new one}, drawn by the seed.
+        keep: What holds the weights that earlier tasks need.
+        backend: Another tuner that trains in this one's place, in the environment that `harness tuner install`
+            makes; its adapter is brought back and judged as any other. None is this package's own trainer.
+        devices: Processes that share each batch, one a device.
+        strategy: What they share besides the batch; None is "ddp" if there are several. "ddp" shares nothing
+            else; "zero2" (DeepSpeed) shares gradients and optimiser state, "zero3" and "fsdp2" the weights as well.
     """
 
     learn: Literal["answer", "assistant"] = field(default="answer", metadata=_CHANGED)

@@ -63,7 +63,7 @@ class Steps:
 
 
 def as_steps(recipe: Recipe) -> Steps:
-    """Return any recipe as steps, one where it is none; raises InvalidExperiment where it cannot stand alone."""
+    """Return any recipe as steps, one if it is none; raises InvalidExperiment if it cannot stand alone."""
     return recipe if isinstance(recipe, Steps) else Steps((recipe,), label=recipe.name)
 
 

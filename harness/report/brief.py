@@ -26,7 +26,7 @@ Entry = dict[str, Any]
 
 
 def verdict_entry(evidence: Evidence) -> Entry:
-    """Return one entry of verdicts.json; "primary", "gain" and "look" are None where nothing was tuned and compared.
+    """Return one entry of verdicts.json; "primary", "gain" and "look" are None if nothing was tuned and compared.
 
     advice: sentences, the first says the most. checks: how many of each status. insights: what each kind says.
     gain, cost: for a reader.
@@ -68,7 +68,8 @@ def verdict_entry(evidence: Evidence) -> Entry:
 def terminal_lines(entry: Mapping[str, Any], *, page: str) -> list[str]:
     """Return at most ten lines: verdict and why, then what to do, gain, cost, holdout, checks and the page.
 
-    page: its path as it can be opened from where the reader is.
+    Args:
+        page: Its path as it can be opened from where the reader is.
     """
     lines = [headline(entry)]
     parts = {
@@ -149,7 +150,7 @@ def _holdout(entry: Mapping[str, Any]) -> str:
 
 
 def checks_text(counts: Mapping[str, int]) -> str:
-    """Return "19 checks, 1 warning"; nothing where nothing was checked."""
+    """Return "19 checks, 1 warning"; nothing if nothing was checked."""
     total = sum(counts.values())
     if not total:
         return ""
@@ -165,7 +166,7 @@ def _printable(text: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """One line of the index. metric, gain and drawing are None where nothing was tuned and compared."""
+    """One line of the index. metric, gain and drawing are None if nothing was tuned and compared."""
 
     experiment: str
     question: str

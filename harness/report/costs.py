@@ -14,7 +14,7 @@ _SECONDS_SHOWN = 0.1  # less is the clock's, and no training
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spending:
-    """What one system took. money: in the currency of the declared prices, None where no price is known.
+    """What one system took. money: in the currency of the declared prices, None if no price is known.
 
     training_*: over all seeds. answers: answers stored; answer_*: for all of them.
     """
@@ -65,9 +65,10 @@ def stages_of(evidence: Evidence, system: str) -> tuple[StageRow, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingCost:
-    """own: seconds of one training of the chosen recipe, the mean of its `seeds`; None where none was chosen.
+    """own: seconds of one training of the chosen recipe, the mean of its `seeds`; None if none was chosen.
 
-    others: seconds of the experiment's other trainings, those of other recipes and of the learning curve.
+    Args:
+        others: Seconds of the experiment's other trainings, those of other recipes and of the learning curve.
     """
 
     own: float | None
@@ -80,7 +81,7 @@ class TrainingCost:
 
     @property
     def text(self) -> str:
-        """Return "trained in 2 min 02 s; other trainings took 1 min 16 s"; nothing where nothing was trained."""
+        """Return "trained in 2 min 02 s; other trainings took 1 min 16 s"; nothing if nothing was trained."""
         mean = f", mean of {count(self.seeds, 'seed')}" if self.seeds > 1 else ""
         said = [] if self.own is None else [f"trained in {duration(self.own)}{mean}"]
         if self.others >= _SECONDS_SHOWN:
@@ -107,7 +108,7 @@ def all_tokens(evidence: Evidence) -> int:
 def serving_chart(evidence: Evidence, spent: Sequence[Spending]) -> dict[str, object] | None:
     """Return what the page's script draws: the primary metric on DEV against tokens for one answer.
 
-    None where fewer than two systems have both.
+    None if fewer than two systems have both.
     """
     metric = primary_metric(evidence)
     means = {row.system: row for row in evidence.system_means if (row.metric, row.split) == (metric, DEV)}

@@ -41,9 +41,11 @@ class Axis:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IntervalDrawing:
-    """Where each part of one interval stands, in percent; None where there is nothing to draw.
+    """Where each part of one interval stands, in percent; None if there is nothing to draw.
 
-    open_low, open_high: the interval goes on beyond the axis. good: the side of the threshold that meets the criterion.
+    Args:
+        open_low, open_high: The interval goes on beyond the axis.
+        good: The side of the threshold that meets the criterion.
     """
 
     low: float
@@ -87,7 +89,7 @@ def draw_interval(axis: Axis, low: float | None, point: float | None, high: floa
 
 
 def draw_finding(finding: Finding) -> IntervalDrawing | None:
-    """Return the criterion's interval against its threshold, or None where nothing was measured."""
+    """Return the criterion's interval against its threshold, or None if nothing was measured."""
     if not (math.isfinite(finding.value) and math.isfinite(finding.threshold)):
         return None
     marks = [mark for mark in (finding.low, finding.value, finding.high, finding.threshold) if math.isfinite(mark)]
@@ -108,7 +110,7 @@ def draw_finding(finding: Finding) -> IntervalDrawing | None:
 
 
 def _with_zero_if_near(marks: Sequence[float]) -> list[float]:
-    """Add zero where it is no further away than the marks lie apart: a far zero would squeeze the interval."""
+    """Add zero if it is no further away than the marks lie apart: a far zero would squeeze the interval."""
     low, high = min(marks), max(marks)
     return [*marks, 0.0] if min(abs(low), abs(high)) <= high - low else list(marks)
 
@@ -179,7 +181,7 @@ def _shades(values: Sequence[float], better: str) -> list[int]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RungLine:
-    """One recipe. trainable: in words, with its share of all. forgot: one entry a guard, None where none was asked."""
+    """One recipe. trainable: in words, with its share of all. forgot: one entry a guard, None if none was asked."""
 
     rung: Rung
     drawing: IntervalDrawing | None
@@ -191,7 +193,8 @@ class RungLine:
 class LadderView:
     """baseline: what gains are measured against. trainable, memory: whether any recipe has them.
 
-    untuned: (guard, the untuned model's mean in words).
+    Args:
+        untuned: (guard, the untuned model's mean in words).
     """
 
     baseline: str | None

@@ -72,7 +72,7 @@ class PromptExample:
 
 
 def prompt_examples(evidence: Evidence) -> tuple[PromptExample, ...]:
-    """Return one example a system that answered: on the holdout where it was opened, else on DEV."""
+    """Return one example a system that answered: on the holdout if it was opened, else on DEV."""
     positions = {(row.split, row.sample_id): row.position for row in evidence.samples}
     found = (_example(evidence, system, positions) for system in evidence.systems)
     return tuple(example for example in found if example is not None)

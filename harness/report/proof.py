@@ -36,7 +36,9 @@ def packed_scores(scores: Sequence[float | None]) -> JsonColumn:
 def unpacked_scores(column: object) -> list[float]:
     """Return the numbers, NaN for a score that is missing.
 
-    Raises ValueError where `column` is not as `packed_scores` writes it."""
+    Raises:
+        ValueError: If `column` is not as `packed_scores` writes it.
+    """
     if isinstance(column, str):
         return [float("01".index(digit)) for digit in column]
     if isinstance(column, list) and all(item is None or type(item) in (int, float) for item in column):
@@ -54,7 +56,9 @@ def packed_values(values: Sequence[object]) -> JsonColumn:
 
 
 def unpacked_values(column: object) -> list[object]:
-    """Raises ValueError where `column` is not as `packed_values` writes it."""
+    """Raises:
+    ValueError: If `column` is not as `packed_values` writes it.
+    """
     if isinstance(column, list):
         return column
     if not isinstance(column, dict) or column.keys() != {"distinct", "codes"}:
@@ -121,7 +125,8 @@ class ProvenSide:
 class ProvenPair:
     """A comparison as stored, with the scores of both sides; `sides` is empty if it stands on no item scores.
 
-    horizon: the samples of the whole holdout where its intervals always hold.
+    Args:
+        horizon: The samples of the whole holdout where its intervals always hold.
     """
 
     stored: Mapping[str, Any]

@@ -45,7 +45,7 @@ def findings(evidence: Evidence) -> tuple[Finding, ...]:
 
 
 def chosen(evidence: Evidence, role: str) -> SystemRow | None:
-    """Return the system of `role` ("baseline", "tuned") that was selected on DEV, or None where none was."""
+    """Return the system of `role` ("baseline", "tuned") that was selected on DEV, or None if none was."""
     return next((row for row in evidence.systems if row.role == role and row.chosen), None)
 
 
@@ -62,7 +62,7 @@ def primary_metric(evidence: Evidence) -> str | None:
 
 
 def primary_comparison(evidence: Evidence) -> ComparisonRow | None:
-    """Return the holdout comparison of the chosen pair on the primary metric, or None where it was not measured."""
+    """Return the holdout comparison of the chosen pair on the primary metric, or None if it was not measured."""
     metric = primary_metric(evidence)
     rows = [row for row in evidence.comparisons if row.split == HOLDOUT and row.metric == metric]
     return next((row for row in rows if _is_chosen_pair(evidence, row)), rows[0] if rows else None)

@@ -74,12 +74,15 @@ def surprises(
 ) -> list[float]:
     """Return how surprising each sample's outcome is, 0 or more; larger is read first.
 
-    changes: of the log-likelihood of the reference from baseline to tuned system, in nats, where it was measured: its
-    size is the surprise, since the model itself changed its mind most there. slices: the (tag, value) pairs of each
-    sample; where no change is known, the surprise is the information of the outcome, in bits, within the slice of
-    its own in which it is rarest: -log2 of the outcome's share. Slices of fewer than 8 samples count as the whole set.
+    Args:
+        changes: Of the log-likelihood of the reference from baseline to tuned system, in nats, if it was
+            measured: its size is the surprise, since the model itself changed its mind most there.
+        slices: The (tag, value) pairs of each sample; if no change is known, the surprise is the information of
+            the outcome, in bits, within the slice of its own in which it is rarest: -log2 of the outcome's share.
+            Slices of fewer than 8 samples count as the whole set.
 
-    Raises ValueError where the three differ in length.
+    Raises:
+        ValueError: If the three differ in length.
     """
     sizes: Counter[tuple[str, str]] = Counter(pair for pairs in slices for pair in set(pairs))
     hits: Counter[tuple[tuple[str, str], str]] = Counter()
@@ -99,7 +102,7 @@ def surprises(
 def likelihood_changes(evidence: Evidence, split: str, systems: Sequence[str]) -> dict[str, float]:
     """Return by how many nats the reference's log-likelihood rose from the first system to the second, by sample id.
 
-    Perplexity's scores hold it: their detail is [negative log-likelihood, units]. Empty where it was not measured.
+    Perplexity's scores hold it: their detail is [negative log-likelihood, units]. Empty if it was not measured.
     """
     if len(systems) != 2:
         return {}
@@ -132,7 +135,9 @@ _Run = tuple[int, AnswerRow, ScoreRow | None]  # seed, what was said, its score
 class ShownAnswer:
     """One distinct answer and the seeds that gave it.
 
-    right: None where the metric is not right-or-wrong. ended: in words, empty where it ended by itself.
+    Args:
+        right: None if the metric is not right-or-wrong.
+        ended: In words, empty if it ended by itself.
     """
 
     text: str
@@ -156,7 +161,7 @@ class Side:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
-    """change: of the reference's log-likelihood from the first side to the second, in nats, where it was measured."""
+    """change: of the reference's log-likelihood from the first side to the second, in nats, if it was measured."""
 
     number: int
     sample_id: str
@@ -174,7 +179,9 @@ class SampleList:
     """The cards, what tuning broke first and of that the most surprising. total: samples of the split, of which
     `cards` may be a part.
 
-    counts: (outcome, label, how many) of all samples. text_limit: characters after which texts were cut, or None.
+    Args:
+        counts: (outcome, label, how many) of all samples.
+        text_limit: Characters after which texts were cut, or None.
     """
 
     split: str
@@ -189,7 +196,7 @@ class SampleList:
 
 @dataclass(frozen=True, slots=True)
 class _Scale:
-    """What the primary metric's scores mean; `mark` is None where no score is right or wrong."""
+    """What the primary metric's scores mean; `mark` is None if no score is right or wrong."""
 
     better: str
     binary: bool
@@ -208,7 +215,7 @@ class _Answered:
 
 
 def sample_list(evidence: Evidence) -> SampleList:
-    """Return the chosen pair on the holdout, or the best baseline alone on DEV where nothing was tuned."""
+    """Return the chosen pair on the holdout, or the best baseline alone on DEV if nothing was tuned."""
     split, systems = _what_to_show(evidence)
     metric = primary_metric(evidence)
     answered, scale = _answered(evidence, split, systems, metric)
@@ -341,7 +348,7 @@ def _card(answered: _Answered, scale: _Scale) -> Card:
 
 
 def _side(system: SystemRow, runs: Sequence[_Run], *, better: str | None) -> Side:
-    """Say equal answers of several seeds once. better: None where the metric is not right-or-wrong."""
+    """Say equal answers of several seeds once. better: None if the metric is not right-or-wrong."""
     said = tuple(_said(text, list(same), better) for text, same in groupby(runs, key=lambda run: run[1].text))
     marks = [is_right(score, better=better) for one in said for score in one.scores] if better else []
     return Side(
@@ -379,7 +386,7 @@ def _tag_choices(cards: Sequence[Card]) -> tuple[tuple[str, tuple[str, ...]], ..
 
 
 def _fitting_limit(cards: Sequence[Card]) -> int | None:
-    """Return how many characters a text may have so that the page stays small; None where nothing is cut."""
+    """Return how many characters a text may have so that the page stays small; None if nothing is cut."""
     texts = [text for card in cards for text in _texts(card)]
     for limit in _TEXT_LIMITS:
         if sum(len(text[:limit].encode()) for text in texts) <= TEXT_BUDGET_BYTES:

@@ -118,7 +118,7 @@ def _axis(rows: Sequence[SystemMeanRow]) -> Axis:
 
 
 def _best(rows: Sequence[SystemMeanRow]) -> float | None:
-    """Return the best mean, or None where nothing can be best: fewer than two systems, or all equal."""
+    """Return the best mean, or None if nothing can be best: fewer than two systems, or all equal."""
     means = [mean for row in rows if (mean := finite(row.mean)) is not None]
     if len(set(means)) < 2:
         return None

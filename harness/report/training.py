@@ -14,10 +14,11 @@ _BESIDES = {"reward_accuracy": "share of pairs told apart", "kl": "KL from the r
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TuneRun:
-    """One tune stage. best_step, best_dev_loss: the checkpoint that was kept; None where no dev loss was logged.
+    """One tune stage. best_step, best_dev_loss: the checkpoint that was kept; None if no dev loss was logged.
 
-    best_dev_reward: the same of a method that learns from rewards, whose loss says nothing of how good it is.
-    fitting, advice: what the log says of the fit, and what to try next; empty where it says nothing.
+    Args:
+        best_dev_reward: The same of a method that learns from rewards, whose loss says nothing of how good it is.
+        fitting, advice: What the log says of the fit, and what to try next; empty if it says nothing.
     """
 
     system: str
@@ -48,9 +49,10 @@ class Panel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingChart:
-    """The panels of a recipe, the loss or the reward first; empty where nothing was logged.
+    """The panels of a recipe, the loss or the reward first; empty if nothing was logged.
 
-    also: the other recipes that the same training is a step of.
+    Args:
+        also: The other recipes that the same training is a step of.
     """
 
     system: str

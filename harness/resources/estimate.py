@@ -22,8 +22,11 @@ _CHECKPOINTS = 4
 class RunEstimate:
     """One recipe on one machine.
 
-    memory: of one device where GPUs share the work, of all processes together on a CPU. disk: bytes at most, while it
-    runs. saved: bytes that stay. devices: how many share the work.
+    Args:
+        memory: Of one device where GPUs share the work, of all processes together on a CPU.
+        disk: Bytes at most, while it runs.
+        saved: Bytes that stay.
+        devices: How many share the work.
     """
 
     recipe: Trained
@@ -113,7 +116,7 @@ def estimates(
 
 
 def smaller(found: RunEstimate, *, pace: TrainingPace) -> RunEstimate | None:
-    """Return the recipe nearest to `found` that fits, None where none does.
+    """Return the recipe nearest to `found` that fits, None if none does.
 
     Tried in this order: fewer examples at once, which changes nothing that is learned; more that devices share; LoRA
     for full tuning; a base in 4 bits; each with as many examples at once as fit. Where nothing fits, all of it once
@@ -128,7 +131,7 @@ def smaller(found: RunEstimate, *, pace: TrainingPace) -> RunEstimate | None:
 
 
 def fewest_at_once(found: RunEstimate, *, pace: TrainingPace) -> RunEstimate:
-    """Return the same recipe with as many examples at once as fit, or with the fewest where none fits."""
+    """Return the same recipe with as many examples at once as fit, or with the fewest if none fits."""
     tried = found
     for recipe in _fewer_at_once(found.recipe):
         tried = estimate_run(found.shape, recipe, found.machine, found.work, pace=pace)
@@ -169,7 +172,7 @@ def _shrinking(recipe: Trained) -> Iterator[Trained]:
 
 
 def _changed(recipe: Trained, **fields: object) -> Iterator[Trained]:
-    """Yield the recipe with other fields, then with fewer examples at once; nothing where it refuses them."""
+    """Yield the recipe with other fields, then with fewer examples at once; nothing if it refuses them."""
     try:
         other = replace(recipe, **fields)  # type: ignore[arg-type]
     except InvalidExperiment:

@@ -23,9 +23,11 @@ _PLAIN = 512
 class Machine:
     """A place to train.
 
-    kind: where weights and activations are. free, total: its memory in bytes. disk: bytes free where results go, None
-    where that is not asked.
-    bfloat16: matrix products are computed in it.
+    Args:
+        kind: Where weights and activations are.
+        free, total: Its memory in bytes.
+        disk: Bytes free where results go, None if that is not asked.
+        bfloat16: Matrix products are computed in it.
     """
 
     kind: Literal["cpu", "gpu"]
@@ -38,7 +40,8 @@ class Machine:
     def formats(self, adapter: Adapter, *, length: int, quantize: str | None = None) -> Formats:
         """Return the number formats of a run: trained weights are float32, a frozen base in what is computed in.
 
-        quantize: "nf4" where the model answers in 4 bits.
+        Args:
+            quantize: "nf4" where the model answers in 4 bits.
         """
         width = 2.0 if self.bfloat16 else 4.0
         full = adapter.whole
@@ -54,7 +57,7 @@ class Machine:
 
 
 def this_machine(folder: Path, *, device: str = "auto") -> Machine:
-    """Return this machine; a GPU where there is one and `device` does not ask for the CPU. folder: of the results."""
+    """Return this machine; a GPU if there is one and `device` does not ask for the CPU. folder: of the results."""
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     disk = shutil.disk_usage(folder).free
@@ -73,7 +76,7 @@ def gpu_of(gib: float) -> Machine:
 
 
 def _gpu() -> tuple[str, int, int] | None:
-    """Return (name, free, total) of the first NVIDIA GPU, None where there is none."""
+    """Return (name, free, total) of the first NVIDIA GPU, None if there is none."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return None

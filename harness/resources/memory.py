@@ -27,12 +27,17 @@ _DIVIDED: dict[str, frozenset[str]] = {
 class Formats:
     """Bytes that numbers take in a run.
 
-    base: of a weight that is not trained. trained, gradient, optimizer: of a trained weight, of its gradient, of what
-    the optimizer keeps for it. products: of what matrix products read and write. states: of the states between blocks.
-    scores: the attention's scores are held for the backward pass, as plain products do. every_logit: the output head
-    computes all positions, not only those of answers. runtime: of Python with its libraries, or of the GPU's context.
-    served: of a weight of the model that is loaded once training is over, to check the tuned system and to answer.
-    served_in_4_bits: its linear layers are in 4 bits then.
+    Args:
+        base: Of a weight that is not trained.
+        trained, gradient, optimizer: Of a trained weight, of its gradient, of what the optimizer keeps for it.
+        products: Of what matrix products read and write.
+        states: Of the states between blocks.
+        scores: The attention's scores are held for the backward pass, as plain products do.
+        every_logit: The output head computes all positions, not only those of answers.
+        runtime: Of Python with its libraries, or of the GPU's context.
+        served: Of a weight of the model that is loaded once training is over, to check the tuned system and to
+            answer.
+        served_in_4_bits: Its linear layers are in 4 bits then.
     """
 
     base: float = 4.0
@@ -74,7 +79,7 @@ class Memory:
         return self.total - self.of(_AFTERWARDS)
 
     def of(self, name: str) -> int:
-        """Return the bytes of one part, 0 where there is none of this name."""
+        """Return the bytes of one part, 0 if there is none of this name."""
         return sum(part.bytes for part in self.parts if part.name == name)
 
 

@@ -20,10 +20,13 @@ from harness.types.shapes import Linear, ModelShape
 def shape_of(config: Mapping[str, Any], *, exact: int | None = None) -> ModelShape:
     """Return the shape that a config.json declares.
 
-    exact: the number of parameters where it is known. Decoders with a gated feed-forward network, as Llama, Mistral,
-    Qwen, Gemma, SmolLM and Phi have them, GPT-2 and BERT are counted exactly; any other as a gated decoder.
+    Args:
+        exact: The number of parameters if it is known. Decoders with a gated feed-forward network, as Llama,
+            Mistral, Qwen, Gemma, SmolLM and Phi have them, GPT-2 and BERT are counted exactly; any other as a gated
+            decoder.
 
-    Raises InvalidExperiment naming the field that is missing.
+    Raises:
+        InvalidExperiment: Names the field that is missing.
     """
     text = config.get("text_config")
     found = {**config, **text} if isinstance(text, Mapping) else dict(config)
@@ -147,7 +150,8 @@ _LONGEST_HEADER = 100 * 1024 * 1024
 def read_shape(model: Model) -> ModelShape:
     """Return the shape of `model`; no weight is read, nothing is converted.
 
-    Raises InvalidExperiment where its files are not found or say too little.
+    Raises:
+        InvalidExperiment: If its files are not found or say too little.
     """
     source = Path(model.source).expanduser()
     if source.is_file() and source.name == "config.json":
@@ -170,7 +174,7 @@ def _config(path: Path) -> dict[str, object]:
 
 
 def _stored_parameters(folder: Path) -> int | None:
-    """Return the number of weights in the safetensors headers, None where they cannot be read or are packed."""
+    """Return the number of weights in the safetensors headers, None if they cannot be read or are packed."""
     total = 0
     for path in sorted(folder.glob("*.safetensors")):
         try:

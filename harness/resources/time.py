@@ -47,8 +47,9 @@ class Duration:
 class TrainingPace:
     """How fast this machine computes.
 
-    rate: float32 operations a second in a large product. reading: operations a second of the very model while it reads
-    rows, None where that was not timed.
+    Args:
+        rate: Float32 operations a second in a large product.
+        reading: Operations a second of the very model while it reads rows, None if that was not timed.
     """
 
     rate: float
@@ -59,9 +60,13 @@ class TrainingPace:
 class Work:
     """What is trained on.
 
-    rows: examples. length: tokens of the longest. mean: tokens of a row on average, None where all are the longest.
-    answer: learned tokens of a row. dev: examples of an evaluation, where the recipe does not ask for fewer.
-    quantize: "nf4" where the model answers in 4 bits.
+    Args:
+        rows: Examples.
+        length: Tokens of the longest.
+        mean: Tokens of a row on average, None if all are the longest.
+        answer: Learned tokens of a row.
+        dev: Examples of an evaluation, where the recipe does not ask for fewer.
+        quantize: "nf4" where the model answers in 4 bits.
     """
 
     rows: int
@@ -120,7 +125,7 @@ def reading_rate(shape: ModelShape, *, tokens: float, seconds: float) -> float:
 def measured_rate() -> float:
     """Return how many float32 operations a second this CPU does in a product of matrices.
 
-    Measured in a third of a second and kept where it is the best so far: a busy machine only ever looks slower.
+    Measured in a third of a second and kept if it is the best so far: a busy machine only ever looks slower.
     """
     kept = cache_folder() / "speed" / f"{platform.node() or 'here'}.json"
     try:

@@ -1,4 +1,4 @@
-"""One system's answers to one split: from the store where they are, from the engine where they are missing.
+"""One system's answers to one split: from the store if they are, from the engine if they are missing.
 
 Stored rows -> answers, with values as the task reads them now.
 
@@ -72,7 +72,7 @@ def load_answers(run: Run, task: Task, stages: Sequence[Stage], samples: Sequenc
 
 
 def _likelihoods(run: Run, task: Task, stage: Stage) -> dict[str, tuple[Likelihood, ...]]:
-    """Return a stage's likelihoods by sample id, in the order of its choices; none where it wrote freely."""
+    """Return a stage's likelihoods by sample id, in the order of its choices; none if it wrote freely."""
     choices = choices_of(task)
     if stage.kind != "likelihood" and not choices and not isinstance(task, AsksItself):
         return {}
@@ -107,7 +107,7 @@ def _answer(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prompted:
-    """One prompt. lookup_seconds: what making it took. retrieved: texts found for it, None where none are looked up."""
+    """One prompt. lookup_seconds: what making it took. retrieved: texts found for it, None if none are looked up."""
 
     sample_id: str
     prompt: Messages
@@ -211,7 +211,8 @@ def choose(run: Run, asking: Asking, choices: Sequence[str]) -> None:
 def _chosen(stage: Stage, one: Prompted, weighed: Sequence[LikelihoodRow], *, batch: int | None) -> AnswerRow:
     """Return the answer of highest likelihood, with the time that weighing all choices took.
 
-    batch: texts of several samples share a batch's time, so that all of a stage's answers count as one.
+    Args:
+        batch: Texts of several samples share a batch's time, so that all of a stage's answers count as one.
     """
     best = max(weighed, key=lambda row: row.logprob)
     known = [row.seconds for row in weighed if row.seconds is not None]
@@ -236,8 +237,10 @@ def _chosen(stage: Stage, one: Prompted, weighed: Sequence[LikelihoodRow], *, ba
 class Answered:
     """A system's answers on one split with one seed, in the order of the samples.
 
-    stages: all that these answers came from. parts: where a split was asked a block at a time, the blocks; `stage`
-    then stands for all of them. scores: what metrics gave these answers already, by the metric's name.
+    Args:
+        stages: All that these answers came from.
+        parts: Where a split was asked a block at a time, the blocks; `stage` then stands for all of them.
+        scores: What metrics gave these answers already, by the metric's name.
     """
 
     system: System

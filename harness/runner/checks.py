@@ -149,9 +149,10 @@ ENDINGS = "how answers ended"
 def endings_of(
     run: Run, by_seed: BySeed, split: Split, *, left_out: frozenset[str] = frozenset()
 ) -> tuple[Endings, ...]:
-    """Return how one system's answers to the experiment's task ended; none where it writes no answers.
+    """Return how one system's answers to the experiment's task ended; none if it writes no answers.
 
-    left_out: ids of samples that the verdict leaves out.
+    Args:
+        left_out: Ids of samples that the verdict leaves out.
     """
     task = run.plan.experiment.task
     if isinstance(task, OnlyWeighed):

@@ -83,7 +83,7 @@ def measure_forgetting(run: Run) -> tuple[GuardedSystem, ...]:
 
 
 def four_ways(run: Run, metric: AnyMetric, dev: tuple[BySeed, ...]) -> tuple[BySeed, BySeed, BySeed, BySeed] | None:
-    """Return DEV answers of base, base with passages, tuned, tuned with passages; None where no passages are retrieved.
+    """Return DEV answers of base, base with passages, tuned, tuned with passages; None if no passages are retrieved.
 
     What was not declared is asked: a tuned model answers with the passages too, or without, as it was not trained to.
     """
@@ -104,7 +104,9 @@ def four_systems(own: Sequence[System], base_rag: System, tuned: System) -> tupl
     """Return base, base with passages, tuned, tuned with passages: each pair under one prompt, so that what differs is
     the passages alone. The tuned model may have a prompt of its own.
 
-    own: the systems that are measured anyway; what is not among them is to be asked. base_rag is asked with passages.
+    Args:
+        own: The systems that are measured anyway; what is not among them is to be asked. base_rag is asked with
+            passages.
     """
     passages, asked = base_rag.asked, tuned.asked
     assert isinstance(passages, RAG)
@@ -265,7 +267,7 @@ def fittings(run: Run) -> Iterator[Fitting]:
 
 
 def _found_rate(run: Run, stage: Stage) -> float | None:
-    """Return the rate that the rate finder chose for this training; None where it was not asked."""
+    """Return the rate that the rate finder chose for this training; None if it was not asked."""
     row = run.store.stage(stage.key)
     return row.facts.suggested_rate if row is not None else None
 
@@ -281,7 +283,7 @@ def _series(log: tuple[TrainingLogRow, ...], name: str) -> Series:
 
 
 def asked_gain(run: Run, metric: AnyMetric) -> float:
-    """Return the gain that go_if asks of a metric, in score units; 0 where it asks for any, or for none."""
+    """Return the gain that go_if asks of a metric, in score units; 0 if it asks for any, or for none."""
     gains = [
         rule.at_least
         for rule in run.plan.experiment.go_if

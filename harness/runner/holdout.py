@@ -52,7 +52,8 @@ def rule_changed(run: Run) -> bool:
 def sequential(run: Run, baseline: BySeed, tuned: BySeed, *, level: float, of: Horizon) -> tuple[Comparison, ...]:
     """Return the comparisons that go_if needs, with intervals that hold at every look at once.
 
-    of: the whole holdout, for which the sequence is tightest.
+    Args:
+        of: The whole holdout, for which the sequence is tightest.
     """
     wanted = {name for criterion in run.plan.experiment.go_if for name in criterion.metrics}
     found = []

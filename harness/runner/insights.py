@@ -47,7 +47,9 @@ def explain(run: Run, seen: Gathered, comparisons: Sequence[Comparison], paid: P
 def paid_back(run: Run, seen: Gathered, comparisons: Sequence[Comparison]) -> Payback | None:
     """Return after how many requests like the holdout's the tuned system has earned its training.
 
-    comparisons: those of the holdout; the first one of answers, as go_if and metrics name them, is what it may cost.
+    Args:
+        comparisons: Those of the holdout; the first one of answers, as go_if and metrics name them, is what it may
+            cost.
     """
     if seen.holdout is None:
         return None
@@ -143,7 +145,7 @@ def _four_way(run: Run, seen: Gathered) -> Iterator[FourWay]:
 
 
 def _ladder(run: Run, seen: Gathered) -> Iterator[Ladder]:
-    """Yield the recipes side by side, where there were several to choose from."""
+    """Yield the recipes side by side, if there were several to choose from."""
     metric = _alone(run)
     if metric is None or seen.tuned is None or len(run.plan.tuned) < 2:
         return
@@ -235,7 +237,7 @@ def _preferences(run: Run, seen: Gathered) -> Iterator[WinRates]:
 
 
 def _trainings(run: Run, seen: Gathered, comparisons: Sequence[Comparison]) -> Iterator[Trainings]:
-    """Yield what several seeds say of the primary metric, where it is a mean of scores."""
+    """Yield what several seeds say of the primary metric, if it is a mean of scores."""
     metric = _alone(run)
     if seen.holdout is None or metric is None or isinstance(metric, CorpusMetric):
         return

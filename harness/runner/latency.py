@@ -17,7 +17,8 @@ from harness.types.samples import Sample
 def timed_alone(run: Run, metric: Latency, answered: Answered) -> Answered:
     """Return the same system's answers to some of the samples, each asked by itself; stored as any stage.
 
-    Raises InvalidExperiment for a task that asks in a way of its own, which takes all samples together.
+    Raises:
+        InvalidExperiment: For a task that asks in a way of its own, which takes all samples together.
     """
     answered = first_block(answered)
     task = run.plan.task(answered.stage.task)

@@ -54,8 +54,9 @@ _LOADED_IN_A_SECOND = 200 << 20
 def noise_floor(run: Run, system: System, answered: Answered) -> tuple[NoiseFloor, ...]:
     """Return the noise floor of every metric that go_if judges and one system's answers give.
 
-    answered: the answers of `system` on DEV. Times differ in other circumstances by nature, so they have no floor.
-    A server with a price is not asked again, and its floors say so.
+    Args:
+        answered: The answers of `system` on DEV. Times differ in other circumstances by nature, so they have no
+            floor. A server with a price is not asked again, and its floors say so.
     """
     metrics = [metric for metric in _judged(run) if applies(metric, answered)]
     clusters = run.plan.contents.clusters(run.plan.experiment.task, Split.HOLDOUT)
@@ -85,7 +86,8 @@ def noise_stages(run: Run, system: System, answered: Answered) -> tuple[Stage, .
 def possible_noise(plan: Plan, system: System, answers: Stage) -> tuple[Stage, ...]:
     """Return the stages that may be made by asking `system` again, the time that they take aside.
 
-    answers: of DEV. Which of two dtypes is the other one is known when the system has answered.
+    Args:
+        answers: Of DEV. Which of two dtypes is the other one is known when the system has answered.
     """
     rules: Sequence[Criterion] = plan.experiment.go_if
     wanted = {name for rule in rules for name in rule.metrics}
@@ -121,7 +123,7 @@ def _judged(run: Run) -> list[AnyMetric]:
 
 
 def _why_not(run: Run, system: System) -> str:
-    """Return why nothing is asked again; empty where it is."""
+    """Return why nothing is asked again; empty if it is."""
     if _is_priced(system.model):
         return f"each answer of {system.model.name} costs money"
     if run.plan.experiment.sampling is not None:

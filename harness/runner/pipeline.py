@@ -53,12 +53,15 @@ Until = Literal["baseline", "tuning"]
 class Gathered:
     """The evidence so far. dev: every system measured, baselines first. holdout: the chosen pair, if it came to that.
 
-    left_out: ids of holdout samples that the verdict leaves out, and leaked: of those a leakage check names.
-    parts: the chosen recipe tuned on parts of the data; four: base and tuned, each without and with retrieval;
-    forgot: guards asked of each of several recipes; steps: what earlier steps of a recipe left;
-    in_a_row: recipes that learn several tasks, asked each task after each step; all on DEV.
-    endings: how the answers of each system to the task ended, split by split.
-    stopped: the decision of `stop_if`, with which nothing was tuned.
+    Args:
+        left_out: Ids of holdout samples that the verdict leaves out, and leaked: of those a leakage check names.
+        parts: The chosen recipe tuned on parts of the data.
+        four: Base and tuned, each without and with retrieval.
+        forgot: Guards asked of each of several recipes.
+        steps: What earlier steps of a recipe left.
+        in_a_row: Recipes that learn several tasks, asked each task after each step; all on DEV.
+        endings: How the answers of each system to the task ended, split by split.
+        stopped: The decision of `stop_if`, with which nothing was tuned.
     """
 
     checks: tuple[Check, ...]

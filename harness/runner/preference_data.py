@@ -28,11 +28,13 @@ class PreferencePairs:
 def taught(
     task: Task, recipe: Recipe, prompter: Prompter, train: Sequence[Sample], dev: Sequence[Sample]
 ) -> PreferencePairs:
-    """Return what `recipe` learns from; nothing where it learns from no preferences.
+    """Return what `recipe` learns from; nothing if it learns from no preferences.
 
-    train, dev: the task's samples that the step may see.
+    Args:
+        train, dev: The task's samples that the step may see.
 
-    Raises InvalidData where the recipe's file cannot be read.
+    Raises:
+        InvalidData: If the recipe's file cannot be read.
     """
     if hasattr(recipe, "pairs"):
         return PreferencePairs(
@@ -54,10 +56,13 @@ def pairs_of(
 ) -> tuple[Pair, ...]:
     """Return the pairs that `recipe` learns from (TRAIN) or is measured on while it learns (DEV).
 
-    samples: the task's, of that split. Of a recipe's file every tenth prompt is held out for DEV, by hash, so that no
-    prompt is in both; without a file the pairs are the samples' references and their rejected answers.
+    Args:
+        samples: The task's, of that split. Of a recipe's file every tenth prompt is held out for DEV, by hash, so
+            that no prompt is in both; without a file the pairs are the samples' references and their rejected
+            answers.
 
-    Raises InvalidData where the file cannot be read.
+    Raises:
+        InvalidData: If the file cannot be read.
     """
     file = recipe.pairs if isinstance(recipe, LearnsPairs) else None
     if file is None:

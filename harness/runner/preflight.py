@@ -44,7 +44,8 @@ def model_checks(run: Run, *, baselines_only: bool = False) -> tuple[Check, ...]
         run: The run, of whose plan the models are.
         baselines_only: Leave out a model that no baseline asks: comparing endpoints needs no package that loads one.
 
-    Raises InvalidExperiment naming the rows whose prompts the template refuses, or the tokens without an embedding.
+    Raises:
+        InvalidExperiment: Names the rows whose prompts the template refuses, or the tokens without an embedding.
     """
     models = {model_key(model): model for model, _ in _systems(run)}
     if baselines_only:

@@ -144,7 +144,7 @@ def declared(plan: Plan, units: Mapping[str, str], *, file: str, source: str) ->
 
 
 def described(item: object) -> str:
-    """Return a criterion as its author wrote it, or in its own words where it has some."""
+    """Return a criterion as its author wrote it, or in its own words if it has some."""
     return str(getattr(item, "criterion", None) or repr(item))
 
 

@@ -48,9 +48,13 @@ class Outcome:
 class Options:
     """How a run is carried out; nothing here changes what is measured.
 
-    file: the experiment file, whose text is kept. shown: the file as the report names it; None is as `file` stands.
-    known_negative: marked xfail(raises=NoGo). until: stop after the baselines, or after tuning.
-    fresh: forget this experiment's stored stages first. ignore_memory: train also what seems not to fit.
+    Args:
+        file: The experiment file, whose text is kept.
+        shown: The file as the report names it; None is as `file` stands.
+        known_negative: Marked xfail(raises=NoGo).
+        until: Stop after the baselines, or after tuning.
+        fresh: Forget this experiment's stored stages first.
+        ignore_memory: Train also what seems not to fit.
     """
 
     file: Path | None = None
@@ -71,7 +75,9 @@ def run_plan(
 ) -> Outcome:
     """Gather what is missing, judge, store; returns the decision.
 
-    Raises InvalidExperiment before any time is spent, StageFailed when a stage stops: running again resumes.
+    Raises:
+        InvalidExperiment: Before any time is spent.
+        StageFailed: If a stage stops: running again resumes.
     """
     options, progress = options or Options(), progress or SilentProgress()
     plan = Plan(experiment, name)

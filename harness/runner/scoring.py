@@ -101,12 +101,12 @@ class Scored:
 
 
 def applies(metric: Named, answered: Answered) -> bool:
-    """False where a system cannot be measured: a server that gives no likelihoods, a pair without a pair."""
+    """False if a system cannot be measured: a server that gives no likelihoods, a pair without a pair."""
     return not isinstance(metric, PairMetric | JudgedMetric) and can_measure(metric, answered)
 
 
 def can_measure(metric: Named, answered: Answered) -> bool:
-    """False where the metric, or the one it judges pairs by, needs likelihoods that a server does not give."""
+    """False if the metric, or the one it judges pairs by, needs likelihoods that a server does not give."""
     judged_by = getattr(metric, "by", None)
     needs = needs_likelihood(metric) or needs_likelihood(judged_by)
     return answered.system.gives_likelihoods or not needs
@@ -115,7 +115,8 @@ def can_measure(metric: Named, answered: Answered) -> bool:
 def scored(run: Run, metric: Named, answered: Sequence[Answered]) -> Scored:
     """Score the answers of one system, one entry a seed; answers that the metric has scored keep their scores.
 
-    Raises StageFailed naming metric, system and sample when the metric raises or gives no finite number.
+    Raises:
+        StageFailed: Names metric, system and sample when the metric raises or gives no finite number.
     """
     if isinstance(metric, Latency) and metric.one_at_a_time:
         answered = [timed_alone(run, metric, answered[0])]

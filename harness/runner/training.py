@@ -50,7 +50,7 @@ class ForwardPassTime:
 
 
 def timed(engine: Engine, job: TuneJob) -> ForwardPassTime | None:
-    """Return how long a loaded model takes to read a few training rows; None where there are none, or it refuses.
+    """Return how long a loaded model takes to read a few training rows; None if there are none, or it refuses.
 
     It is read twice: the first time may prepare weights and the beginning that rows share.
     """
@@ -75,10 +75,14 @@ def timed(engine: Engine, job: TuneJob) -> ForwardPassTime | None:
 def check_room(job: TuneJob, *, progress: Progress, ignore: bool, reading: ForwardPassTime | None = None) -> None:
     """Say what the training of `job` will take.
 
-    ignore: train whatever it takes. reading: what a few of its rows took the loaded model.
+    Args:
+        ignore: Train whatever it takes.
+        reading: What a few of its rows took the loaded model.
 
-    Raises StageFailed where it cannot fit in what is free, even if the estimate is too high by a quarter; the message
-    names the smaller recipe that would. Of recipes and models that are not the harness's own nothing is said.
+    Raises:
+        StageFailed: If it cannot fit in what is free, even if the estimate is too high by a quarter; the message
+            names the smaller recipe that would. Of recipes and models that are not the harness's own nothing is
+            said.
     """
     if not isinstance(job.model, Model):
         return
@@ -108,7 +112,8 @@ def _reading_rate(shape: ModelShape, work: Work, reading: ForwardPassTime | None
 def planned(plan: Plan, system: System, *, folder: Path) -> tuple[RunEstimate, ...]:
     """Return the estimates of a system's recipe before anything ran, from the first samples of TRAIN.
 
-    Raises InvalidExperiment where the model's files do not say its sizes.
+    Raises:
+        InvalidExperiment: If the model's files do not say its sizes.
     """
     if system.recipe is None or not isinstance(system.model, Model):
         return ()
@@ -155,7 +160,8 @@ def _refusal(found: RunEstimate, pace: TrainingPace) -> str:
 def job_of(run: Run, system: System, step: TuneStep, folders: Mapping[str, Path]) -> tuple[TuneJob, tuple[Check, ...]]:
     """Return the training run of a step, and the checks on what it is taught.
 
-    folders: those of the steps that this one needs, by the key of their stage.
+    Args:
+        folders: Those of the steps that this one needs, by the key of their stage.
     """
     replay, checks = _replay(run, system, step)
     keeps = isinstance(step.recipe, KeepsTasks) and step.recipe.keep is not None
@@ -233,7 +239,8 @@ def _replay(run: Run, system: System, step: TuneStep) -> tuple[tuple[Example, ..
 def ensure_tuned(run: Run, system: System, seed: int) -> Path:
     """Return the folder of the tuned system, training the steps that the store or the folders lack.
 
-    Raises StageFailed where a step's own checks say that nothing can be built on it.
+    Raises:
+        StageFailed: If a step's own checks say that nothing can be built on it.
     """
     served = run.plan.tune(system, seed)
     for checks in train_steps(run, system, seed):
@@ -246,7 +253,7 @@ def ensure_tuned(run: Run, system: System, seed: int) -> Path:
 
 
 def ensure_serving(run: Run, system: System, task: Task, seed: int) -> Path | None:
-    """Return the folder of what answers `task`; None where that is the model as it is."""
+    """Return the folder of what answers `task`; None if that is the model as it is."""
     stage = run.plan.serving(system, task, seed)
     if stage is None:
         return None
@@ -293,7 +300,7 @@ def _ensure(run: Run, system: System, step: TuneStep, steps: Sequence[TuneStep])
 
 
 def _folder_of(run: Run, stage: Stage) -> Path | None:
-    """Return where the result of a finished stage lies, None where it is not finished or its folder is gone."""
+    """Return where the result of a finished stage lies, None if it is not finished or its folder is gone."""
     found = run.store.stage(stage.key)
     return _place(run, found) if found and _place(run, found).exists() else None
 

@@ -36,12 +36,16 @@ def bootstrap(
 ) -> tuple[Bootstrapped, ...]:
     """Return the bias-corrected and accelerated interval of each of the k statistics.
 
-    clusters: shape (n,), numbers 0 .. C-1; `np.arange(n)` draws samples one by one. A statistic that is the same on
-    every resample has an interval of width 0, never NaN; one cluster alone says nothing: (-inf, inf).
-    kinds: shape (n,), numbers 0 .. K-1; samples of one kind are the same to the statistic, which then takes weights
-    of shape (resamples, K). The draws are those without kinds.
+    Args:
+        clusters: Shape (n,), numbers 0 .. C-1; `np.arange(n)` draws samples one by one. A statistic that is the
+            same on every resample has an interval of width 0, never NaN; one cluster alone says nothing: (-inf,
+            inf).
+        kinds: Shape (n,), numbers 0 .. K-1; samples of one kind are the same to the statistic, which then takes
+            weights of shape (resamples, K). The draws are those without kinds.
 
-    Raises ValueError if the statistic of any resample is not finite.
+    Raises:
+        ValueError: If the statistic of any resample is not finite.
+
     Source: Efron, Better Bootstrap Confidence Intervals, JASA 82 (1987).
     """
     each = np.arange(clusters.size) if kinds is None else kinds
@@ -54,7 +58,8 @@ def bootstrap(
 def bootstrap_mean(values: FloatArray, *, seed: int, resamples: int = RESAMPLES, level: float = 0.95) -> Bootstrapped:
     """Return `bootstrap` of the mean of `values`, shape (n,), drawn one by one: without weights, a third of the time.
 
-    Raises ValueError if a value is not finite.
+    Raises:
+        ValueError: If a value is not finite.
     """
     n, total = values.size, float(values.sum())
     means = np.concatenate([values[drawn].mean(axis=1) for drawn in _drawn(n, n, seed, resamples)])

@@ -27,10 +27,13 @@ _NAMED_AT_MOST = 3
 class SystemScores:
     """One metric's scores of one system on one split.
 
-    scores: shape (seeds, n). details: `Score.detail` a seed and sample; may be empty but for corpus metrics.
-    clusters: `Sample.cluster` a sample; may be empty where no sample has one.
+    Args:
+        scores: Shape (seeds, n).
+        details: `Score.detail` a seed and sample; may be empty but for corpus metrics.
+        clusters: `Sample.cluster` a sample; may be empty if no sample has one.
 
-    Raises Incomparable where a score is not a number, an id comes twice, or the shapes disagree.
+    Raises:
+        Incomparable: If a score is not a number, an id comes twice, or the shapes disagree.
     """
 
     system: str
@@ -85,7 +88,7 @@ def require_same_samples(metric: Named, baseline: SystemScores, tuned: SystemSco
 
 
 def group_codes(system: SystemScores) -> Clusters | None:
-    """Return the group number of each sample, or None where no two samples share a group."""
+    """Return the group number of each sample, or None if no two samples share a group."""
     numbers: dict[object, int] = {}
     keys = [(place,) if group is None else group for place, group in enumerate(system.clusters)]
     codes = np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
@@ -93,13 +96,13 @@ def group_codes(system: SystemScores) -> Clusters | None:
 
 
 def group_count(system: SystemScores) -> int | None:
-    """Return how many groups there are, or None where no two samples share one."""
+    """Return how many groups there are, or None if no two samples share one."""
     codes = group_codes(system)
     return None if codes is None else cluster_count(codes)
 
 
 def timed_together(*systems: SystemScores) -> Clusters | None:
-    """Return which samples cannot be told apart in time, a number each; None where each was timed by itself.
+    """Return which samples cannot be told apart in time, a number each; None if each was timed by itself.
 
     A detail {"timed_in_batch": n} says that a score is a share of batch n, whose time was dealt out evenly. Samples
     hang together if they share a batch, or a group, in any system or seed.
@@ -185,9 +188,9 @@ class Comparison:
     spread: standard error of the difference times sqrt(samples), for the needed sample count: what one sample
     adds, with clusters counted in. seed_spread: standard deviation between the tuned seeds' means; 0 with one.
     method: interval and test in words, with the unit of analysis. unit: as in HasUnit. groups: how many clusters the
-    samples are, each counted as one; None where each sample stands alone. guard: it is of a second task, whose name
+    samples are, each counted as one; None if each sample stands alone. guard: it is of a second task, whose name
     stands before the metric's. always_valid: the intervals hold at every look. noise: what the metric moves by without
-    a change. projection: the same with more samples; None where the scores are not at hand.
+    a change. projection: the same with more samples; None if the scores are not at hand.
     """
 
     metric: str
@@ -237,7 +240,8 @@ def compare(
     A sample's score is its mean over seeds; the two systems may have different numbers of seeds.
     level: confidence of every interval, in (0, 1); an exact test decides at 1 - level.
 
-    Raises Incomparable where the systems were measured on different samples.
+    Raises:
+        Incomparable: If the systems were measured on different samples.
     """
     require_same_samples(metric, baseline, tuned)
     unit = unit_of(metric, baseline, tuned)

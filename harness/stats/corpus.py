@@ -22,8 +22,10 @@ _SWAPS_AT_ONCE = 2_000_000
 class Corpus:
     """One system's evidence for a corpus metric.
 
-    statistic: `CorpusMetric.statistic`. details: `Score.detail` a seed and sample. scores: the per-sample scores,
-    for the p-value, and for the doubt that remains where no resample differs.
+    Args:
+        statistic: `CorpusMetric.statistic`.
+        details: `Score.detail` a seed and sample.
+        scores: The per-sample scores, for the p-value, and for the doubt that remains if no resample differs.
     """
 
     name: str
@@ -62,7 +64,8 @@ class Corpus:
 def corpus_mean(corpus: Corpus, *, seed: int, level: float = 0.95) -> MeanEstimate:
     """Return the statistic with its BCa interval.
 
-    Raises Incomparable where the statistic of a resample is not finite.
+    Raises:
+        Incomparable: If the statistic of a resample is not finite.
     """
     estimate = _bootstrapped([corpus], seed, level)
     if corpus.scores.binary and estimate.interval.low == estimate.interval.high:
@@ -79,7 +82,8 @@ def corpus_difference(tuned: Corpus, baseline: Corpus, *, seed: int, level: floa
     The p-value is that of the swap test for right-or-wrong scores (macro F1), and of a paired t test of the
     per-sample scores otherwise (perplexity: log losses compare sample by sample, where exp would not).
 
-    Raises Incomparable where the statistic of a resample is not finite.
+    Raises:
+        Incomparable: If the statistic of a resample is not finite.
     """
     estimate = _bootstrapped([tuned, baseline], seed, level)
     differences = tuned.scores.items - baseline.scores.items
@@ -145,7 +149,9 @@ def swap_p(tuned: Corpus, baseline: Corpus, *, seed: int, draws: int = RESAMPLES
 def _swapped(tuned: Corpus, baseline: Corpus, kept: FloatArray, sizes: FloatArray) -> FloatArray:
     """Return tuned minus baseline, shape (draws,), where the samples that are not kept change sides.
 
-    kept: shape (draws, K), how many of each kind stay. sizes: shape (K,), how many there are.
+    Args:
+        kept: Shape (draws, K), how many of each kind stay.
+        sizes: Shape (K,), how many there are.
     """
     as_answered, exchanged = np.hstack([kept, sizes - kept]), np.hstack([sizes - kept, kept])
     pairs = max(len(tuned.details), len(baseline.details))
@@ -160,7 +166,7 @@ def _swapped(tuned: Corpus, baseline: Corpus, kept: FloatArray, sizes: FloatArra
 
 
 def _bootstrapped(corpora: Sequence[Corpus], seed: int, level: float) -> MeanEstimate:
-    """Return the statistic of the first corpus, minus that of the second where there is one."""
+    """Return the statistic of the first corpus, minus that of the second if there is one."""
     first = corpora[0]
     kinds, distinct = _kinds(*corpora)
 

@@ -48,9 +48,10 @@ FEWEST_RESAMPLED = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scores:
-    """One system's scores, shape (seeds, n), with the cluster of each sample; None where no samples share one.
+    """One system's scores, shape (seeds, n), with the cluster of each sample; None if no samples share one.
 
-    bounded: the scale is [0, 1]. Otherwise means are bootstrapped, since times and counts are skewed.
+    Args:
+        bounded: The scale is [0, 1]. Otherwise means are bootstrapped, since times and counts are skewed.
     """
 
     values: FloatArray
@@ -85,9 +86,10 @@ class Scores:
 class MeanEstimate:
     """A mean or a difference with its doubt.
 
-    spread: standard error times sqrt(n), that is what one sample adds; clusters are counted in.
-    seed_spread: standard deviation between the means of the seeds; 0 with one seed.
-    exact: the bound that an exact test puts on the difference, where one decides.
+    Args:
+        spread: Standard error times sqrt(n), that is what one sample adds; clusters are counted in.
+        seed_spread: Standard deviation between the means of the seeds; 0 with one seed.
+        exact: The bound that an exact test puts on the difference, where one decides.
     """
 
     value: float
@@ -144,7 +146,8 @@ def with_seeds(
 ) -> MeanEstimate:
     """Return the estimate with the wider interval and the larger p of samples and seeds; unchanged with one seed.
 
-    tuned, baseline: the mean of each seed, shape (seeds,); None where one system's own mean is meant.
+    Args:
+        tuned, baseline: The mean of each seed, shape (seeds,); None if one system's own mean is meant.
     """
     count = max(tuned.size, 1 if baseline is None else baseline.size)
     if count < 2:
@@ -193,7 +196,7 @@ def from_bootstrap(
 
     Of 50 paired log-normal times BCa alone held the true difference in 91 % of 1,500 drawn experiments and of 20 in
     88 %; the wider of the two in 95 % and 96 %. own: it is one system's value, not a difference; the t interval then
-    stays above 0 where BCa's does.
+    stays above 0 if BCa's does.
     """
     units, interval = samples if clusters is None else cluster_count(clusters), result.interval
     if units > 1:  # Resamples of few units vary too little, by (units - 1) / units.
@@ -251,7 +254,7 @@ def _clustered_difference(differences: FloatArray, clusters: Clusters, both: Sco
 
 
 def rare_interval(differences: FloatArray, clusters: Clusters | None, *, level: float) -> Interval:
-    """Return Bonett and Price's interval, of groups where there are some: a pair of groups is added to them.
+    """Return Bonett and Price's interval, of groups if there are some: a pair of groups is added to them.
 
     Of groups whose samples all differ alike those added are of their mean size, else single samples.
     """
@@ -288,7 +291,7 @@ def _wider_with_bonett_price(
 
 
 def _agree(estimate: MeanEstimate, differences: FloatArray, clusters: Clusters | None, level: float) -> MeanEstimate:
-    """Widen an interval that excludes 0 where the exact test does not, to the bound that this test gives.
+    """Widen an interval that excludes 0 if the exact test does not, to the bound that this test gives.
 
     Else a gain could be called met that the exact test, which decides for few samples, does not support.
     """

@@ -40,10 +40,13 @@ EVERYTHING = Interval(-math.inf, math.inf)
 def paired_interval(differences: FloatArray, *, level: float = 0.95) -> Interval:
     """Return the t interval of the mean of `differences`.
 
-    differences: shape (n,), tuned minus baseline on the same sample, in score units.
-    With n < 2 there is no spread and the interval is (-inf, inf).
+    Args:
+        differences: Shape (n,), tuned minus baseline on the same sample, in score units. With n < 2 there is no
+            spread and the interval is (-inf, inf).
 
-    Raises ValueError if a difference is not finite.
+    Raises:
+        ValueError: If a difference is not finite.
+
     Source: Miller, Adding Error Bars to Evals (2024), section 4.
     """
     require_finite(differences)
@@ -62,15 +65,18 @@ def standard_error(values: FloatArray) -> float:
 def clustered_interval(differences: FloatArray, clusters: Clusters, *, level: float = 0.95) -> Interval:
     """Return the t interval of the mean where samples of one cluster move together.
 
-    clusters: shape (n,), the cluster number of each sample, 0 .. C-1. With C < 2 the interval is (-inf, inf). With
-    clusters of one size it is mean +- t_(C - 1) * sqrt(S * C / (C - 1)) / n, S the sum over clusters of the squared
-    sum of deviations. With others that would be too narrow (one cluster of 100 beside eleven of 5: it holds the truth
-    in 57 % to 87 %): the error is then the jackknife's, and the degrees of freedom are those of the effective number
-    of clusters.
+    Args:
+        clusters: Shape (n,), the cluster number of each sample, 0 .. C-1. With C < 2 the interval is (-inf, inf).
+            With clusters of one size it is mean +- t_(C - 1) * sqrt(S * C / (C - 1)) / n, S the sum over clusters
+            of the squared sum of deviations. With others that would be too narrow (one cluster of 100 beside eleven
+            of 5: it holds the truth in 57 % to 87 %): the error is then the jackknife's, and the degrees of freedom
+            are those of the effective number of clusters.
 
-    Raises ValueError if a difference is not finite.
-    Sources: MacKinnon, Nielsen, Webb, Journal of Applied Econometrics 38 (2023); Carter, Schnepel, Steigerwald,
-    Review of Economics and Statistics 99 (2017).
+    Raises:
+        ValueError: If a difference is not finite.
+
+    Sources: MacKinnon, Nielsen, Webb, Journal of Applied Econometrics 38 (2023); Carter, Schnepel, Steigerwald, Review
+    of Economics and Statistics 99 (2017).
     """
     require_finite(differences)
     if cluster_count(clusters) < 2:
@@ -99,7 +105,7 @@ def clustered_freedom(clusters: Clusters) -> float:
 
 
 def unit_means(values: FloatArray, clusters: Clusters | None) -> FloatArray:
-    """Return the mean of each cluster, shape (C,); the values themselves where there are none."""
+    """Return the mean of each cluster, shape (C,); the values themselves if there are none."""
     if clusters is None:
         return values
     means: FloatArray = np.bincount(clusters, weights=values) / np.bincount(clusters)
@@ -113,19 +119,21 @@ def cluster_count(clusters: Clusters) -> int:
 def seed_interval(tuned: FloatArray, baseline: FloatArray | None = None, *, level: float = 0.95) -> Interval:
     """Return the interval of the mean over training seeds, or of its difference from the baseline's.
 
-    tuned, baseline: shape (seeds,), the mean score of each seed. One baseline seed, or None, has no variance of
-    its own; more are taken as independent of the tuned seeds (Welch's degrees of freedom, which are S - 1 for a
-    single baseline seed). With one tuned and one baseline seed nothing is known: (-inf, inf).
+    Args:
+        tuned, baseline: Shape (seeds,), the mean score of each seed. One baseline seed, or None, has no variance of
+            its own; more are taken as independent of the tuned seeds (Welch's degrees of freedom, which are S - 1
+            for a single baseline seed). With one tuned and one baseline seed nothing is known: (-inf, inf).
     """
     difference, error, freedom = _seed_error(tuned, np.zeros(1) if baseline is None else baseline)
     return t_interval(difference, error, freedom, level) if freedom else EVERYTHING
 
 
 def seed_p(tuned: FloatArray, baseline: FloatArray) -> float:
-    """Return the two-sided p-value of "retraining would give no difference"; 1 where no system has two seeds.
+    """Return the two-sided p-value of "retraining would give no difference"; 1 if no system has two seeds.
 
-    tuned, baseline: as in `seed_interval`, which excludes 0 exactly where this is below 1 - level. Seeds that do
-    not differ at all give 0: all the doubt is then between samples.
+    Args:
+        tuned, baseline: As in `seed_interval`, which excludes 0 exactly where this is below 1 - level. Seeds that
+            do not differ at all give 0: all the doubt is then between samples.
     """
     from scipy.special import stdtr
 

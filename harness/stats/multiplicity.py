@@ -10,7 +10,9 @@ from harness.types.protocols import FloatArray
 def benjamini_hochberg(p_values: Sequence[float]) -> FloatArray:
     """Return q-values: of what lies below q, a share of at most q is expected to be false. For exploring, not deciding.
 
-    Raises ValueError for a p-value outside [0, 1].
+    Raises:
+        ValueError: For a p-value outside [0, 1].
+
     Source: Benjamini and Hochberg, Journal of the Royal Statistical Society B 57 (1995).
     """
     found = np.asarray(p_values, dtype=np.float64)
@@ -31,7 +33,9 @@ def spent_alpha(look: int, alpha: float = 0.05) -> float:
     the first and alpha / 2 for all later ones together, since 1/2 + 1/6 + 1/12 + ... = 1. So any number of looks
     stays within alpha, and a holdout that is looked at once loses nothing.
 
-    Raises ValueError for a look below 1.
+    Raises:
+        ValueError: For a look below 1.
+
     Source: Foster and Stine, alpha-investing, JRSS B 70 (2008); here the spending is fixed.
     """
     if look < 1:

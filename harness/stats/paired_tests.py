@@ -32,7 +32,7 @@ from harness.types.protocols import FloatArray
 def mcnemar_p(lost: int, gained: int) -> float:
     """Return the two-sided p-value of McNemar's exact test of "both systems are right equally often".
 
-    It is 1 where no pair is discordant.
+    It is 1 if no pair is discordant.
     Source: Fagerland, Lydersen, Laake, BMC Medical Research Methodology 13:91 (2013).
     """
     from scipy.special import bdtr
@@ -43,8 +43,9 @@ def mcnemar_p(lost: int, gained: int) -> float:
 def wilson_interval(mean: float, samples: int, *, level: float = 0.95) -> Interval:
     """Return Wilson's score interval of a proportion; never of width 0, also for no failure at all.
 
-    mean: the share that is right, in [0, 1]; need not be a whole count, so that a mean over seeds fits.
-    Source: Wilson, JASA 22 (1927); Bowyer et al., arXiv 2503.01747, on why not the normal interval.
+    Args:
+        mean: The share that is right, in [0, 1]; need not be a whole count, so that a mean over seeds fits. Source:
+            Wilson, JASA 22 (1927); Bowyer et al., arXiv 2503.01747, on why not the normal interval.
     """
     z2 = _z(level) ** 2
     centre = (mean + z2 / (2 * samples)) / (1 + z2 / samples)
@@ -79,9 +80,10 @@ def most_failures(failures: int, samples: int, *, level: float = 0.95) -> float:
 def bonett_price_interval(differences: FloatArray, *, level: float = 0.95) -> Interval:
     """Return the Wald interval after one pair is added to each discordant cell.
 
-    differences: shape (n,), in [-1, 1]. For scores of 0 and 1 this is Bonett and Price's interval; written as two
-    more samples with differences +1 and -1 it also takes means over seeds. Never of width 0.
-    Source: Bonett and Price, Journal of Educational and Behavioral Statistics 37 (2012).
+    Args:
+        differences: Shape (n,), in [-1, 1]. For scores of 0 and 1 this is Bonett and Price's interval; written as
+            two more samples with differences +1 and -1 it also takes means over seeds. Never of width 0. Source:
+            Bonett and Price, Journal of Educational and Behavioral Statistics 37 (2012).
     """
     padded = np.append(differences, (1.0, -1.0))
     half = _z(level) * float(padded.std()) / math.sqrt(padded.size)
@@ -116,9 +118,12 @@ _CELLS_AT_ONCE = 2_000_000
 def sign_flip_p(differences: FloatArray, clusters: Clusters | None = None, *, seed: int = 0) -> float:
     """Return the two-sided p-value of "the mean difference is 0"; clusters flip as a whole.
 
-    differences: shape (n,). clusters: shape (n,), numbers 0 .. C-1; None flips each sample by itself.
+    Args:
+        differences: Shape (n,).
+        clusters: Shape (n,), numbers 0 .. C-1; None flips each sample by itself.
 
-    Raises ValueError if a difference is not finite.
+    Raises:
+        ValueError: If a difference is not finite.
     """
     sums, _ = _units(differences, clusters)
     total = abs(float(sums.sum()))
@@ -140,7 +145,9 @@ def sign_flip_interval(
     The ends are quantiles of the means of random subsets of the units, so they are infinite where even the most
     one-sided data could not reject: below 6 units at 95 %.
 
-    Raises ValueError if a difference is not finite.
+    Raises:
+        ValueError: If a difference is not finite.
+
     Source: Hartigan, Using Subsample Values as Typical Values, JASA 64 (1969).
     """
     sums, sizes = _units(differences, clusters)
@@ -197,7 +204,8 @@ def paired_p(differences: FloatArray, clusters: Clusters | None = None) -> float
     Without any spread there is no t: identical systems give 1, and a constant difference that of the sign test, since
     p = 0 from five equal wins would be a false certainty.
 
-    Raises ValueError if a difference is not finite.
+    Raises:
+        ValueError: If a difference is not finite.
     """
     from scipy.special import stdtr
 

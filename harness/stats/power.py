@@ -16,9 +16,10 @@ def needed_samples(
 ) -> int | None:
     """Return the sample count at which an interval excludes a value `distance` away with the given power.
 
-    distance: from the observed difference to the threshold. None where no count would do: no distance, or no finite
-    spread.
-    Source: n = ((z_(1 - alpha/2) + z_power) * spread / distance)^2, Miller (2024), section 5.
+    Args:
+        distance: From the observed difference to the threshold. None if no count would do: no distance, or no
+            finite spread. Source: n = ((z_(1 - alpha/2) + z_power) * spread / distance)^2, Miller (2024), section
+            5.
     """
     if distance == 0 or not math.isfinite(distance) or not math.isfinite(spread):
         return None
@@ -41,7 +42,8 @@ def detectable_difference(
 def needed_seeds(distance: float, spread: float, *, level: float = 0.95, most: int = 100) -> int | None:
     """Return the number of training seeds at which the t interval of their mean is narrower than `distance`.
 
-    spread: standard deviation between seeds. None where even `most` seeds would not do.
+    Args:
+        spread: Standard deviation between seeds. None if even `most` seeds would not do.
     """
     from scipy.special import stdtrit
 

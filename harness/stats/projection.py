@@ -29,8 +29,11 @@ At = Callable[[int], Interval]
 class Projection:
     """What the intervals of a comparison would be with other numbers of units.
 
-    units, samples: as observed. difference, own: of the difference, and of the tuned system alone, at so many units.
-    most: up to how many units they can be asked for. one_seed: the same if the seeds differed by nothing.
+    Args:
+        units, samples: As observed.
+        difference, own: Of the difference, and of the tuned system alone, at so many units.
+        most: Up to how many units they can be asked for.
+        one_seed: The same if the seeds differed by nothing.
     """
 
     units: int
@@ -48,10 +51,11 @@ class Projection:
 def units_that_decide(
     at: At, decided: Callable[[Interval], bool], value: float, *, units: int, most: int
 ) -> int | None:
-    """Return the least number of units at which the interval `at` decides, more than `units`; None where none does.
+    """Return the least number of units at which the interval `at` decides, more than `units`; None if none does.
 
-    value: the estimate, from which the interval's ends come nearer as units are added; beyond `most` with the root of
-    their number.
+    Args:
+        value: The estimate, from which the interval's ends come nearer as units are added; beyond `most` with the
+            root of their number.
     """
     last, end = units, min(units, most)
     if most == CHEAP:
@@ -88,7 +92,8 @@ def _scaled(interval: Interval, decided: Callable[[Interval], bool], value: floa
 def projected(differences: FloatArray, clusters: Clusters | None, units: int) -> tuple[Places, Clusters | None]:
     """Return which samples are seen, in which order, if there are so many units, and the cluster of each.
 
-    differences: shape (n,), by which the rest is spread.
+    Args:
+        differences: Shape (n,), by which the rest is spread.
     """
     means = unit_means(differences, clusters)
     whole, rest = divmod(units, means.size)

@@ -35,8 +35,10 @@ class Components:
 class SeedIntervals:
     """The mean difference three ways.
 
-    samples: t interval over samples of each sample's mean, for just these trainings. seeds: t interval over the
-    trainings' means with S - 1 degrees of freedom, for just these samples. both: seeds and samples drawn anew.
+    Args:
+        samples: T interval over samples of each sample's mean, for just these trainings.
+        seeds: T interval over the trainings' means with S - 1 degrees of freedom, for just these samples.
+        both: Seeds and samples drawn anew.
     """
 
     samples: Interval
@@ -47,7 +49,9 @@ class SeedIntervals:
 def components(differences: FloatArray) -> Components:
     """Return the variance components by the mean squares of the two-way table; one below 0 is 0.
 
-    Raises ValueError with fewer than two seeds or two samples, or if a difference is not finite.
+    Raises:
+        ValueError: With fewer than two seeds or two samples, or if a difference is not finite.
+
     Source: Searle, Casella, McCulloch, Variance Components (1992), section 4.2.
     """
     seeds, n = _checked(differences)
@@ -64,7 +68,8 @@ def components(differences: FloatArray) -> Components:
 def seed_intervals(differences: FloatArray, *, seed: int = 0, level: float = 0.95) -> SeedIntervals:
     """Return the interval over samples, over seeds, and over both.
 
-    Raises ValueError with fewer than two seeds or two samples, or if a difference is not finite.
+    Raises:
+        ValueError: With fewer than two seeds or two samples, or if a difference is not finite.
     """
     _checked(differences)
     return SeedIntervals(
@@ -81,7 +86,9 @@ def two_way_interval(
 
     With few seeds it is too narrow (S seeds show (S - 1) / S of their variance): hold it beside the t interval.
 
-    Raises ValueError with fewer than two seeds or two samples, or if a difference is not finite.
+    Raises:
+        ValueError: With fewer than two seeds or two samples, or if a difference is not finite.
+
     Source: Owen, The Pigeonhole Bootstrap, Annals of Applied Statistics 1 (2007).
     """
     seeds, n = _checked(differences)
@@ -108,8 +115,9 @@ class NextTraining:
 def next_training(means: FloatArray) -> NextTraining:
     """Return how likely one more training beats the baseline on the same samples.
 
-    means: shape (S,), each training's mean difference. The probability is that of the t prediction of the next mean,
-    with S - 1 degrees of freedom: unlike the share that won it is never 1 after three lucky ones.
+    Args:
+        means: Shape (S,), each training's mean difference. The probability is that of the t prediction of the next
+            mean, with S - 1 degrees of freedom: unlike the share that won it is never 1 after three lucky ones.
     """
     from scipy.special import stdtr
 
@@ -135,7 +143,8 @@ def average_repeats(scores: FloatArray) -> FloatArray:
 
     n stays n whatever the number of repeats: they make a sample's score more exact and add no sample.
 
-    Raises ValueError for another shape, or without a repeat.
+    Raises:
+        ValueError: For another shape, or without a repeat.
     """
     if scores.ndim != 2 or scores.shape[0] == 0:
         raise ValueError(f"scores of shape {scores.shape}; (repeats, n) with one repeat or more is needed")
@@ -146,8 +155,10 @@ def average_repeats(scores: FloatArray) -> FloatArray:
 def copied_repeats(answers: Sequence[Sequence[str]]) -> tuple[int, ...]:
     """Return which repeats, from 0, are the same as an earlier one on every sample.
 
-    answers: one row of texts a repeat. Repeats that come from a cache, or from greedy decoding, have a variance of 0
-    within samples that is not real; of sampled answers to more than a few samples not all agree by chance.
+    Args:
+        answers: One row of texts a repeat. Repeats that come from a cache, or from greedy decoding, have a variance
+            of 0 within samples that is not real; of sampled answers to more than a few samples not all agree by
+            chance.
     """
     first: dict[tuple[str, ...], int] = {}
     return tuple(place for place, row in enumerate(answers) if first.setdefault(tuple(row), place) != place)

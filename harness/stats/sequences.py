@@ -40,10 +40,14 @@ def betting_sequence(
     A mean is excluded once a gambler who bets against it, knowing only the samples before, has multiplied the stake
     by 2 / alpha. Bounds are running, so that they never widen, and rounded outwards to the grid of tried means.
 
-    values: shape (n,), in order of arrival, within [low, high]: differences of scores in [0, 1] lie in [-1, 1].
-    planned: how many samples there may be at most; bets are then sized for the end, where the interval is tightest.
+    Args:
+        values: Shape (n,), in order of arrival, within [low, high]: differences of scores in [0, 1] lie in [-1, 1].
+        planned: How many samples there may be at most; bets are then sized for the end, where the interval is
+            tightest.
 
-    Raises ValueError for a value that is not finite or out of range.
+    Raises:
+        ValueError: For a value that is not finite or out of range.
+
     Source: Waudby-Smith and Ramdas, Estimating Means of Bounded Random Variables by Betting, JRSS B 86 (2024).
     """
     scaled = _scaled(values, low, high)
@@ -57,9 +61,11 @@ def betting_p(
 ) -> FloatArray:
     """Return the always-valid two-sided p-value of "the mean is 0" after each sample, shape (n,); never rising.
 
-    level: what the bets are sized for, as in `betting_sequence`; the p-value holds at any.
+    Args:
+        level: What the bets are sized for, as in `betting_sequence`; the p-value holds at any.
 
-    Raises ValueError for a value that is not finite or out of range.
+    Raises:
+        ValueError: For a value that is not finite or out of range.
     """
     scaled, centre = _scaled(values, low, high), np.array([-low / (high - low)])
     bets = _bets(scaled, planned, level)
@@ -73,9 +79,12 @@ def betting_p(
 def asymptotic_sequence(values: FloatArray, *, planned: int, level: float = 0.95) -> ConfidenceSequence:
     """Return a confidence sequence for values without bounds, such as seconds; it holds once n is large.
 
-    planned: the n at which it is to be tightest. Before 30 samples, or without any spread, it says nothing.
+    Args:
+        planned: The n at which it is to be tightest. Before 30 samples, or without any spread, it says nothing.
 
-    Raises ValueError if a value is not finite.
+    Raises:
+        ValueError: If a value is not finite.
+
     Source: Waudby-Smith and others, Time-Uniform Central Limit Theory, Annals of Statistics 52 (2024).
     """
     require_finite(values)
@@ -112,9 +121,10 @@ def mixing_rate(planned: int, level: float = 0.95) -> float:
 def log_mixture_ratio(mean: float, *, samples: int, variance: float, mixing: float, null: float = 0.0) -> float:
     """Return the log likelihood ratio of the mixture SPRT of "the mean is `null`"; always-valid p = min(1, exp(-it)).
 
-    variance: of one sample, known beforehand: estimated on the fly the error is only about right. mixing: variance of
-    the normal distribution of means that are held against the null.
-    Source: Johari, Pekelis, Walsh, Always Valid Inference, Operations Research 70 (2022).
+    Args:
+        variance: Of one sample, known beforehand: estimated on the fly the error is only about right.
+        mixing: Variance of the normal distribution of means that are held against the null. Source: Johari,
+            Pekelis, Walsh, Always Valid Inference, Operations Research 70 (2022).
     """
     total = variance + samples * mixing
     return 0.5 * math.log(variance / total) + samples**2 * mixing * (mean - null) ** 2 / (2 * variance * total)
@@ -151,7 +161,7 @@ def _log_wealth(scaled: FloatArray, means: FloatArray, bets: FloatArray) -> Floa
 
 
 def _lower(scaled: FloatArray, bets: FloatArray, level: float) -> FloatArray:
-    """Return the largest tried mean that is excluded after each sample, shape (n,); 0 where none is.
+    """Return the largest tried mean that is excluded after each sample, shape (n,); 0 if none is.
 
     Wealth falls as the mean rises, so that all means below an excluded one are excluded too.
     """

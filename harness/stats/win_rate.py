@@ -1,6 +1,6 @@
 """Pairwise preference: the win rate with ties, what the order of the answers does to it, and what their length does.
 
-points: shape (n,), 1 where the tuned answer is preferred, 0.5 for a tie, 0 where the baseline's is.
+points: shape (n,), 1 where the tuned answer is preferred, 0.5 for a tie, 0 if the baseline's is.
 
 Do raters agree, and how strong is each system by its pairwise wins?
 """
@@ -45,7 +45,8 @@ class WinRate:
 def win_rate(points: FloatArray, clusters: Clusters | None = None, *, level: float = 0.95) -> WinRate:
     """Return the win rate; clusters are prompts, where one prompt has several judged pairs.
 
-    Raises ValueError for a point outside [0, 1].
+    Raises:
+        ValueError: For a point outside [0, 1].
     """
     if not ((points >= 0) & (points <= 1)).all():
         raise ValueError("points lie in [0, 1]: 1 for a win, 0.5 for a tie, 0 for a loss")
@@ -70,8 +71,10 @@ def win_rate(points: FloatArray, clusters: Clusters | None = None, *, level: flo
 class BothOrders:
     """A judge that saw each pair in both orders.
 
-    points: shape (n,), a win or a loss only where both orders say so, else 0.5. position_bias: how much more often
-    than half the answer shown first is preferred. flip_rate: share of pairs on which the two orders disagree.
+    Args:
+        points: Shape (n,), a win or a loss only where both orders say so, else 0.5.
+        position_bias: How much more often than half the answer shown first is preferred.
+        flip_rate: Share of pairs on which the two orders disagree.
     """
 
     points: FloatArray
@@ -82,7 +85,8 @@ class BothOrders:
 def both_orders(tuned_first: FloatArray, baseline_first: FloatArray) -> BothOrders:
     """Return what both orders agree on. Each: shape (n,), points of the tuned answer, shown first or second.
 
-    Raises ValueError where a pair was not judged in both orders.
+    Raises:
+        ValueError: If a pair was not judged in both orders.
     """
     if tuned_first.shape != baseline_first.shape:
         raise ValueError(f"{tuned_first.size} pairs in one order and {baseline_first.size} in the other; judge both")
@@ -109,10 +113,11 @@ def length_controlled(
 ) -> LengthControlled:
     """Return the win rate at equal length: a logistic regression of the points on tanh of the standardised difference.
 
-    extra_length: shape (n,), tuned minus baseline, in tokens or characters; divided by its standard deviation and not
-    centred, so that 0 stays equal length. Errors are robust, by clusters where given. Where all points are the same,
-    or all lengths differ by the same, length explains nothing: the rate is the plain one, with Wilson's interval.
-    Source: Dubois and others, Length-Controlled AlpacaEval (2024).
+    Args:
+        extra_length: Shape (n,), tuned minus baseline, in tokens or characters; divided by its standard deviation
+            and not centred, so that 0 stays equal length. Errors are robust, by clusters where given. Where all
+            points are the same, or all lengths differ by the same, length explains nothing: the rate is the plain
+            one, with Wilson's interval. Source: Dubois and others, Length-Controlled AlpacaEval (2024).
     """
     from scipy.special import expit, ndtri
     from statsmodels.genmod.families import Binomial
@@ -141,12 +146,15 @@ Scale = Literal["nominal", "interval"]
 
 
 def krippendorff_alpha(ratings: FloatArray, *, scale: Scale = "nominal") -> float:
-    """Return Krippendorff's alpha: 1 where raters always agree, 0 where they agree as by chance.
+    """Return Krippendorff's alpha: 1 where raters always agree, 0 if they agree as by chance.
 
-    ratings: shape (raters, units), NaN where a rater gave none; units with one rating count for nothing. Where all
-    ratings are the same alpha is 1: nothing was ever disagreed upon.
+    Args:
+        ratings: Shape (raters, units), NaN where a rater gave none; units with one rating count for nothing. Where
+            all ratings are the same alpha is 1: nothing was ever disagreed upon.
 
-    Raises ValueError where no unit has two ratings.
+    Raises:
+        ValueError: If no unit has two ratings.
+
     Source: Krippendorff, Computing Krippendorff's Alpha-Reliability (2011).
     """
     values, counts = _rated(ratings)
@@ -160,7 +168,8 @@ def krippendorff_interval(
 
     Units are drawn, not pairs of ratings: pairs within a unit share its ratings and would make it too narrow.
 
-    Raises ValueError where no unit has two ratings.
+    Raises:
+        ValueError: If no unit has two ratings.
     """
     values, counts = _rated(ratings)
     drawn = np.random.default_rng(seed).integers(0, len(counts), size=(resamples, len(counts)))
@@ -174,9 +183,12 @@ def bradley_terry(
 ) -> dict[str, float]:
     """Return each system's strength, in a sum of 1, strongest first; strength a / (a + b) is the chance to win.
 
-    points: what the first one of each pair got: 1 for a win, 0.5 for a tie, 0 for a loss.
+    Args:
+        points: What the first one of each pair got: 1 for a win, 0.5 for a tie, 0 for a loss.
 
-    Raises ValueError where a system never got a point or always did: its strength has no estimate then.
+    Raises:
+        ValueError: If a system never got a point or always did: its strength has no estimate then.
+
     Source: Hunter, MM Algorithms for Generalized Bradley-Terry Models, Annals of Statistics 32 (2004).
     """
     names = sorted({*first, *second})

@@ -18,7 +18,8 @@ FRACTION = "%"
 class Counts:
     """What a number was measured on, as the end of its text: ", n = 1,200, 3 seeds".
 
-    groups: how many the samples count as, where some hang together: "n = 10 groups of 200 samples".
+    Args:
+        groups: How many the samples count as, where some hang together: "n = 10 groups of 200 samples".
     """
 
     samples: int
@@ -40,7 +41,8 @@ def difference_text(
 ) -> str:
     """Return a difference with its doubt, such as "+0.8 pts [-1.1, +2.6], n = 1,200, 3 seeds".
 
-    of: what it was measured on.
+    Args:
+        of: What it was measured on.
     """
     decimals = _decimals(difference, low, high, unit)
     span = f"[{_number(low, unit, decimals, sign='+')}, {_number(high, unit, decimals, sign='+')}]"
@@ -79,7 +81,7 @@ def change(value: float, *, unit: str, sign: bool = True) -> str:
 
 
 def about(number: float) -> str:
-    """Return a count in two significant digits, such as "640" or "12,000"; 1 at least; "∞" where it has no end."""
+    """Return a count in two significant digits, such as "640" or "12,000"; 1 at least; "∞" if it has no end."""
     if math.isinf(number):
         return "∞"
     number = max(number, 1.0)
@@ -87,7 +89,7 @@ def about(number: float) -> str:
 
 
 def span(low: str, high: str) -> str:
-    """Return " [450; 900]", or nothing where both ends read the same."""
+    """Return " [450; 900]", or nothing if both ends read the same."""
     return "" if low == high else f" [{low}; {high}]"
 
 

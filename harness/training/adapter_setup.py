@@ -206,7 +206,7 @@ def four_bit_layers(network: Any) -> list[Any]:
 
 
 def format_check(network: Any) -> Check | None:
-    """Return the check of the 4-bit format; None where nothing is quantised.
+    """Return the check of the 4-bit format; None if nothing is quantised.
 
     bitsandbytes' own defaults are FP4 without double quantisation, with products in float32 whatever the model.
     """
@@ -275,7 +275,7 @@ def accompany(trainer: Any, recipe: Trained, folder: Path) -> tuple[tuple[Check,
 
 
 def modules_check(network: Any) -> Check | None:
-    """Return the check that names the adapted modules; None where no module is adapted.
+    """Return the check that names the adapted modules; None if no module is adapted.
 
     PEFT's own default for LoRA is the queries and values of attention.
     """

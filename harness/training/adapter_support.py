@@ -272,7 +272,7 @@ class Allocation(TrainerCallback):  # type: ignore[misc]
 
 
 def ranks_checks(folder: Path, adapter: AdaLoRA) -> tuple[Check, ...]:
-    """Return the check that the adapter saved in `folder` keeps to its budget of ranks; none where it was merged."""
+    """Return the check that the adapter saved in `folder` keeps to its budget of ranks; none if it was merged."""
     if not (folder / "adapter_config.json").is_file():
         return ()
     config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
@@ -338,7 +338,7 @@ def _behind(kept: int | torch.Tensor, virtual: int) -> int | torch.Tensor:
 
 
 def _flush_left(mask: torch.Tensor) -> torch.Tensor | None:
-    """Return for each row the order of places that puts its padding last, (rows, time); None where it is there."""
+    """Return for each row the order of places that puts its padding last, (rows, time); None if it is there."""
     before = (mask.cumsum(dim=1) == 0).sum(dim=1, keepdim=True)  # (rows, 1), padding on the left
     if not before.any():
         return None

@@ -56,7 +56,7 @@ def seal(folder: Path) -> None:
 
 
 def fault(folder: Path) -> str | None:
-    """Return what is wrong with a checkpoint, None where it is whole.
+    """Return what is wrong with a checkpoint, None if it is whole.
 
     Bytes are compared with the seal, so nothing is unpickled here and a flipped bit is found as a cut file is.
     """
@@ -102,7 +102,7 @@ def recover(folder: Path) -> Found:
 
 
 def best_step(checkpoint: Path) -> int | None:
-    """Return the step of the lowest dev loss so far, None where there was no evaluation."""
+    """Return the step of the lowest dev loss so far, None if there was no evaluation."""
     value = json.loads((checkpoint / STATE).read_text(encoding="utf-8")).get("best_global_step")
     return int(value) if value else None
 
@@ -137,7 +137,8 @@ History = Sequence[dict[str, Any]]
 def log_points(history: History, also: Mapping[str, str] = MappingProxyType({})) -> tuple[LogPoint, ...]:
     """Return the values of each step in order; tokens are counted from the start of training, padding left out.
 
-    also: what a method logs besides, key of the trainer -> name in the training log.
+    Args:
+        also: What a method logs besides, key of the trainer -> name in the training log.
     """
     known = {**_NAMES, **also}
     points = []
@@ -170,7 +171,7 @@ class CheckpointGoal:
         return [(int(entry["step"]), float(entry[self.key])) for entry in history if self.key in entry]
 
     def best(self, history: History) -> tuple[int, float] | None:
-        """Return (step, value) of the best evaluation, the first of equal ones; None where there was none."""
+        """Return (step, value) of the best evaluation, the first of equal ones; None if there was none."""
         points = self.points(history)
         sign = -1 if self.higher else 1
         return min(points, key=lambda point: sign * point[1]) if points else None
@@ -284,7 +285,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]
             raise StageFailed(self._said(state, fact))
 
     def _divergence(self, losses: list[float], logs: dict[str, Any]) -> str | None:
-        """Return in words how training has gone astray, None where it has not.
+        """Return in words how training has gone astray, None if it has not.
 
         Weights that were blown up need not give a large loss: the norms inside a model can turn them into the same
         constant answer to everything, which costs what guessing costs and has no gradient any more.

@@ -41,7 +41,8 @@ def within_memory(job: TuneJob, train: Callable[[TuneJob], TuneResult], *, progr
     The effective batch stays as declared. Training goes on from the last checkpoint in `job.folder`, which also
     remembers the size that fitted, so that a resumed run does not meet the same wall.
 
-    Raises StageFailed where one example alone does not fit.
+    Raises:
+        StageFailed: If one example alone does not fit.
     """
     recipe = job.recipe
     assert isinstance(recipe, Trained)
@@ -65,7 +66,7 @@ def within_memory(job: TuneJob, train: Callable[[TuneJob], TuneResult], *, progr
 
 
 def _half(recipe: Trained, micro: int, error: RuntimeError) -> int:
-    """Return the next smaller micro-batch; the error goes on where it is another one, or nothing is smaller."""
+    """Return the next smaller micro-batch; the error goes on if it is another one, or nothing is smaller."""
     if not is_out_of_memory(error):
         raise error
     if micro == 1:
@@ -100,7 +101,8 @@ def _remembered(folder: Path, declared: int) -> int:
 class Precision:
     """device: where it computes. weights: dtype of the base; trained weights are float32 whatever it is.
 
-    autocast: dtype of the matrix products, None where all is float32.
+    Args:
+        autocast: Dtype of the matrix products, None if all is float32.
     """
 
     device: torch.device
@@ -202,7 +204,8 @@ def shared_settings(
 class StartingPoint:
     """model: the base of this run. adapter: folder of an earlier step's adapter that goes on being trained.
 
-    moved: the base holds what earlier steps learned, so that only a whole model can be served.
+    Args:
+        moved: The base holds what earlier steps learned, so that only a whole model can be served.
     """
 
     model: Model
@@ -214,7 +217,8 @@ class StartingPoint:
 class TrainingContext:
     """What a method's trainer is made from. checkpoints: folder of them. resumed: the one that training goes on from.
 
-    longest: most tokens of a row.
+    Args:
+        longest: Most tokens of a row.
     """
 
     job: TuneJob
@@ -244,10 +248,15 @@ class TrainingContext:
 class TrainingSession:
     """A trainer that is ready to go, and how it is to be watched.
 
-    rows: training rows on which base, trained and saved system are compared. evaluates: whether there is anything to
-    evaluate on. goal: what chooses the checkpoint. likelihood: the loss is a mean over tokens of a log-likelihood, so
-    that its size tells when training diverges. logged: what the method logs besides, trainer's key -> name.
-    environment: what the stage's record says besides. later: checks that only the end of training can make.
+    Args:
+        rows: Training rows on which base, trained and saved system are compared.
+        evaluates: Whether there is anything to evaluate on.
+        goal: What chooses the checkpoint.
+        likelihood: The loss is a mean over tokens of a log-likelihood, so that its size tells when training
+            diverges.
+        logged: What the method logs besides, trainer's key -> name.
+        environment: What the stage's record says besides.
+        later: Checks that only the end of training can make.
     """
 
     trainer: Any

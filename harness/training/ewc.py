@@ -1,4 +1,4 @@
-"""Elastic weight consolidation: what holds the weights that earlier tasks need where they were.
+"""Elastic weight consolidation: what holds the weights that earlier tasks need if they were.
 
 Source: Kirkpatrick et al., Overcoming catastrophic forgetting in neural networks, PNAS 114 (2017), equation 3.
 """
@@ -44,9 +44,10 @@ class Consolidation:
 
 
 def consolidate(begun: TrainingContext, keep: EWC) -> tuple[Consolidation, tuple[Check, ...]]:
-    """Return what holds the network's trainable weights where they are, estimated on examples of earlier tasks.
+    """Return what holds the network's trainable weights if they are, estimated on examples of earlier tasks.
 
-    Raises StageFailed where there is no earlier task.
+    Raises:
+        StageFailed: If there is no earlier task.
     """
     model, job = begun.network, begun.job
     if not job.earlier:

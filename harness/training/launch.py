@@ -35,7 +35,8 @@ def train_together(job: TuneJob, *, progress: Progress) -> tuple[dict[str, str |
     Returns how the processes really shared the work, for the stage's record, and the check of it. An interrupted run
     goes on from its newest whole checkpoint.
 
-    Raises StageFailed where a process fails, or training runs otherwise than asked, and MissingPackage.
+    Raises:
+        StageFailed: If a process fails, or training runs otherwise than asked, and MissingPackage.
     """
     recipe, model = job.recipe, job.model
     assert isinstance(recipe, SFT)
@@ -118,7 +119,7 @@ def _variables(recipe: SFT, *, on_cpu: bool) -> dict[str, str]:
 
 
 def _told_error(path: Path) -> str | None:
-    """Return the reason that a process gave in its own words, None where it gave none."""
+    """Return the reason that a process gave in its own words, None if it gave none."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError:

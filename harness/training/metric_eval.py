@@ -27,8 +27,9 @@ _AT_ONCE = 32
 class WatchedSamples:
     """samples: those of the dev examples. prompts: token ids of each, as they are served.
 
-    padded: whether rows of unlike length may stand side by side, padded on the left. Virtual tokens before the text
-    would be parted from it by the padding, which changes every answer without a word.
+    Args:
+        padded: Whether rows of unlike length may stand side by side, padded on the left. Virtual tokens before the
+            text would be parted from it by the padding, which changes every answer without a word.
     """
 
     metric: AnyMetric
@@ -90,7 +91,8 @@ class WatchedSamples:
 def make_exam(begun: TrainingContext) -> WatchedSamples:
     """Return the exam of the dev examples in the metric that the recipe watches.
 
-    Raises StageFailed where there is none, or where nobody can say what a right answer is.
+    Raises:
+        StageFailed: If there is none, or if nobody can say what a right answer is.
     """
     recipe, task, tokenizer = begun.recipe, begun.job.task, begun.tokenizer
     metric: AnyMetric = recipe.watch
@@ -130,9 +132,10 @@ def watched(begun: TrainingContext, course: TrainingSession) -> TrainingSession:
 
 
 def scored_rows(metric: AnyMetric, samples: Sequence[Sample], answers: Sequence[Answer]) -> float:
-    """Return the metric of all answers: its statistic where it has one, else the mean of its scores.
+    """Return the metric of all answers: its statistic if it has one, else the mean of its scores.
 
-    Raises StageFailed where the metric raises.
+    Raises:
+        StageFailed: If the metric raises.
     """
     try:
         if isinstance(metric, BatchMetric):
@@ -155,7 +158,7 @@ def _answers(found: torch.Tensor, prompt: int) -> list[list[int]]:
 
 
 def _likeliest(network: Any, prompt: tuple[int, ...], answers: Sequence[list[int]], device: torch.device) -> int:
-    """Return the place of the answer of highest likelihood. Padded on the right, where no token sees the padding."""
+    """Return the place of the answer of highest likelihood. Padded on the right, if no token sees the padding."""
     width = max(map(len, answers))
     rows, mask = (each.to(device) for each in side_by_side([[*prompt, *answer] for answer in answers], 0, left=False))
     logits = network(input_ids=rows, attention_mask=mask, use_cache=False).logits[:, -width - 1 : -1]

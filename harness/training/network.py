@@ -60,7 +60,8 @@ def ground(job: TuneJob, model: Model, adapter: Adapter, *, progress: Progress, 
     step's update was merged; that base lies in `job.folder` while the run lasts.
     anew: a new adapter in any case, for what is no policy any more.
 
-    Raises StageFailed where an earlier step's adapter, or this one, cannot be merged.
+    Raises:
+        StageFailed: If an earlier step's adapter, or this one, cannot be merged.
     """
     if job.start is None:
         return StartingPoint(model)
@@ -84,7 +85,7 @@ def adapter_key(adapter: Adapter) -> str:
 
 
 def facts(folder: Path) -> dict[str, str | int | None]:
-    """Return what the harness wrote about the tuned system in `folder`; nothing where it wrote none."""
+    """Return what the harness wrote about the tuned system in `folder`; nothing if it wrote none."""
     try:
         read: dict[str, str | int | None] = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -128,7 +129,8 @@ def trainable(
 
     The rest is frozen. supplies: what an adapter may start from.
 
-    Raises StageFailed where the adapter is of no known kind, or does not fit the model.
+    Raises:
+        StageFailed: If the adapter is of no known kind, or does not fit the model.
     """
     base = load_model(ground.model, dtype=precision.weights, quantize=adapter.quantization, progress=progress)
     if adapter.whole:
@@ -148,7 +150,8 @@ def add_adapter(base: Any, adapter: Adapter, supplies: Supplies = NOTHING) -> An
 
     A base on the meta device, which has shapes and no numbers, serves to count parameters.
 
-    Raises StageFailed where the adapter is of no known kind, or does not fit the model.
+    Raises:
+        StageFailed: If the adapter is of no known kind, or does not fit the model.
     """
     support, real = support_of(adapter), next(base.parameters()).device.type != "meta"
     config = support.peft_config(prepared=real)
@@ -192,7 +195,9 @@ def attend_fast(model: Any, precision: Precision, *, longest: int) -> None:
 def save_trained(model: Any, begun: TrainingContext, *, about: dict[str, str | int | None]) -> None:
     """Write the tuned system to `begun.result`, whole or not at all: an adapter, or a full model with its tokenizer.
 
-    about: what harness.json says of it. An adapter on a base that earlier steps moved is merged into it, in float32.
+    Args:
+        about: What harness.json says of it. An adapter on a base that earlier steps moved is merged into it, in
+            float32.
     """
     folder, ground, tokenizer = begun.result, begun.ground, begun.tokenizer
     unfinished = folder.with_name(f"{folder.name}.unfinished")
@@ -277,9 +282,10 @@ def probe(
 ) -> tuple[Check, ...]:
     """Return the checks on the saved system: it changes logits, it is the one that was trained, its base is served.
 
-    trained: what `in_memory` gave. What training started from and what it saved are computed in float32 from the
-    files on disk, so that a difference is the training's and no rounding; a model that the memory does not hold in
-    float32 in the format that it is served in.
+    Args:
+        trained: What `in_memory` gave. What training started from and what it saved are computed in float32 from
+            the files on disk, so that a difference is the training's and no rounding; a model that the memory does
+            not hold in float32 in the format that it is served in.
     """
     ground, folder, precision = begun.ground, begun.result, begun.precision
     adapter: Adapter = begun.recipe.adapter
@@ -319,8 +325,9 @@ def probe(
 def saved_check(trained: Sequence[torch.Tensor], saved: Sequence[torch.Tensor], *, exact: bool) -> Check:
     """Return the check that the saved system, loaded again, has the logits of the one trained in memory.
 
-    exact: both were computed in float32. Else only what moves logits by more than the rounding of half precision can
-    be told from it.
+    Args:
+        exact: Both were computed in float32. Else only what moves logits by more than the rounding of half
+            precision can be told from it.
     """
     one, other = torch.cat(list(trained)), torch.cat(list(saved))  # (answer tokens, vocabulary)
     apart = float((other - one).square().mean().sqrt() / one.square().mean().sqrt())
@@ -337,10 +344,11 @@ def saved_check(trained: Sequence[torch.Tensor], saved: Sequence[torch.Tensor], 
 
 
 def unlearned(started: Sequence[torch.Tensor], trained: Sequence[torch.Tensor]) -> tuple[Check, ...]:
-    """Return the check that fails where training moved no output, and nothing where it did.
+    """Return the check that fails where training moved no output, and nothing if it did.
 
-    started, trained: outputs of the network in memory, before and after. An adapter that does not start from the base,
-    such as a prefix, changes the model also where nothing was learned.
+    Args:
+        started, trained: Outputs of the network in memory, before and after. An adapter that does not start from
+            the base, such as a prefix, changes the model also if nothing was learned.
     """
     if not started or any(not torch.equal(one, other) for one, other in zip(started, trained, strict=True)):
         return ()

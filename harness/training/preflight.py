@@ -43,7 +43,7 @@ def check_places(model: Model, recipe: Trained, *, progress: Progress) -> None:
 
 
 def without_numbers(model: Model, *, progress: Progress) -> Any | None:
-    """Return the model with shapes and no weights; None where its config does not say how to make it."""
+    """Return the model with shapes and no weights; None if its config does not say how to make it."""
     folder = weights_folder(model, progress=progress)
     trusted = model.trust_remote_code
     with (

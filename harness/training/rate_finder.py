@@ -28,8 +28,9 @@ _REMEMBERED = "learning_rate.json"
 class RateCurve:
     """points: (learning rate, smoothed loss) of each step. suggested: a tenth of the rate at the lowest loss.
 
-    low, high: the range in which the suggestion is kept.
-    Source: Smith, Cyclical Learning Rates for Training Neural Networks (2017), section 3.3.
+    Args:
+        low, high: The range in which the suggestion is kept. Source: Smith, Cyclical Learning Rates for Training
+            Neural Networks (2017), section 3.3.
     """
 
     points: tuple[tuple[float, float], ...]

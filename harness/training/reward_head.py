@@ -32,7 +32,8 @@ def scorer(
 
     An adapter starts from random weights, whatever it says of its start: supplies, from which others start, is unused.
 
-    Raises StageFailed where the adapter cannot lie beside a trained head.
+    Raises:
+        StageFailed: If the adapter cannot lie beside a trained head.
     """
     base = new_scorer(
         weights_folder(ground.model, progress=progress),

@@ -35,7 +35,8 @@ Drawn = TypeVar("Drawn")
 class TokenizedRow:
     """Token ids of one example. answer: ends with the token that ends the model's turn.
 
-    also: parts of the prompt that are learned too, from a place to before another.
+    Args:
+        also: Parts of the prompt that are learned too, from a place to before another.
     """
 
     example: Example
@@ -56,7 +57,7 @@ class TokenizedRow:
 
 
 def draw_rows(examples: Sequence[Drawn], limit: int | None, *, seed: int) -> list[Drawn]:
-    """Return `limit` of the examples drawn by `seed`, in their own order; all where there are no more."""
+    """Return `limit` of the examples drawn by `seed`, in their own order; all if there are no more."""
     if limit is None or limit >= len(examples):
         return list(examples)
     chosen = random.Random(seed).sample(range(len(examples)), limit)  # noqa: S311 - a draw, not a secret
@@ -80,7 +81,8 @@ def rows_that_fit(rows: Sequence[TokenizedRow], *, longest: int | None, kind: st
 
     A row is left out, never cut: a cut prompt is not the served one, and a cut answer has no end to learn.
 
-    Raises StageFailed where no row is left.
+    Raises:
+        StageFailed: If no row is left.
     """
     kept = [row for row in rows if longest is None or row.tokens <= longest]
     dropped = [row.example.id for row in rows if longest is not None and row.tokens > longest]
@@ -107,7 +109,8 @@ _SHOWN_TURNS = 20
 def with_earlier_turns(tokenizer: Any, rows: Sequence[TokenizedRow]) -> tuple[list[TokenizedRow], Check]:
     """Return the rows with the loss on every turn of the assistant, and the check that counts them.
 
-    Raises StageFailed where no turn of any conversation is found, as under a template that rewrites them.
+    Raises:
+        StageFailed: If no turn of any conversation is found, as under a template that rewrites them.
     """
     found = [(row, *spans_of(tokenizer, row.example.prompt, row.prompt)) for row in rows]
     learned, missed = sum(len(spans) for _, spans, _ in found), sum(count for _, _, count in found)
@@ -129,7 +132,8 @@ def with_earlier_turns(tokenizer: Any, rows: Sequence[TokenizedRow]) -> tuple[li
 def spans_of(tokenizer: Any, messages: Messages, prompt: Sequence[int]) -> tuple[tuple[Span, ...], int]:
     """Return where the assistant's turns lie in `prompt`, end token included, and how many were not found.
 
-    prompt: the tokens with which `messages` are served.
+    Args:
+        prompt: The tokens with which `messages` are served.
     """
     spans: list[Span] = []
     missed = 0
@@ -165,7 +169,8 @@ def labels_of(prompt: Sequence[int], spans: Sequence[Span]) -> tuple[int, ...]:
 def prompt_fault(ids: tuple[int, ...], messages: Messages, tokenizer: Any) -> str:
     """Return why `ids` (a row: prompt, then answer) do not begin with the tokens with which `messages` are served.
 
-    tokenizer: the one that serves.
+    Args:
+        tokenizer: The one that serves.
     """
     served = tuple(prompt_ids(tokenizer, messages))
     bos = tokenizer.bos_token_id
@@ -227,7 +232,7 @@ Collator = Callable[[list[dict[str, list[int]]]], Any]
 
 @dataclass(frozen=True, slots=True)
 class Collated:
-    """One row as the model will see it: padding removed. labels: IGNORED where no loss is taken."""
+    """One row as the model will see it: padding removed. labels: IGNORED if no loss is taken."""
 
     ids: tuple[int, ...]
     labels: tuple[int, ...]
@@ -249,8 +254,9 @@ def check_parity(
 ) -> Check:
     """Return the check "prompt parity": each row equals the served prompt and the whole answer, token by token.
 
-    tokenizer: the one that serves; prompts are rendered anew here, so that a fault in making rows is found too.
-    turns: the assistant's earlier turns in the prompt are learned too, and nothing else of it.
+    Args:
+        tokenizer: The one that serves; prompts are rendered anew here, so that a fault in making rows is found too.
+        turns: The assistant's earlier turns in the prompt are learned too, and nothing else of it.
     """
     faults = [
         {"id": example.id, "fault": fault}
@@ -274,7 +280,7 @@ def check_parity(
 
 
 def _fault(row: Collated, example: Example, tokenizer: Any, *, turns: bool) -> str | None:
-    """Return what is wrong with a row in words, None where nothing is."""
+    """Return what is wrong with a row in words, None if nothing is."""
     served = tuple(prompt_ids(tokenizer, example.prompt))
     answer = tuple(answer_ids(tokenizer, example.answer, end=True))
     learned = tuple(label for label in row.labels if label != IGNORED)

@@ -42,9 +42,12 @@ STATES: dict[State, optuna.trial.TrialState] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchTrial:
-    """One trained recipe. tried: field -> value. value: the best evaluation, None where there was none.
+    """One trained recipe. tried: field -> value. value: the best evaluation, None if there was none.
 
-    along: step -> evaluation, each the smaller the better. note: why it failed. seconds: what it took in all.
+    Args:
+        along: Step -> evaluation, each the smaller the better.
+        note: Why it failed.
+        seconds: What it took in all.
     """
 
     number: int
@@ -72,7 +75,7 @@ def proposed(recipe: Trained, before: Sequence[SearchTrial], *, seed: int, numbe
 
 
 def combinations(recipe: Trained) -> list[dict[str, int]]:
-    """Return every combination of choices; none where a field has a range."""
+    """Return every combination of choices; none if a field has a range."""
     if any(is_range(values) for _, values in recipe.space):
         return []
     names = [name for name, _ in recipe.space]
@@ -131,7 +134,7 @@ def at_an_edge(recipe: Trained, chosen: SearchTrial) -> list[str]:
 
 
 class Judge(TrainerCallback):  # type: ignore[misc]
-    """Reports each evaluation of a trial, and ends it where it is worse than the median of those before.
+    """Reports each evaluation of a trial, and ends it if it is worse than the median of those before.
 
     Without a trial it ends nothing.
     """
@@ -161,9 +164,10 @@ def search(job: TuneJob, train: Train, *, progress: Progress) -> TuneResult:
     """Return the best of `job.recipe.trials` recipes from its space, as `train` trained it, judged on DEV only.
 
     Trials are proposed by TPE from the trials before and the job's seed alone, so that the same seed tries the same
-    recipes and a killed search goes on where it was. The result's tokens and seconds are those of all trials.
+    recipes and a killed search goes on if it was. The result's tokens and seconds are those of all trials.
 
-    Raises StageFailed where no trial came to an end, or there is nothing to judge by.
+    Raises:
+        StageFailed: If no trial came to an end, or there is nothing to judge by.
     """
     recipe = job.recipe
     assert isinstance(recipe, Trained)

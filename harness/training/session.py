@@ -220,7 +220,8 @@ def carry_out(
     besides is done on the way: a search over its fields, a learning rate to be found, a metric to be watched; where the
     memory does not hold a batch, training goes on with smaller parts of it.
 
-    Raises StageFailed where nothing can be trained, or a value is not finite, or the loss diverges.
+    Raises:
+        StageFailed: If nothing can be trained, or a value is not finite, or the loss diverges.
     """
     recipe, model = job.recipe, job.model
     if not isinstance(recipe, kind):
@@ -248,8 +249,9 @@ def train_share(
 ) -> None:
     """Train as one of several processes up to the last checkpoint, from which `carry_out` goes on alone.
 
-    split: divides the trainer's weights among the processes, where they are. witness: looks at the trainer once
-    training has begun.
+    Args:
+        split: Divides the trainer's weights among the processes, if they are.
+        witness: Looks at the trainer once training has begun.
     """
     recipe, model = job.recipe, job.model
     assert isinstance(recipe, Trained)

@@ -53,7 +53,8 @@ _NAME = "harness_packed"
 class PackedRows:
     """Where the rows of a batch lie in its packed row. spread: (rows, time), places of each row's tokens, then zeros.
 
-    owner: (tokens,), for each packed token one place of it among the rows, flattened.
+    Args:
+        owner: (tokens,), for each packed token one place of it among the rows, flattened.
     """
 
     spread: torch.Tensor
@@ -67,9 +68,12 @@ _CURRENT: ContextVar[PackedRows] = ContextVar("rows of the packed batch")
 class Batch:
     """One batch for one forward pass.
 
-    input_ids, position_ids: (1, tokens) where it is packed, else (rows, time) and None. mask: (rows, time) or None.
-    keep: the positions whose logits are wanted. chosen: for each learned token, the place of its logits, flattened over
-    rows and `keep`. targets: the learned tokens, (learned,).
+    Args:
+        input_ids, position_ids: (1, tokens) if it is packed, else (rows, time) and None.
+        mask: (rows, time) or None.
+        keep: The positions whose logits are wanted.
+        chosen: For each learned token, the place of its logits, flattened over rows and `keep`.
+        targets: The learned tokens, (learned,).
     """
 
     input_ids: torch.Tensor
@@ -104,7 +108,7 @@ def padded(inputs: Mapping[str, Any]) -> Batch:
 
 
 def packed(inputs: Mapping[str, Any]) -> Batch | None:
-    """Return the batch over the tree of its sequences; None where that saves too little."""
+    """Return the batch over the tree of its sequences; None if that saves too little."""
     ids, labels, seen = inputs["input_ids"], inputs["labels"], inputs["attention_mask"].bool()
     rows = [row[here].tolist() for row, here in zip(ids, seen, strict=True)]
     answers = [row[here].tolist() for row, here in zip(labels, seen, strict=True)]
@@ -325,7 +329,8 @@ def fit(job: TuneJob, *, progress: Progress) -> TuneResult:
     A recipe that names another tuner is carried out by that one. Where several devices share a recipe, their processes
     train, and this one makes the tuned system of what they leave.
 
-    Raises StageFailed as `harness.training.session.carry_out` does.
+    Raises:
+        StageFailed: As `harness.training.session.carry_out` does.
     """
     if not job.train:
         raise StageFailed("there is no training example; give the task samples in Split.TRAIN")

@@ -1,4 +1,4 @@
-"""A chat template as every part of a run uses it: options set, the date fixed, a system message put where it is read.
+"""A chat template as every part of a run uses it: options set, the date fixed, a system message put if it is read.
 
 What is changed is written in front of the template itself, so that training, evaluation, every engine and whatever is
 saved render with one and the same text, and no caller passes anything on.

@@ -37,7 +37,7 @@ _FORMER = {now: before for before, now in MOVED.items()}
 
 
 def former(path: str) -> str:
-    """Return the path under which keys know a function: where it was when the first keys were made."""
+    """Return the path under which keys know a function: if it was when the first keys were made."""
     return _FORMER.get(path, path)
 
 

@@ -27,7 +27,7 @@ def write_whole(path: Path, text: str) -> None:
 
 
 def package_folder(package: str) -> Path | None:
-    """Return the folder of an installed package, None where it is absent; its code is not run."""
+    """Return the folder of an installed package, None if it is absent; its code is not run."""
     spec = find_spec(package)
     places = list(spec.submodule_search_locations or ()) if spec is not None else []
     return Path(places[0]) if places else None

@@ -66,7 +66,8 @@ class LogPoint:
 class TuneResult:
     """What a trainer returns. folder: what `Engine.use` loads. tokens: trained on, prompt included.
 
-    seconds_before: what processes that were interrupted had spent on it, as far as their work was kept.
+    Args:
+        seconds_before: What processes that were interrupted had spent on it, as far as their work was kept.
     """
 
     folder: Path
@@ -86,7 +87,9 @@ Kind = Literal["audit", "answer", "likelihood", "tune", "judge", "measure", "noi
 class System:
     """One thing that answers: a prompted model, or a recipe's tuned model, one for each seed.
 
-    share: the part of the training data it was tuned on. served: how it is asked, if not as it was tuned.
+    Args:
+        share: The part of the training data it was tuned on.
+        served: How it is asked, if not as it was tuned.
     """
 
     name: str
@@ -124,7 +127,8 @@ class Round:
 class Trial:
     """One task asked of what each step of a recipe left. systems: before any training, then after each step.
 
-    learned: numbers of the steps, from 1, that trained on the task; none for a guard.
+    Args:
+        learned: Numbers of the steps, from 1, that trained on the task; none for a guard.
     """
 
     task: Task

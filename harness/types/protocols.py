@@ -87,7 +87,7 @@ class HasChoices(Protocol):
 
 
 def choices_of(task: Task) -> tuple[str, ...]:
-    """Return the only possible answers of a task; none where answers are free."""
+    """Return the only possible answers of a task; none if answers are free."""
     return tuple(task.choices) if isinstance(task, HasChoices) else ()
 
 

@@ -21,10 +21,16 @@ class Linear:
 class ModelShape:
     """What memory depends on.
 
-    hidden: width of the states. heads, kv_heads, head_dim: of attention. intermediate: width of the feed-forward
-    network. linears: of one block. norms: normalised widths of one block, summed. final_norm: after the last block.
-    norm_bias: norms have a bias beside their weight. extra: parameters outside the blocks besides embeddings, head and
-    final norm. exact: the number of parameters that the files themselves have, None where only a config was read.
+    Args:
+        hidden: Width of the states.
+        heads, kv_heads, head_dim: Of attention.
+        intermediate: Width of the feed-forward network.
+        linears: Of one block.
+        norms: Normalised widths of one block, summed.
+        final_norm: After the last block.
+        norm_bias: Norms have a bias beside their weight.
+        extra: Parameters outside the blocks besides embeddings, head and final norm.
+        exact: The number of parameters that the files themselves have, None if only a config was read.
     """
 
     layers: int

@@ -65,8 +65,10 @@ _COUNTS = ("p_value", "samples", "seeds", "groups")
 class Verification:
     """What was recomputed, what differs (then the page does not hold) and what could not be recomputed.
 
-    comparisons, scores: how many were recomputed, and from how many item scores. decided: so was the verdict.
-    older: the statistics that the page was made under, where they are not this version's: nothing was compared.
+    Args:
+        comparisons, scores: How many were recomputed, and from how many item scores.
+        decided: So was the verdict.
+        older: The statistics that the page was made under, if they are not this version's: nothing was compared.
     """
 
     experiment: str
@@ -296,7 +298,8 @@ _BANNER = re.compile(r'<div class="banner (\w+)">')
 def verify_page(path: Path) -> Verification:
     """Return what recomputing the page at `path` shows.
 
-    Raises InvalidData where it is no page of an experiment, or its embedded scores cannot be read.
+    Raises:
+        InvalidData: If it is no page of an experiment, or its embedded scores cannot be read.
     """
     if not path.is_file():
         raise InvalidData(f"{path}: no such file; name a page, such as reports/home_commands.html")

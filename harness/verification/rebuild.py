@@ -24,7 +24,8 @@ _OURS = "harness.metrics."
 class ScoredMetric:
     """A metric of which the scores are left: their mean is the metric, and nothing can be scored again.
 
-    pairs: a score is one system's share of a pair of answers.
+    Args:
+        pairs: A score is one system's share of a pair of answers.
     """
 
     name: str
@@ -34,10 +35,11 @@ class ScoredMetric:
 
 
 def rebuilt_metric(declared: DeclaredMetric | None, *, name: str, better: Direction, unit: str) -> Named | None:
-    """Return a metric that `compare` takes, or None where only a user's own code could compute it.
+    """Return a metric that `compare` takes, or None if only a user's own code could compute it.
 
-    declared: as the rule names it. A class is imported only from this package: whoever opens a page runs no code that
-    the page names.
+    Args:
+        declared: As the rule names it. A class is imported only from this package: whoever opens a page runs no
+            code that the page names.
     """
     statistic = declared.statistic if declared else None
     if statistic is None:
@@ -53,11 +55,13 @@ def rebuilt_metric(declared: DeclaredMetric | None, *, name: str, better: Direct
 
 
 def criterion_of(declared: DeclaredCriterion, metrics: Mapping[str, Named]) -> Criterion | None:
-    """Return the criterion of a declared rule, or None where it is a user's own.
+    """Return the criterion of a declared rule, or None if it is a user's own.
 
-    metrics: by the name of their comparison.
+    Args:
+        metrics: By the name of their comparison.
 
-    Raises KeyError where its metric is not among them.
+    Raises:
+        KeyError: If its metric is not among them.
     """
     if declared.kind == "BreakEven" and declared.number is not None:
         made: Criterion = criteria.BreakEven(declared.number)
@@ -83,9 +87,11 @@ def system_scores(
 ) -> SystemScores:
     """Return scores as `compare` takes them: repeats of one seed are averaged before anything else.
 
-    ids, groups: of the samples, in the order of the scores; groups may be empty.
+    Args:
+        ids, groups: Of the samples, in the order of the scores; groups may be empty.
 
-    Raises Incomparable where shapes disagree.
+    Raises:
+        Incomparable: If shapes disagree.
     """
     by_seed: dict[int, list[ScoredRun]] = {}
     for run in runs:
@@ -109,7 +115,9 @@ class RecordedCriterion:
     said: Sequence[Finding]
 
     def judge(self, comparisons: object) -> Finding:
-        """Raises InvalidData where no finding was recorded."""
+        """Raises:
+        InvalidData: If no finding was recorded.
+        """
         if not self.said:
             raise InvalidData(f"no finding is recorded for the criterion on {', '.join(self.metrics)}")
         return self.said[0]

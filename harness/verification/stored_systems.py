@@ -63,9 +63,11 @@ _EVERYWHERE = Within()
 def compare_stored(path: Path, first: str, second: str, within: Within = _EVERYWHERE) -> StoredComparison:
     """Return second minus first on a split; without one, on the holdout if both were measured there, else on DEV.
 
-    path: the store. A system is its name, or "experiment:name" where several experiments have one of that name.
+    Args:
+        path: The store. A system is its name, or "experiment:name" where several experiments have one of that name.
 
-    Raises Incomparable where a system is unknown or ambiguous, no metric is shared, or the samples differ.
+    Raises:
+        Incomparable: If a system is unknown or ambiguous, no metric is shared, or the samples differ.
     """
     split = within.split
     tables = {name: system_means(path, name) for name in ((split,) if split else (HOLDOUT, DEV))}

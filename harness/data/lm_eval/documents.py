@@ -330,7 +330,8 @@ class Documents:
     def _write_prompts(self, documents: Sequence[Document], *, own_shots: bool) -> None:
         """Make the prompts in lm-eval's order: each draw of shots depends on those before it.
 
-        own_shots: the documents may be among the shots, which are then to show others.
+        Args:
+            own_shots: The documents may be among the shots, which are then to show others.
         """
         wanted = {document.id for document in documents}
         self._task.set_fewshot_seed(seed=self._declared.seed)

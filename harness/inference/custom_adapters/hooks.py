@@ -46,8 +46,9 @@ class ProjectionHook:
 def places(base: Any) -> tuple[Place, ...]:
     """Return the decoder layers of `base`, first to last.
 
-    Raises StageFailed where the architecture is not understood: no list of layers that have an attention and a
-    feed-forward module, or attention of the model's own making, which may add the residual itself.
+    Raises:
+        StageFailed: If the architecture is not understood: no list of layers that have an attention and a
+            feed-forward module, or attention of the model's own making, which may add the residual itself.
     """
     kind = type(base).__name__
     if not getattr(base, "_supports_attention_backend", False):
@@ -70,7 +71,7 @@ def hidden_size(base: Any) -> int:
 
 @torch.no_grad()
 def read_one_token(base: Any, cache: DynamicCache | None) -> None:
-    """Let `base` read one token; it may lie on the meta device, where there are shapes and no numbers."""
+    """Let `base` read one token; it may lie on the meta device, if there are shapes and no numbers."""
     nothing_masked = torch.zeros(1, 1, 1, 1, dtype=base.dtype, device=base.device)  # one that nobody looks into
     token = torch.zeros(1, 1, dtype=torch.long, device=base.device)
     base(input_ids=token, attention_mask=nothing_masked, past_key_values=cache, use_cache=cache is not None)
@@ -86,7 +87,8 @@ def key_shapes(base: Any) -> tuple[tuple[int, int], ...]:
 def projections(base: Any, place: Place, shape: tuple[int, int]) -> tuple[ProjectionHook, ProjectionHook]:
     """Return the projections to queries and to values of a layer. shape: its (key heads, width).
 
-    Raises StageFailed where they cannot be told apart.
+    Raises:
+        StageFailed: If they cannot be told apart.
     """
     attention = place.attention
     query, value = getattr(attention, "q_proj", None), getattr(attention, "v_proj", None)

@@ -46,7 +46,8 @@ class PrefixModule(nn.Module):
 def hang(hung: CustomModules, attention: nn.Module, prefix: PrefixModule) -> None:
     """Let `attention` see `prefix`.
 
-    Raises StageFailed where the attention module has no config that names its kernel.
+    Raises:
+        StageFailed: If the attention module has no config that names its kernel.
     """
     if not hasattr(getattr(attention, "config", None), "_attn_implementation"):
         raise StageFailed(f"{type(attention).__name__} does not look up its attention function; use Bottleneck() on it")

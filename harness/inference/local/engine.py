@@ -96,7 +96,7 @@ class LocalEngine:
 
     @property
     def context(self) -> int | None:
-        """How many tokens prompt and answer may have together; None where the model's config sets no limit."""
+        """How many tokens prompt and answer may have together; None if the model's config sets no limit."""
         context = getattr(self._open().config, "max_position_embeddings", None)
         return None if context is None else int(context) - self._virtual.positions
 
@@ -112,7 +112,8 @@ class LocalEngine:
     ) -> Iterator[Batch]:
         """Yield completions a batch. A temperature of 0 is greedy.
 
-        Raises StageFailed naming the position of a prompt that the model's context cannot hold.
+        Raises:
+            StageFailed: Names the position of a prompt that the model's context cannot hold.
         """
         seen: Counter[tuple[int, ...]] = Counter()
         requests = []
@@ -142,9 +143,12 @@ class LocalEngine:
     ) -> Iterator[tuple[int, Generated]]:
         """Yield (position, answer) as answers are complete.
 
-        ends: tokens that end an answer. markers: special tokens that its text shows.
+        Args:
+            ends: Tokens that end an answer.
+            markers: Special tokens that its text shows.
 
-        Raises StageFailed naming the position of a prompt that the model's context cannot hold.
+        Raises:
+            StageFailed: Names the position of a prompt that the model's context cannot hold.
         """
         for position, request in enumerate(wanted):
             self._check_known(position, request.prompt)
@@ -200,7 +204,8 @@ class LocalEngine:
     ) -> Iterator[LikelihoodBatch]:
         """Yield, a batch, the log-likelihoods of the answers given their prompts; the end token is not scored.
 
-        Raises StageFailed naming the position of a request that the model's context cannot hold.
+        Raises:
+            StageFailed: Names the position of a request that the model's context cannot hold.
         """
         tokens_of_prompt = cache(lambda prompt: tuple(prompt_ids(self._tokenizer, prompt)))
         tokens_of_answer = cache(lambda text: tuple(answer_ids(self._tokenizer, text, end=False)))
@@ -366,7 +371,8 @@ def narrowing(
 
     Rows whose results came before the memory ran out are not computed again.
 
-    Raises StageFailed where a width of 1 does not fit.
+    Raises:
+        StageFailed: If a width of 1 does not fit.
     """
     left = list(range(len(rows)))
     while left:

@@ -2,7 +2,7 @@
 
 Log-likelihoods of given answers: one forward over prompt and answer, logits only where an answer is scored.
 
-Log-likelihoods over shared beginnings: each distinct token is computed once, logits only where they are scored.
+Log-likelihoods over shared beginnings: each distinct token is computed once, logits only if they are scored.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -36,7 +36,8 @@ Result = TypeVar("Result")
 def halving(compute: Callable[[Sequence[Row]], list[Result]], rows: Sequence[Row]) -> list[Result]:
     """Return `compute(rows)`, in halves where the memory does not hold all rows at once.
 
-    Raises StageFailed where a single row does not fit.
+    Raises:
+        StageFailed: If a single row does not fit.
     """
     try:
         return compute(rows)
@@ -81,7 +82,8 @@ class LogLikelihood:
 def score_tokens(model: Any, rows: Sequence[LogLikelihood], prefix: SharedPrefix, *, pad: int) -> list[Likelihood]:
     """Return the likelihood of each row's answer given its prompt.
 
-    Raises InvalidEvidence where a log-probability is not a number.
+    Raises:
+        InvalidEvidence: If a log-probability is not a number.
     """
     padded = pad_left([row.read[prefix.tokens :] for row in rows], prefix, pad=pad, device=model.device)
     longest = max(1, *(len(row.answer) for row in rows))
@@ -112,7 +114,8 @@ def _likelihood(logits: torch.Tensor, row: LogLikelihood) -> Likelihood:
 def checked(row: LogLikelihood, total: float, *, greedy: bool) -> Likelihood:
     """Return the likelihood of `row`.
 
-    Raises InvalidEvidence where `total` is not a number.
+    Raises:
+        InvalidEvidence: If `total` is not a number.
     """
     if total != total:
         raise InvalidEvidence("a log-likelihood is not a number (NaN): the model's weights are broken")
@@ -142,8 +145,9 @@ def score_pack(
 ) -> dict[int, Likelihood]:
     """Return the likelihood of each position in `items`.
 
-    Raises CannotShareError where the model's attention is of another kind, and InvalidEvidence where a log-probability
-    is not a number.
+    Raises:
+        CannotShareError: If the model's attention is of another kind.
+        InvalidEvidence: If a log-probability is not a number.
     """
     pack = lay_out(items, sequences, device=model.device, dtype=model.dtype)
     positions = [position for item in items for position in item if rows[position].answer]
@@ -172,7 +176,9 @@ def score_pack(
 def _scored(logits: torch.Tensor, at: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the log-probability of each target, and the likeliest token there.
 
-    logits: (kept, vocabulary). at, targets: (scored,), the row of logits and the token.
+    Args:
+        logits: (kept, vocabulary).
+        at, targets: (scored,), the row of logits and the token.
     """
     chosen = torch.empty(len(at), device=logits.device)
     likeliest = torch.empty_like(targets)

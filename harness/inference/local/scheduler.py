@@ -36,7 +36,8 @@ from harness.types.samples import Decoding
 class TokenRequest:
     """One row. prompt: all its tokens. room: most new tokens, `max_tokens` or what the context leaves.
 
-    draw: which of several sampled answers to the same prompt this is.
+    Args:
+        draw: Which of several sampled answers to the same prompt this is.
     """
 
     prompt: tuple[int, ...]
@@ -48,7 +49,9 @@ class TokenRequest:
 class Generated:
     """One answer. tokens: its text and end token, counted. cut: it ended for want of room.
 
-    seconds: its share of the passes it took part in. timed_in_batch: as in `harness.types.samples.Completion`.
+    Args:
+        seconds: Its share of the passes it took part in.
+        timed_in_batch: As in `harness.types.samples.Completion`.
     """
 
     text: str
@@ -62,9 +65,10 @@ class Generated:
 class DecodingModel:
     """What generating needs to know of a model. ends: tokens that end an answer. limits: of a packed prefill.
 
-    markers: special tokens that are shown all the same, since thoughts stand between them.
-    shares: its attention can look at one shared prefix and at packed rows; otherwise each row gets a copy of the prefix
-    and stands in a padded batch.
+    Args:
+        markers: Special tokens that are shown all the same, since thoughts stand between them.
+        shares: Its attention can look at one shared prefix and at packed rows; otherwise each row gets a copy of
+            the prefix and stands in a padded batch.
     """
 
     model: Any
@@ -108,7 +112,7 @@ class RunningSequence:
         return sample(logits, self._random, self._decoding.top_p)
 
     def take(self, token: int, speaker: DecodingModel) -> None:
-        """Append `token`; `answer` is set where it is complete."""
+        """Append `token`; `answer` is set if it is complete."""
         self.tokens.append(token)
         stop = self._decoding.stop
         if token in speaker.ends:
@@ -145,8 +149,9 @@ def sample(logits: torch.Tensor, random: torch.Generator, top_p: float) -> int:
 class KVCache:
     """Keys and values of answers, a pair of tensors a layer, (count, key heads, capacity, width).
 
-    count: most answers at once. capacity: most tokens of one, the shared prefix apart. The answers in the making stand
-    in the first places.
+    Args:
+        count: Most answers at once.
+        capacity: Most tokens of one, the shared prefix apart. The answers in the making stand in the first places.
     """
 
     def __init__(self, count: int, capacity: int, device: torch.device) -> None:
@@ -187,7 +192,9 @@ class KVCache:
 class Filling:
     """An `OwnAttention`: a packed row of prompts, each of which is written to its slot.
 
-    of: (tokens of all prompts,), the places in the packed row. to: the slot of each, and the place in it.
+    Args:
+        of: (tokens of all prompts,), the places in the packed row.
+        to: The slot of each, and the place in it.
     """
 
     slots: KVCache
@@ -208,7 +215,8 @@ class Filling:
 class Stepping:
     """An `OwnAttention`: the next token of every answer, which sees what the answer has so far.
 
-    mask: (answers, 1, 1, longest), 0 where a token is seen, else -inf.
+    Args:
+        mask: (answers, 1, 1, longest), 0 if a token is seen, else -inf.
     """
 
     slots: KVCache
@@ -249,7 +257,7 @@ def fill(slots: KVCache, pack: Pack, places: Mapping[int, int]) -> Filling:
 class BatchState(Protocol):
     """Rows being written, in the order in which they entered and were kept.
 
-    joins: whether rows may enter beside others; else they enter where there are none.
+    joins: whether rows may enter beside others; else they enter if there are none.
     """
 
     @property
@@ -373,7 +381,8 @@ def generate(
     Greedy answers are those of `model.generate` up to rounding. A sampled answer depends on its prompt, its draw and
     `decoding.seed` alone, not on the rows beside it.
 
-    Raises InvalidEvidence where the model's logits are not finite.
+    Raises:
+        InvalidEvidence: If the model's logits are not finite.
     """
     waiting = deque(RunningSequence(place, request, decoding) for place, request in enumerate(requests))
     active: list[RunningSequence] = []

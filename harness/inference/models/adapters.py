@@ -36,7 +36,8 @@ _CONFIGS = ("adapter_config.json", CONFIG)
 def is_adapter(folder: Path) -> bool:
     """Tell an adapter folder from a whole model.
 
-    Raises StageFailed where `folder` is neither.
+    Raises:
+        StageFailed: If `folder` is neither.
     """
     if any((folder / name).is_file() for name in _CONFIGS):
         return True
@@ -59,7 +60,8 @@ def attach(base: Any, folder: Path, *, trainable: bool = False) -> Any:
     The adapter keeps the base's dtype: PEFT's default of float32 casts every activation twice. trainable: the adapter
     is float32 and wants gradients, for training that goes on.
 
-    Raises StageFailed where the adapter does not fit the base.
+    Raises:
+        StageFailed: If the adapter does not fit the base.
     """
     if is_own(folder):
         return attach_custom(base, folder, trainable=trainable).eval()
@@ -134,7 +136,8 @@ def merge(adapted: Any) -> Any:
 
     Merge in float32: in half precision a small update is rounded away.
 
-    Raises StageFailed saying why, where the method has no update of weights.
+    Raises:
+        StageFailed: Says why, if the method has no update of weights.
     """
     if custom_modules(adapted) is not None:
         return merge_custom(adapted)
@@ -185,7 +188,7 @@ _FORMAT = 1
 
 
 def custom_modules(network: Any) -> CustomModules | None:
-    """Return what is hung into `network`, None where nothing is."""
+    """Return what is hung into `network`, None if nothing is."""
     found: CustomModules | None = getattr(network, ATTRIBUTE, None)
     return found
 
@@ -235,7 +238,8 @@ def custom_switched_off(base: Any) -> Iterator[None]:
 def merge_custom(base: Any) -> Any:
     """Return `base` with the update as part of its weights.
 
-    Raises StageFailed saying why, where that is impossible.
+    Raises:
+        StageFailed: Says why, if that is impossible.
     """
     hung = _hung(base)
     support_of(hung.declared).merge(hung, base)
@@ -265,7 +269,8 @@ def attach_custom(base: Any, folder: Path, *, trainable: bool = False) -> Any:
 
     It has the base's dtype; where `trainable`, float32 and gradients.
 
-    Raises StageFailed where the files cannot be read or do not fit the base.
+    Raises:
+        StageFailed: If the files cannot be read or do not fit the base.
     """
     adapter = _declared(folder)
     try:
@@ -304,7 +309,7 @@ def _declared(folder: Path) -> Adapter:
 
 
 def _kind(folder: Path, kind: str, path: str | None) -> type[Adapter]:
-    """Return the class that declares an adapter. path: where it is, None of one that comes with the harness."""
+    """Return the class that declares an adapter. path: if it is, None of one that comes with the harness."""
     if path is None:
         found: object = getattr(bundled, kind, None)
     else:

@@ -34,14 +34,15 @@ class Unembedded:
         )
 
     def used_in(self, text: str) -> str | None:
-        """Return the first of the tokens that stands in `text`, None where none does."""
+        """Return the first of the tokens that stands in `text`, None if none does."""
         return next((token for token in self.tokens.values() if token in text), None)
 
 
 def unembedded(rows: int, tokenizer: Any) -> Unembedded | None:
-    """Return the tokens without an embedding, None where every token has one.
+    """Return the tokens without an embedding, None if every token has one.
 
-    Raises InvalidExperiment where they are many, or one of them begins, ends or fills up a prompt.
+    Raises:
+        InvalidExperiment: If they are many, or one of them begins, ends or fills up a prompt.
     """
     missing = sorted((token, text) for text, token in tokenizer.get_vocab().items() if token >= rows)
     if not missing:
@@ -54,7 +55,7 @@ def unembedded(rows: int, tokenizer: Any) -> Unembedded | None:
 
 
 def unembedded_by_config(model: Model, tokenizer: Any) -> Unembedded | None:
-    """Return what `unembedded` does, by what config.json says; None where it does not say it.
+    """Return what `unembedded` does, by what config.json says; None if it does not say it.
 
     Raises what `unembedded` raises.
     """

@@ -46,7 +46,7 @@ _DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32, "float16": torc
 
 
 def choose_device(requested: str) -> torch.device:
-    """Return the device: "auto" is the first GPU where there is one, else the CPU."""
+    """Return the device: "auto" is the first GPU if there is one, else the CPU."""
     if requested != "auto":
         return torch.device(requested)
     if torch.cuda.is_available():
@@ -169,9 +169,12 @@ _FORMAT = 1
 def converted_folder(files: ModelFiles, key: str, *, progress: Progress | None = None) -> Path:
     """Return the folder of float32 safetensors weights and tokenizer made from the GGUF file of `files`.
 
-    key: content key of the file; a second call, also of another process, finds the folder made.
+    Args:
+        key: Content key of the file; a second call, also of another process, finds the folder made.
 
-    Raises InvalidExperiment where the file is cut short, StageFailed where it is no causal language model.
+    Raises:
+        InvalidExperiment: If the file is cut short.
+        StageFailed: If it is no causal language model.
     """
     folder = cache_folder() / "models" / f"{key[:32]}-{_FORMAT}"
     if folder.is_dir():
@@ -258,7 +261,8 @@ def load_tokenizer(model: Model, *, progress: Progress | None = None) -> Any:
     Its chat template is the one of the whole run (`harness.types.chat_templates`): with the model's options, one fixed
     day for today, and a system message where the template itself knows none.
 
-    Raises InvalidExperiment where the folder's tokenizer cannot be read, or its template reads no such option.
+    Raises:
+        InvalidExperiment: If the folder's tokenizer cannot be read, or its template reads no such option.
     """
     tokenizer = tokenizer_of(weights_folder(model, progress=progress), trust_remote_code=model.trust_remote_code)
     options, stored = model.template_options or {}, tokenizer.chat_template
@@ -297,10 +301,12 @@ def load_model(
 ) -> Any:
     """Return the causal language model in evaluation mode, on its device.
 
-    dtype: None is what `model.dtype` asks for. quantize: "nf4" stores the linear layers in 4 bits with double
-    quantisation and computes in `dtype`.
+    Args:
+        dtype: None is what `model.dtype` asks for.
+        quantize: "nf4" stores the linear layers in 4 bits with double quantisation and computes in `dtype`.
 
-    Raises InvalidExperiment where the folder cannot be read as a causal language model.
+    Raises:
+        InvalidExperiment: If the folder cannot be read as a causal language model.
     """
     device = choose_device(model.device)
     chosen = dtype or choose_dtype(model.dtype, device)

@@ -24,8 +24,11 @@ from transformers import AttentionInterface, AttentionMaskInterface, DynamicCach
 class TokenTree:
     """The distinct tokens of some sequences, depth first.
 
-    tokens, depths, ends: one entry a distinct token. depths: its place in its sequences, from 0. ends: one past its
-    last descendant in this order. paths: for each sequence, in the order given, where its tokens lie.
+    Args:
+        tokens, depths, ends: One entry a distinct token.
+        depths: Its place in its sequences, from 0.
+        ends: One past its last descendant in this order.
+        paths: For each sequence, in the order given, where its tokens lie.
     """
 
     tokens: tuple[int, ...]
@@ -103,7 +106,8 @@ def attention_as(model: Any, name: str, variable: ContextVar[Value], value: Valu
 def spread(states: torch.Tensor, places: torch.Tensor, heads: int) -> torch.Tensor:
     """Return packed states, (1, key heads, tokens, width), as (rows, heads, time, width).
 
-    places: (rows, time), where each row's tokens lie among the packed ones.
+    Args:
+        places: (rows, time), where each row's tokens lie among the packed ones.
     """
     apart = states[0].index_select(1, places.flatten())  # (key heads, rows x time, width)
     apart = apart.view(states.shape[1], *places.shape, -1).transpose(0, 1)
@@ -174,10 +178,13 @@ def _items(sequences: Sequences, limits: Limits) -> list[tuple[int, int, tuple[i
 class Pack:
     """Items laid out for one forward pass.
 
-    tokens, depths: (1, tokens). spread: (items, longest item), the place of each item's tokens, 0 where it has no more.
-    mask: (items, 1, longest, longest), 0 where a token sees another, else -inf; None where no item branches, so that
-    every token sees all before it. gather: (tokens,), where a packed
-    token lies in the flattened spread. paths: for each sequence of the pack, where its tokens lie.
+    Args:
+        tokens, depths: (1, tokens).
+        spread: (items, longest item), the place of each item's tokens, 0 if it has no more.
+        mask: (items, 1, longest, longest), 0 if a token sees another, else -inf; None if no item branches, so
+            that every token sees all before it.
+        gather: (tokens,), where a packed token lies in the flattened spread.
+        paths: For each sequence of the pack, where its tokens lie.
     """
 
     tokens: torch.Tensor
@@ -233,8 +240,10 @@ def _mask(trees: Sequence[TokenTree], longest: int, dtype: torch.dtype, device: 
 def plan_batches(lengths: Sequence[int], *, tokens: int, rows: int) -> tuple[tuple[int, ...], ...]:
     """Return batches of positions, longest first so that memory peaks in the first batch.
 
-    lengths: tokens of each position, everything that the row will hold counted. tokens: most tokens of a batch,
-    padding counted; a single longer row is a batch of its own. rows: most rows of a batch.
+    Args:
+        lengths: Tokens of each position, everything that the row will hold counted.
+        tokens: Most tokens of a batch, padding counted; a single longer row is a batch of its own.
+        rows: Most rows of a batch.
     """
     order = sorted(range(len(lengths)), key=lambda position: (-lengths[position], position))
     batches: list[tuple[int, ...]] = []
@@ -268,8 +277,9 @@ _WORTH_SHARING = 32
 class SharedPrefix:
     """Keys and values of a shared beginning. tokens: how many leading tokens of every row they stand for.
 
-    positions: how many positions they hold: `tokens` and the virtual tokens of a prompt-learning adapter.
-    cache: one row, or None where nothing is shared. It is never written to.
+    Args:
+        positions: How many positions they hold: `tokens` and the virtual tokens of a prompt-learning adapter.
+        cache: One row, or None if nothing is shared. It is never written to.
     """
 
     tokens: int = 0
@@ -366,7 +376,9 @@ class OwnAttention(Protocol):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return attention, (1, heads, tokens, width), and the log-sum-exp of its scores, (1, heads, tokens).
 
-        query: (1, heads, tokens, width). key, value: (1, key heads, tokens, width), those of the pass itself.
+        Args:
+            query: (1, heads, tokens, width).
+            key, value: (1, key heads, tokens, width), those of the pass itself.
         """
         ...
 
@@ -413,7 +425,8 @@ def attention(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return attention, (rows, heads, time, width), and the log-sum-exp of its scores, (rows, heads, time), float32.
 
-    causal: without a mask, a query sees the keys up to its own place: half the work.
+    Args:
+        causal: Without a mask, a query sees the keys up to its own place: half the work.
     """
     if query.device.type == "cpu":
         # What scaled_dot_product_attention calls on a CPU; it alone returns the sums.

@@ -23,7 +23,8 @@ def prompt_text(tokenizer: Any, messages: Messages) -> str:
     A conversation that holds a verbatim message is plain text under any tokenizer. One that ends with a turn of the
     assistant is continued within that turn.
 
-    Raises StageFailed if the template refuses the messages (some know no system role), or leaves out tools or calls.
+    Raises:
+        StageFailed: If the template refuses the messages (some know no system role), or leaves out tools or calls.
     """
     if _is_plain(tokenizer, messages):
         if tools_on_offer(messages) or any(message.calls for message in messages):
@@ -37,7 +38,7 @@ def prompt_text(tokenizer: Any, messages: Messages) -> str:
 
 
 def template_refusal(tokenizer: Any, messages: Messages) -> str | None:
-    """Return why the chat template refuses `messages`, in its own words; None where it renders them."""
+    """Return why the chat template refuses `messages`, in its own words; None if it renders them."""
     try:
         prompt_text(tokenizer, messages)
     except StageFailed as error:
@@ -74,7 +75,8 @@ def end_id(tokenizer: Any) -> int:
 
     Some models' EOS token is not their template's end of turn, and a model trained on the wrong one never stops.
 
-    Raises StageFailed where the tokenizer has neither.
+    Raises:
+        StageFailed: If the tokenizer has neither.
     """
     if tokenizer.chat_template:
         conversation = (Message("user", "?"), Message("assistant", _PROBE))
@@ -116,7 +118,7 @@ def template_tools(messages: Messages) -> list[Any] | None:
 
 
 def _without_tools(messages: Messages) -> list[tuple[Messages, str]]:
-    """Return the conversation without its tools and without its calls, each where it has some."""
+    """Return the conversation without its tools and without its calls, each if it has some."""
     found = []
     if tools_on_offer(messages):
         found.append((tuple(replace(message, tools="") for message in messages), "the tools on offer"))
@@ -199,7 +201,7 @@ MARKERS = (
 
 
 class SplitReply(NamedTuple):
-    """reasoning: empty where nothing was thought aloud. text: the answer behind it."""
+    """reasoning: empty if nothing was thought aloud. text: the answer behind it."""
 
     reasoning: str
     text: str
@@ -211,8 +213,9 @@ def thought_apart(said: str, *, prompt: str | None = None) -> SplitReply:
     A thought that does not close is all thought, and the answer is empty: it was cut. Markers in the middle of an
     answer are its own.
 
-    prompt: as rendered; its template may have opened the thought. None is not known, as of a server: then a closing
-    marker without its opening one ends a thought.
+    Args:
+        prompt: As rendered; its template may have opened the thought. None is not known, as of a server: then a
+            closing marker without its opening one ends a thought.
     """
     for opening, closing in MARKERS:
         begun = said.lstrip()

@@ -33,9 +33,11 @@ _HEAD = "score.weight"
 def load_reward(model: Model, folder: Path) -> Any:
     """Return the reward model of `folder` in evaluation mode and float32, on the device of `model`.
 
-    model: the base that an adapter was trained on; of a whole reward model only its device is asked.
+    Args:
+        model: The base that an adapter was trained on; of a whole reward model only its device is asked.
 
-    Raises StageFailed where `folder` holds no reward model.
+    Raises:
+        StageFailed: If `folder` holds no reward model.
     """
     made = _made(folder)
     if made != "reward":

@@ -78,7 +78,9 @@ class Reply(Generic[Result]):
 class Refused(StageFailed):
     """A server understood a request and refuses it: trying again would change nothing.
 
-    status: HTTP's. body: what it said, as JSON values; None where it is no JSON.
+    Args:
+        status: HTTP's.
+        body: What it said, as JSON values; None if it is no JSON.
     """
 
     def __init__(self, message: str, *, status: int, body: Any) -> None:
@@ -89,11 +91,15 @@ class Refused(StageFailed):
 class Client:
     """One server. Nothing is sent before the first request.
 
-    key: gives the API key, None for the variable that `endpoint` names. first_wait_seconds: pause before the first
-    retry; each further one is twice as long, with jitter, unless the server says how long in Retry-After.
-    proxied: through the proxy that the environment names, if it does; a server on this machine is asked directly.
+    Args:
+        key: Gives the API key, None for the variable that `endpoint` names.
+        first_wait_seconds: Pause before the first retry; each further one is twice as long, with jitter, unless the
+            server says how long in Retry-After.
+        proxied: Through the proxy that the environment names, if it does; a server on this machine is asked
+            directly.
 
-    Raises StageFailed naming the environment variable that makes a connection impossible.
+    Raises:
+        StageFailed: Names the environment variable that makes a connection impossible.
     """
 
     def __init__(
@@ -265,7 +271,7 @@ def _tokens_counted(body: Any, expected: int) -> int:
 
 
 def _json(response: httpx.Response) -> Any:
-    """Return the body's JSON values; where it is none, its text."""
+    """Return the body's JSON values; if it is none, its text."""
     try:
         return response.json()
     except (ValueError, RecursionError):
@@ -273,7 +279,7 @@ def _json(response: httpx.Response) -> Any:
 
 
 def _status_told(body: Any) -> int | None:
-    """Return the HTTP status that an error body names, None where it names none."""
+    """Return the HTTP status that an error body names, None if it names none."""
     error = body.get("error")
     code = error.get("code") if isinstance(error, dict) else None
     told = int(code) if isinstance(code, int | str) and str(code).isdecimal() else 0

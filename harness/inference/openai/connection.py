@@ -23,9 +23,12 @@ _CANNOT_TRAVEL = "no HTTP header can carry"
 def connect(endpoint: Endpoint, *, proxied: bool) -> httpx.Client:
     """Return what speaks to `endpoint`. Nothing is sent.
 
-    proxied: through the proxy that the environment names, if it does; a server on this machine is asked directly.
+    Args:
+        proxied: Through the proxy that the environment names, if it does; a server on this machine is asked
+            directly.
 
-    Raises StageFailed naming the environment variable that makes it impossible.
+    Raises:
+        StageFailed: Names the environment variable that makes it impossible.
     """
     _hide_in_logs()
     by_environment = proxied and not is_local(endpoint.url)
@@ -54,9 +57,10 @@ def is_local(url: str) -> bool:
 
 
 def api_key_of(name: str) -> str | None:
-    """Return the API key in the environment variable `name`, without white space around it; None where there is none.
+    """Return the API key in the environment variable `name`, without white space around it; None if there is none.
 
-    Raises StageFailed, which holds nothing of the key, where it cannot be sent.
+    Raises:
+        StageFailed: It holds nothing of the key, if it cannot be sent.
     """
     key = os.environ.get(name, "").strip()
     wrong = next((sort for sort, found in _faults_of_key(key) if found), None)

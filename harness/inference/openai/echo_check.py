@@ -47,7 +47,9 @@ class Dialect:
 class Echoes:
     """What one server thinks of given tokens.
 
-    tokenizer: the model's own. trusted: the dialect of a server that is known to be right; else `check` finds it.
+    Args:
+        tokenizer: The model's own.
+        trusted: The dialect of a server that is known to be right; else `check` finds it.
     """
 
     def __init__(self, client: Client, model: str, tokenizer: Any, *, trusted: Dialect | None = None) -> None:
@@ -64,7 +66,8 @@ class Echoes:
     def check(self, prompt: Ids) -> None:
         """Find out, once, in which dialect the server tells the truth about tokens like those of `prompt`.
 
-        Raises StageFailed saying what it said instead.
+        Raises:
+            StageFailed: Says what it said instead.
         """
         faults = []
         for dialect in () if self._dialect else DIALECTS:
@@ -83,7 +86,7 @@ class Echoes:
             )
 
     def _fault(self, dialect: Dialect, prompt: Ids) -> str | None:
-        """Return what is wrong with the echo, None where it repeats what the server said while generating."""
+        """Return what is wrong with the echo, None if it repeats what the server said while generating."""
         for quarters in (4, 3, 2, 1):
             before = list(prompt[: max(1, len(prompt) * quarters // 4)])
             spoken = self._spoken(dialect, before)
@@ -100,7 +103,7 @@ class Echoes:
         return "no text was found on which a shift by one token would show"
 
     def _spoken(self, dialect: Dialect, before: Ids) -> list[tuple[int, float]]:
-        """Return the likeliest next tokens with their log-probabilities; none where their ids cannot be told."""
+        """Return the likeliest next tokens with their log-probabilities; none if their ids cannot be told."""
         body = {"prompt": before, "max_tokens": _SPOKEN_TOKENS, "temperature": 0, "logprobs": 1, **dialect.speaks}
         choice = self._post(body, "a check of its log-probabilities", lambda body: body["choices"][0])
         try:
@@ -170,7 +173,9 @@ Asker = Callable[[Tokens, Tokens], Mapping[int, TokenScore]]
 def scored_branches(answers: Sequence[Tokens], ask: Asker, *, most: int) -> list[list[TokenScore]]:
     """Return the scores of each answer's tokens.
 
-    ask: (tokens after the prompt, next tokens) -> the score of each of these next tokens, `most` of them at once.
+    Args:
+        ask: (tokens after the prompt, next tokens) -> the score of each of these next tokens, `most` of them at
+            once.
     """
     wanted: dict[Tokens, dict[int, None]] = {}
     for answer in answers:

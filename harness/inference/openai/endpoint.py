@@ -1,4 +1,4 @@
-"""Any OpenAI-compatible server: answers over /chat/completions, likelihoods over /completions where they are right."""
+"""Any OpenAI-compatible server: answers over /chat/completions, likelihoods over /completions if they are right."""
 
 import json
 import threading
@@ -71,8 +71,9 @@ class EndpointEngine:
         A prompt that the server's content filter refuses is an answer that ended so. A parameter of decoding that the
         server refuses is renamed or left out as its error asks, from then on, and the description says so.
 
-        Raises StageFailed naming address, status and the beginning of the body where the server refuses a request
-        or goes on failing after all retries; what the rest of the batch was answered is yielded first.
+        Raises:
+            StageFailed: Names address, status and the beginning of the body if the server refuses a request or goes
+                on failing after all retries; what the rest of the batch was answered is yielded first.
         """
         missing = [position for position in range(len(prompts)) if position not in done]
         for answered in self._client.each(missing, lambda place: self._ask(place, prompts[place], decoding)):
@@ -83,8 +84,9 @@ class EndpointEngine:
     ) -> Iterator[LikelihoodBatch]:
         """Yield log-likelihoods a batch; the prompt is rendered with the chat template of the declared tokenizer.
 
-        Raises StageFailed where no tokenizer is declared, or where the server gives no log-probabilities of given
-        tokens or wrong ones.
+        Raises:
+            StageFailed: If no tokenizer is declared, or if the server gives no log-probabilities of given tokens or
+                wrong ones.
         """
         if self._endpoint.tokenizer is None:
             self._refuse(

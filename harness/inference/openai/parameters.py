@@ -16,14 +16,14 @@ _REFUSES = re.compile(
 
 
 class Change(NamedTuple):
-    """instead: the name that the value is sent under, None where it is left out."""
+    """instead: the name that the value is sent under, None if it is left out."""
 
     name: str
     instead: str | None
 
 
 def change_asked(refusal: Any, sent: Mapping[str, Any]) -> Change | None:
-    """Return the change that an error body asks for in the request body `sent`, None where it asks for none."""
+    """Return the change that an error body asks for in the request body `sent`, None if it asks for none."""
     for named, code, message in _told(refusal):
         if code not in _CODES and not _REFUSES.search(message):
             continue

@@ -34,7 +34,8 @@ _FILTER_CODES = frozenset({"invalid_prompt", "prompt_blocked", "safety", "1301",
 class ParsedReply:
     """One reply. tokens: (in, out) as the server counts them, None for what it does not.
 
-    left_out: kinds of content that are no text, such as "image_url".
+    Args:
+        left_out: Kinds of content that are no text, such as "image_url".
     """
 
     text: str
@@ -47,9 +48,13 @@ class ParsedReply:
 def chat_reply(body: Any, *, tools: bool = False) -> ParsedReply:
     """Return what a /chat/completions body says.
 
-    tools: some were on offer, so that the JSON text of a call is an answer.
+    Args:
+        tools: Some were on offer, so that the JSON text of a call is an answer.
 
-    Raises TypeError, KeyError or ValueError where it is none.
+    Raises:
+        TypeError: If it is none.
+        KeyError: If it is none.
+        ValueError: If it is none.
     """
     choices = body["choices"]
     if not isinstance(choices, list):
@@ -81,7 +86,10 @@ def chat_reply(body: Any, *, tools: bool = False) -> ParsedReply:
 def text_reply(body: Any, *, prompt: str) -> ParsedReply:
     """Return what a /completions body says after `prompt`, as rendered.
 
-    Raises TypeError, KeyError or ValueError where it is none.
+    Raises:
+        TypeError: If it is none.
+        KeyError: If it is none.
+        ValueError: If it is none.
     """
     choice = body["choices"][0]
     apart = thought_apart(str(choice["text"]), prompt=prompt)
@@ -102,7 +110,7 @@ def filtered(body: Any) -> bool:
 
 
 def error_of(body: Any) -> str:
-    """Return what a body says went wrong; empty where it is no error."""
+    """Return what a body says went wrong; empty if it is no error."""
     if not isinstance(body, dict) or body.get("choices"):
         return ""
     error = body.get("error")

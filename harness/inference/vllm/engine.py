@@ -47,7 +47,8 @@ _MERGED = (
 def open_engine(model: Model, *, progress: Progress) -> "VllmEngine":
     """Return what answers with `model`. The server starts with the first request.
 
-    Raises MissingPackage where vLLM's environment is missing, and what `harness.types.model_files.locate` raises.
+    Raises:
+        MissingPackage: If vLLM's environment is missing, and what `harness.types.model_files.locate` raises.
     """
     vllm_executable()
     return VllmEngine(model, progress=progress)
@@ -85,8 +86,9 @@ class VllmEngine:
     ) -> Iterator[Batch]:
         """Yield completions a batch. A temperature of 0 is greedy.
 
-        Raises StageFailed naming the position of a prompt that the server refuses, as it does one that its context
-        cannot hold, and with the tail of its log where the server died.
+        Raises:
+            StageFailed: Names the position of a prompt that the server refuses, as it does one that its context
+                cannot hold, and with the tail of its log if the server died.
         """
         missing = [position for position in range(len(prompts)) if position not in done]
         if not missing:
@@ -136,7 +138,8 @@ class VllmEngine:
         An adapter joins the running server, which starts anew only for the first one, for a higher rank than before
         and for a whole model.
 
-        Raises StageFailed for an adapter that vLLM cannot serve.
+        Raises:
+            StageFailed: For an adapter that vLLM cannot serve.
         """
         if adapter == self._adapter:
             return
@@ -260,7 +263,7 @@ def _body(name: str, ids: list[int], decoding: Decoding, ends: list[int], *, roo
 
 
 def _groups(prompts: Sequence[tuple[int, Messages]], *, shares: bool) -> list[tuple[Messages, list[int]]]:
-    """Return each prompt with the places it stands at; every place alone where nothing is shared."""
+    """Return each prompt with the places it stands at; every place alone if nothing is shared."""
     if not shares:
         return [(prompt, [place]) for place, prompt in prompts]
     places: dict[Messages, list[int]] = {}
@@ -277,7 +280,8 @@ def _merges(config: dict[str, Any]) -> bool:
 def _rank_of(adapter: Path) -> int:
     """Return the smallest room that vLLM makes for the adapter.
 
-    Raises StageFailed naming what of it vLLM does not compute.
+    Raises:
+        StageFailed: Names what of it vLLM does not compute.
     """
     if adapters.is_own(adapter):
         raise StageFailed(

@@ -47,13 +47,14 @@ class Serving:
 
 
 class VllmServer:
-    """A running server; its log is kept where it died and removed where it was ended."""
+    """A running server; its log is kept where it died and removed if it was ended."""
 
     def __init__(self, serving: Serving, *, progress: Progress, most_seconds: float = _MOST_SECONDS) -> None:
         """Start the server and wait until it answers.
 
-        Raises MissingPackage where vLLM is not installed, StageFailed with the tail of its log where it dies or does
-        not answer within `most_seconds`.
+        Raises:
+            MissingPackage: If vLLM is not installed.
+            StageFailed: With the tail of its log if it dies or does not answer within `most_seconds`.
         """
         self._key = secrets.token_hex(16)  # other users of this machine reach its ports too
         self._address = f"http://127.0.0.1:{_free_port()}"
@@ -86,7 +87,7 @@ class VllmServer:
         return self._key
 
     def explained(self, error: StageFailed) -> StageFailed:
-        """Return `error`, with the end of the log where it is the server that ended."""
+        """Return `error`, with the end of the log if it is the server that ended."""
         code = self._process.poll()
         return error if code is None else StageFailed(self._death(code))
 
@@ -98,7 +99,8 @@ class VllmServer:
     def load_adapter(self, name: str, folder: Path) -> None:
         """Serve the LoRA adapter of `folder` under `name` beside the base model.
 
-        Raises StageFailed with vLLM's words where it does not take it.
+        Raises:
+            StageFailed: With vLLM's words if it does not take it.
         """
         self._call("POST", "/load_lora_adapter", {"lora_name": name, "lora_path": str(folder.resolve())})
 

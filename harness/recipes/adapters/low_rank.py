@@ -68,17 +68,21 @@ class LowRank(Adapter):
 class LoRA(LowRank):
     """Low-rank updates beside frozen linear layers (Hu et al. 2021).
 
-    rank: width of the update. alpha: its scale is alpha / rank; None is 2 * rank.
-    targets: "all-linear" is every linear layer but the output head, or names of modules such as ("q_proj", "v_proj").
-    rslora: the scale is alpha / sqrt(rank), so that a wider update does not learn faster (Kalajdzievski 2023), and
-    alpha's default 8, which at rank 16 is the scale of 2 that plain LoRA has at any rank.
-    dora: a layer's length and direction are trained apart (Liu et al. 2024); vLLM serves it only when merged.
-    init: where the update starts. "default" is an update of zero. "pissa" (Meng et al. 2024) and "olora" (Buyukakyuz
-    2024) move the leading singular or orthonormal directions of a weight into the update, and "eva" (Paischer et al.
-    2024) starts from the directions of what the training rows make each layer see, and gives ranks to the layers where
-    they explain most. "loftq" (Li et al. 2023) trains on weights as they are after 4-bit quantisation, with the update
-    starting from what that lost. Whatever the start, the saved update fits the model as it was declared; after pissa,
-    olora and loftq it is twice as wide, since the start is taken out of it again.
+    Args:
+        rank: Width of the update.
+        alpha: Its scale is alpha / rank; None is 2 * rank.
+        targets: "all-linear" is every linear layer but the output head, or names of modules such as ("q_proj",
+            "v_proj").
+        rslora: The scale is alpha / sqrt(rank), so that a wider update does not learn faster (Kalajdzievski 2023),
+            and alpha's default 8, which at rank 16 is the scale of 2 that plain LoRA has at any rank.
+        dora: A layer's length and direction are trained apart (Liu et al. 2024); vLLM serves it only when merged.
+        init: Where the update starts. "default" is an update of zero. "pissa" (Meng et al. 2024) and "olora"
+            (Buyukakyuz 2024) move the leading singular or orthonormal directions of a weight into the update, and
+            "eva" (Paischer et al. 2024) starts from the directions of what the training rows make each layer see,
+            and gives ranks to the layers where they explain most. "loftq" (Li et al. 2023) trains on weights as
+            they are after 4-bit quantisation, with the update starting from what that lost. Whatever the start, the
+            saved update fits the model as it was declared; after pissa, olora and loftq it is twice as wide, since
+            the start is taken out of it again.
     """
 
     rank: int = 16
@@ -123,8 +127,9 @@ def DoRA(  # noqa: N802 - a noun of the declarations, as LoRA is
 class QLoRA(LowRank):
     """LoRA on a base stored in 4 bits: NF4 with double quantisation (Dettmers et al. 2023).
 
-    rank, alpha, dropout, targets: as in LoRA. The tuned system is served on the base as the experiment's model
-    loads it, which is not quantised; the run measures what that changes.
+    Args:
+        rank, alpha, dropout, targets: As in LoRA. The tuned system is served on the base as the experiment's model
+            loads it, which is not quantised; the run measures what that changes.
     """
 
     rank: int = 16
@@ -157,7 +162,8 @@ def named_targets(targets: Targets) -> Mapping[str, Sequence[str]]:
 def check_targets(kind: str, targets: Targets) -> Targets:
     """Return the module names as they are kept.
 
-    Raises InvalidExperiment where they name nothing.
+    Raises:
+        InvalidExperiment: If they name nothing.
     """
     if isinstance(targets, str) and targets != "all-linear":
         raise InvalidExperiment(
@@ -208,11 +214,15 @@ def _low_rank_name(kind: str, adapter: LowRank) -> str:
 class AdaLoRA(Adapter):
     """Low-rank updates in the form of a singular value decomposition, pruned to a budget (Zhang et al. 2023).
 
-    rank: average rank of a layer at the end. initial_rank: rank of each layer at the start.
-    alpha: an update's scale is alpha / initial_rank; None is 2 * initial_rank.
-    warm: fraction of the steps before the first pruning. settled: fraction of the steps after the last one.
-    every: steps between prunings. orthogonality: weight of the penalty that keeps the singular vectors orthogonal;
-    it is part of what is trained on, and not of the losses that are logged.
+    Args:
+        rank: Average rank of a layer at the end.
+        initial_rank: Rank of each layer at the start.
+        alpha: An update's scale is alpha / initial_rank; None is 2 * initial_rank.
+        warm: Fraction of the steps before the first pruning.
+        settled: Fraction of the steps after the last one.
+        every: Steps between prunings.
+        orthogonality: Weight of the penalty that keeps the singular vectors orthogonal; it is part of what is
+            trained on, and not of the losses that are logged.
     """
 
     rank: int = 8

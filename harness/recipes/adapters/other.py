@@ -31,9 +31,11 @@ _RATES = (1e-4, 3e-3)
 class Bottleneck(Adapter):
     """h + W_up f(W_down h) on the output h of a sublayer; W_up starts at 0, so that training starts from the base.
 
-    reduction: the hidden width over the adapter's. kind: "houlsby" stands after attention and after the feed-forward
-    network of each layer (Houlsby et al. 2019), "pfeiffer" after the feed-forward network only (Pfeiffer et al. 2021).
-    activation: f.
+    Args:
+        reduction: The hidden width over the adapter's.
+        kind: "houlsby" stands after attention and after the feed-forward network of each layer (Houlsby et al.
+            2019), "pfeiffer" after the feed-forward network only (Pfeiffer et al. 2021).
+        activation: F.
     """
 
     reduction: int = 16
@@ -69,8 +71,10 @@ class Bottleneck(Adapter):
 class MAM(Adapter):
     """A prefix in attention, and a scaled adapter beside the feed-forward network (He et al. 2022, MAM adapter).
 
-    prefix_tokens: free keys and values a layer, which take no position. bottleneck: width of the adapter.
-    scale: its output is multiplied by it.
+    Args:
+        prefix_tokens: Free keys and values a layer, which take no position.
+        bottleneck: Width of the adapter.
+        scale: Its output is multiplied by it.
     """
 
     prefix_tokens: int = 30
@@ -215,9 +219,11 @@ _DOWN = ("down_proj", "output.dense")
 class IA3(Adapter):
     """Keys, values and the inside of each feed-forward block are scaled by learned vectors (Liu et al. 2022).
 
-    targets: names of the modules that are scaled; None is PEFT's choice for the architecture, keys, values and the
-    feed-forward's last layer. feedforward: those of `targets` that are scaled where they are entered, not left; None
-    is the feed-forward's last layer.
+    Args:
+        targets: Names of the modules that are scaled; None is PEFT's choice for the architecture, keys, values and
+            the feed-forward's last layer.
+        feedforward: Those of `targets` that are scaled if they are entered, not left; None is the feed-forward's
+            last layer.
     """
 
     targets: tuple[str, ...] | None = None
@@ -281,9 +287,11 @@ _MOVING_STARTS = ("pissa", "olora", "corda", "loftq", "eva", "lora_ga")
 class PEFT(Adapter):
     """The method of a PEFT config: PEFT(peft.VeraConfig(r=64, target_modules="all-linear")).
 
-    config: any of peft's config objects, or the same as a mapping, {"peft_type": "VERA", "r": 64, ...}, which costs no
-    import of peft where experiments are collected; what it says is part of the recipe's key. The method has no
-    learning rate of its own here: 1e-3 is used where the recipe gives none, and a search tries 1e-4 to 1e-1.
+    Args:
+        config: Any of peft's config objects, or the same as a mapping, {"peft_type": "VERA", "r": 64, ...}, which
+            costs no import of peft where experiments are collected; what it says is part of the recipe's key. The
+            method has no learning rate of its own here: 1e-3 is used where the recipe gives none, and a search
+            tries 1e-4 to 1e-1.
     """
 
     config: Any = field(compare=False, metadata={"key": False})

@@ -17,8 +17,10 @@ _TEXT = "Read the request and give the answer in exactly the form that is asked 
 class PromptTuning(Adapter):
     """Embeddings of virtual tokens before the text (Lester et al. 2021).
 
-    tokens: how many. text: whose tokens' embeddings they start as, repeated or cut to `tokens`; None starts them as
-    embeddings of tokens drawn from the vocabulary, which takes longer to learn from (Lester et al. 2021, section 3.2).
+    Args:
+        tokens: How many.
+        text: Whose tokens' embeddings they start as, repeated or cut to `tokens`; None starts them as embeddings of
+            tokens drawn from the vocabulary, which takes longer to learn from (Lester et al. 2021, section 3.2).
     """
 
     tokens: int = 20
@@ -55,8 +57,10 @@ class PromptTuning(Adapter):
 class PTuning(Adapter):
     """Embeddings of virtual tokens that a small network makes, trained instead of them (Liu et al. 2021).
 
-    tokens: how many. encoder: "mlp", or "lstm", as in the paper. hidden: width inside the encoder; None is that of the
-    model. The saved system holds the embeddings alone.
+    Args:
+        tokens: How many.
+        encoder: "mlp", or "lstm", as in the paper.
+        hidden: Width inside the encoder; None is that of the model. The saved system holds the embeddings alone.
     """
 
     tokens: int = 20
@@ -92,8 +96,10 @@ class PTuning(Adapter):
 class PrefixTuning(Adapter):
     """Keys and values of virtual tokens in every layer, made by a small network (Li and Liang 2021).
 
-    tokens: how many. hidden: width inside the network; None is 512, as in the paper. The saved system holds the keys
-    and values alone. They start as zeros, which is near the untuned model; random ones spoil its answers at first.
+    Args:
+        tokens: How many.
+        hidden: Width inside the network; None is 512, as in the paper. The saved system holds the keys and values
+            alone. They start as zeros, which is near the untuned model; random ones spoil its answers at first.
     """
 
     tokens: int = 20
@@ -128,7 +134,8 @@ class PrefixTuning(Adapter):
 class PTuningV2(Adapter):
     """Keys and values of virtual tokens in every layer, trained themselves (Liu et al. 2022, P-tuning v2).
 
-    tokens: how many. They start as zeros, as in PrefixTuning.
+    Args:
+        tokens: How many. They start as zeros, as in PrefixTuning.
     """
 
     tokens: int = 20

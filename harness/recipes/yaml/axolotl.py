@@ -66,7 +66,8 @@ _IMPORT_REASONS = {
 def to_config(recipe: SFT) -> Exported:
     """Return the settings that train as `recipe` does. Model, data and output folder are left to the caller.
 
-    Raises InvalidExperiment where Axolotl has no such adapter.
+    Raises:
+        InvalidExperiment: If Axolotl has no such adapter.
     """
     adapter = recipe.adapter.for_tuners
     if adapter is None:
@@ -101,7 +102,8 @@ def to_config(recipe: SFT) -> Exported:
 def from_config(config: Mapping[str, object]) -> Imported:
     """Return the recipe that trains as these settings do, with Axolotl's defaults where they leave one out.
 
-    Raises InvalidExperiment where the adapter has no counterpart, or a value is of no use.
+    Raises:
+        InvalidExperiment: If the adapter has no counterpart, or a value is of no use.
     """
     settings = Settings(config, tool="Axolotl")
     if "rl" in settings:

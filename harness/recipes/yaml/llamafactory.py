@@ -63,7 +63,8 @@ _IMPORT_REASONS = {
 def to_config(recipe: SFT) -> Exported:
     """Return the settings that train as `recipe` does. Model, data and output folder are left to the caller.
 
-    Raises InvalidExperiment where LLaMA-Factory has no such adapter.
+    Raises:
+        InvalidExperiment: If LLaMA-Factory has no such adapter.
     """
     adapter = recipe.adapter.for_tuners
     if adapter is None:
@@ -101,7 +102,8 @@ def to_config(recipe: SFT) -> Exported:
 def from_config(config: Mapping[str, object]) -> Imported:
     """Return the recipe that trains as these settings do, with LLaMA-Factory's defaults where they leave one out.
 
-    Raises InvalidExperiment where stage or adapter have no counterpart, or a value is of no use.
+    Raises:
+        InvalidExperiment: If stage or adapter have no counterpart, or a value is of no use.
     """
     settings = Settings(config, tool="LLaMA-Factory")
     _expect(settings, "stage", "sft", "only supervised fine-tuning can be read")

@@ -46,7 +46,8 @@ class Imported:
 class Settings:
     """A tool's settings, read key by key; what nobody read is left over.
 
-    tool: its name, for errors.
+    Args:
+        tool: Its name, for errors.
     """
 
     def __init__(self, config: Mapping[str, object], *, tool: str) -> None:
@@ -82,7 +83,7 @@ class Settings:
         return value
 
     def names(self, key: str) -> tuple[str, ...]:
-        """Return a list of names, also where it is one text with commas; empty where the key is missing."""
+        """Return a list of names, also if it is one text with commas; empty if the key is missing."""
         value = self._take(key, "")
         parts = value.split(",") if isinstance(value, str) else value
         if not isinstance(parts, Sequence):
@@ -90,7 +91,7 @@ class Settings:
         return tuple(str(part).strip() for part in parts if str(part).strip())
 
     def value(self, key: str) -> object:
-        """Return what stands under `key`, None where nothing does."""
+        """Return what stands under `key`, None if nothing does."""
         return self._take(key, None)
 
     def put_back(self, key: str) -> None:
@@ -129,9 +130,10 @@ def whole_alpha(adapter: TunerAdapter) -> tuple[int, tuple[Unmapped, ...]]:
 
 
 def low_rank(kind: type[LoRA] | type[QLoRA], *, alpha: float, targets: tuple[str, ...], **fields: object) -> LowRank:
-    """Return the adapter, alpha left out where it is the default. targets: none is all linear layers.
+    """Return the adapter, alpha left out if it is the default. targets: none is all linear layers.
 
-    fields: further ones of the adapter.
+    Args:
+        fields: Further ones of the adapter.
     """
     adapter = kind(targets=targets or "all-linear", **fields)  # type: ignore[arg-type]
     return adapter if adapter.scale == alpha else replace(adapter, alpha=alpha)
@@ -192,7 +194,8 @@ def write_recipe(value: object) -> str:
 def parse_recipe(text: str) -> SFT:
     """Return the recipe that an expression such as "SFT(adapter=LoRA(rank=8))" makes; no other code is run.
 
-    Raises InvalidExperiment where the text is no such expression, or the recipe refuses its fields.
+    Raises:
+        InvalidExperiment: If the text is no such expression, or the recipe refuses its fields.
     """
     try:
         tree = ast.parse(text.strip(), mode="eval").body
@@ -325,7 +328,7 @@ def read_course(settings: Settings, course: Schedule) -> Config:
 
 
 def _steps_between(settings: Settings) -> int | None:
-    """Return the steps between evaluations, None where it is the tenth of a run that is the default here."""
+    """Return the steps between evaluations, None if it is the tenth of a run that is the default here."""
     saving = settings.value("save_steps")
     every = settings.number("eval_steps", TENTH)
     if saving not in (None, every):

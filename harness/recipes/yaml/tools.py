@@ -14,7 +14,8 @@ from harness.recipes.yaml.mapping import Exported, Imported
 class Tool:
     """How one tuner's settings are written and read. model: the key that names the model there.
 
-    data: settings that the user has still to give, with a word on each.
+    Args:
+        data: Settings that the user has still to give, with a word on each.
     """
 
     shown: str
@@ -54,7 +55,8 @@ TOOLS: Mapping[str, Tool] = MappingProxyType(
 def recognise(config: Mapping[str, object]) -> Tool:
     """Return the tool whose settings these are, by keys that it alone has.
 
-    Raises InvalidExperiment where no tool, or none alone, is known by them.
+    Raises:
+        InvalidExperiment: If no tool, or none alone, is known by them.
     """
     if isinstance(config.get("training"), Mapping) or isinstance(config.get("lora"), Mapping):
         return TOOLS["unsloth"]

@@ -54,7 +54,8 @@ _IMPORT_REASONS = {
 def to_config(recipe: SFT) -> Exported:
     """Return the settings that train as `recipe` does. Model, data and output folder are left to the caller.
 
-    Raises InvalidExperiment where Unsloth has no such adapter.
+    Raises:
+        InvalidExperiment: If Unsloth has no such adapter.
     """
     adapter, missed = recipe.adapter.for_tuners, []
     if adapter is None:
@@ -104,7 +105,8 @@ def to_config(recipe: SFT) -> Exported:
 def from_config(config: Mapping[str, object]) -> Imported:
     """Return the recipe that trains as these settings do, with Unsloth's defaults where they leave one out.
 
-    Raises InvalidExperiment where a value is of no use.
+    Raises:
+        InvalidExperiment: If a value is of no use.
     """
     settings = Settings(_flat(config), tool="Unsloth")
     micro = settings.count("training.batch_size", 2)

@@ -217,9 +217,10 @@ def _wrapper(trainer: Any) -> str:
 def start_deepspeed(*, on_cpu: bool) -> None:
     """Connect the processes before the trainer is made.
 
-    Without that DeepSpeed counts one process where there are several, and its batch arithmetic fails for stage 3.
+    Without that DeepSpeed counts one process if there are several, and its batch arithmetic fails for stage 3.
 
-    Raises MissingPackage where DeepSpeed is not installed.
+    Raises:
+        MissingPackage: If DeepSpeed is not installed.
     """
     if on_cpu:
         os.environ["DS_ACCELERATOR"] = "cpu"

@@ -40,7 +40,8 @@ def run_process(
 ) -> None:
     """Run `command` to its end, its output in a log, and advance `meter` by each step that it logs.
 
-    Raises StageFailed where it fails, or where a loss is no number; it is ended then, and when we are interrupted.
+    Raises:
+        StageFailed: If it fails, or if a loss is no number; it is ended then, and when we are interrupted.
     """
     log = logs.output
     with log.open("w", encoding="utf-8") as stream:
@@ -80,7 +81,7 @@ class Followed:
 
 
 def step_loss(line: str) -> float | None:
-    """Return the training loss that a line of a log tells, None where it tells none.
+    """Return the training loss that a line of a log tells, None if it tells none.
 
     Read are JSON lines with a `loss` (LLaMA-Factory's trainer_log.jsonl) and the dicts that trainers print.
     """

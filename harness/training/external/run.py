@@ -52,7 +52,10 @@ _SAME_LOSS = 0.1
 def look(model: Model, folder: Path, data: "Data", state: Mapping[str, Any], *, shown: str) -> tuple[Check, ...]:
     """Return what the weights in `folder` do when we compute with them: they change the model, and have the loss told.
 
-    data: trained and evaluated on. state: the trainer's, with its log history. shown: the tuner's name.
+    Args:
+        data: Trained and evaluated on.
+        state: The trainer's, with its log history.
+        shown: The tuner's name.
     """
     base = load_model(model, dtype=torch.float32)
     before = in_memory(base, data.rows)
@@ -95,7 +98,8 @@ _MODEL = ("config.json", "generation_config.json", "model*.safetensors", "model.
 def read_state(output: Path, *, shown: str) -> dict[str, Any]:
     """Return the trainer's state at the end of training, its log history in it.
 
-    Raises StageFailed where the tuner left none.
+    Raises:
+        StageFailed: If the tuner left none.
     """
     checkpoints = [path for path in output.glob("checkpoint-*") if path.name.removeprefix("checkpoint-").isdigit()]
     newest = sorted(checkpoints, key=lambda path: int(path.name.removeprefix("checkpoint-")), reverse=True)
@@ -116,9 +120,11 @@ def bring_back(
 ) -> None:
     """Make `folder` the tuned system out of what a tuner left: an adapter, or a whole model with our tokenizer.
 
-    model: whose name an adapter gives its base. Only safetensors come back: other formats can run code.
+    Args:
+        model: Whose name an adapter gives its base. Only safetensors come back: other formats can run code.
 
-    Raises StageFailed where the tuner left neither.
+    Raises:
+        StageFailed: If the tuner left neither.
     """
     assert order.recipe.backend is not None
     output, shown = order.output, TUNERS[order.recipe.backend].shown
@@ -186,7 +192,9 @@ def fit_outside(job: TuneJob, *, progress: Progress) -> TuneResult:
 
     The tuner's settings and log stay in `job.folder / backend`; an interrupted run begins anew.
 
-    Raises MissingPackage where the tuner is not installed, StageFailed where it fails or cannot do what is asked.
+    Raises:
+        MissingPackage: If the tuner is not installed.
+        StageFailed: If it fails or cannot do what is asked.
     """
     recipe, model = job.recipe, job.model
     assert isinstance(recipe, SFT)

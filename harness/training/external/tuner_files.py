@@ -18,8 +18,12 @@ _COPIED = ("*.jinja", "*.json", "*.model", "*.txt")
 class TunerJob:
     """One training by another tuner. folder: all of its files. model: a folder of weights, config and tokenizer.
 
-    steps: updates of the whole run. every: of them, between evaluations. longest: tokens of the longest row.
-    half: products are bfloat16. cpu: no accelerator is used.
+    Args:
+        steps: Updates of the whole run.
+        every: Of them, between evaluations.
+        longest: Tokens of the longest row.
+        half: Products are bfloat16.
+        cpu: No accelerator is used.
     """
 
     recipe: SFT
@@ -50,8 +54,9 @@ class TunerJob:
 class Prepared:
     """A tuner's files as written. arguments: after its command. log: file of its progress, None is its output.
 
-    unmapped: what the recipe asks for and the tuner does not do. read: what it will be trained on, read back from
-    its own files.
+    Args:
+        unmapped: What the recipe asks for and the tuner does not do.
+        read: What it will be trained on, read back from its own files.
     """
 
     arguments: tuple[str, ...]

@@ -73,7 +73,8 @@ def fit(job: TuneJob, *, progress: Progress) -> TuneResult:
 
     The reference is the model that training starts from, adapter of an earlier step included.
 
-    Raises StageFailed as `harness.training.session.carry_out` does, and where there is no pair to learn from.
+    Raises:
+        StageFailed: As `harness.training.session.carry_out` does, and if there is no pair to learn from.
     """
     return carry_out(job, DPO, _prepare, progress=progress)
 
@@ -179,7 +180,8 @@ class UnreferencedTrainer(UnreferencedRows, CPOTrainer):  # type: ignore[misc]
 def fit_orpo(job: TuneJob, *, progress: Progress) -> TuneResult:
     """Train `job.recipe` (an ORPO) on `job.pairs`, and return the system of the best loss on `job.dev_pairs`.
 
-    Raises StageFailed as `harness.training.session.carry_out` does, and where there is no pair to learn from.
+    Raises:
+        StageFailed: As `harness.training.session.carry_out` does, and if there is no pair to learn from.
     """
     return carry_out(job, ORPO, _prepare_orpo, progress=progress)
 

@@ -50,7 +50,8 @@ def fit(job: TuneJob, *, progress: Progress) -> TuneResult:
 
     The reference is the model that training starts from, adapter of an earlier step included.
 
-    Raises StageFailed as `harness.training.session.carry_out` does, and where there is no vote to learn from.
+    Raises:
+        StageFailed: As `harness.training.session.carry_out` does, and if there is no vote to learn from.
     """
     return carry_out(job, KTO, _prepare, progress=progress)
 

@@ -32,7 +32,8 @@ _Kind = TypeVar("_Kind", "PairRow", "VoteRow")
 @dataclass(frozen=True, slots=True)
 class PairRow:
     """Two rows with one prompt. reference: summed log-probability of the chosen and of the rejected answer, in nats,
-    under the model that training starts from; None where the method asks for none."""
+    under the model that training starts from; None if the method asks for none.
+    """
 
     chosen: TokenizedRow
     rejected: TokenizedRow
@@ -90,7 +91,8 @@ class PreferenceRows:
 def pairs_ready(begun: TrainingContext, *, reference: bool) -> PreferenceRows:
     """Return the rows of the job's pairs. reference: with the log-probabilities of the model training starts from.
 
-    Raises StageFailed where the job has no pair that can be learned from.
+    Raises:
+        StageFailed: If the job has no pair that can be learned from.
     """
     job, recipe = begun.job, begun.recipe
     if not job.pairs:
@@ -124,7 +126,8 @@ def vote_rows(tokenizer: Any, votes: Sequence[Vote]) -> list[VoteRow]:
 def fitting_preferences(rows: Sequence[_Kind], *, longest: int | None, kind: str) -> tuple[list[_Kind], Check]:
     """Return the rows whose answers all fit into `longest` tokens with their prompt, and the check that counts others.
 
-    Raises StageFailed where none is left.
+    Raises:
+        StageFailed: If none is left.
     """
     kept = [row for row in rows if longest is None or all(part.tokens <= longest for part in row.rows)]
     if len(kept) == len(rows):
@@ -266,7 +269,8 @@ def no_dev(kind: str) -> Check:
 def _told_apart(pairs: Sequence[Pair]) -> tuple[list[Pair], Check]:
     """Leave out pairs of equal answers: they prefer nothing.
 
-    Raises StageFailed where no pair is left.
+    Raises:
+        StageFailed: If no pair is left.
     """
     name, same = "pairs that differ", [pair.id for pair in pairs if pair.chosen == pair.rejected]
     if not same:

@@ -39,7 +39,8 @@ def fit(job: TuneJob, *, progress: Progress) -> TuneResult:
     The folder holds what `harness.inference.models.reward.load_reward` loads. The share of all held-out pairs that the
     saved model orders rightly is among the checks; below the recipe's `at_least` it makes the evidence invalid.
 
-    Raises StageFailed as `harness.training.session.carry_out` does, and where there is no pair to learn from.
+    Raises:
+        StageFailed: As `harness.training.session.carry_out` does, and if there is no pair to learn from.
     """
     return carry_out(job, RewardModel, _prepare, progress=progress)
 
@@ -122,7 +123,8 @@ def _collated_parity(rows: Sequence[PairRow], collator: Any, serving: Any) -> Ch
 def _changed(before: Sequence[torch.Tensor], after: Sequence[torch.Tensor], *, exact: bool) -> Check:
     """Return the check that training changed the rewards by more than rounding does.
 
-    exact: both were computed in float32.
+    Args:
+        exact: Both were computed in float32.
     """
     name = "training changes the rewards"
     largest = max(float((one - other).abs()) for one, other in zip(before, after, strict=True))

@@ -22,7 +22,9 @@ _REMEDY = (
 def prompts_check(fed: Sequence[Sequence[int]], rows: Sequence[TokenizedRow], serving: Any) -> Check:
     """Return the check "prompt parity": what the trainer generates from equals the served prompt, token by token.
 
-    fed: the tokens that the trainer makes of each row's prompt. serving: the tokenizer that serves.
+    Args:
+        fed: The tokens that the trainer makes of each row's prompt.
+        serving: The tokenizer that serves.
     """
     faults = [
         {"id": row.example.id, "fault": prompt_fault(tuple(ids), row.example.prompt, serving)}
@@ -63,7 +65,7 @@ def ends_check(history: History, *, answers: int, most: int, end: str) -> Check:
 
 
 def flat_reward(history: History) -> str | None:
-    """Return in words that the first rewards taught nothing, None where some differ or steps are yet to come."""
+    """Return in words that the first rewards taught nothing, None if some differ or steps are yet to come."""
     steps = [entry for entry in history if entry.get(SAME) is not None][:_FLAT_STEPS]
     if len(steps) < _FLAT_STEPS or any(float(entry[SAME]) < 1 for entry in steps):
         return None

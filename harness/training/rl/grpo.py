@@ -18,7 +18,8 @@ from harness.types.protocols import Progress
 def fit(job: TuneJob, *, progress: Progress) -> TuneResult:
     """Train `job.recipe` (a GRPO) on the prompts of `job.train`, and return the system of the best reward on DEV.
 
-    Raises StageFailed as `harness.training.session.carry_out` does, where there is no reward, and where a grader fails.
+    Raises:
+        StageFailed: As `harness.training.session.carry_out` does, if there is no reward, and if a grader fails.
     """
     if not job.train:
         raise StageFailed("there is no prompt to answer; give the task samples in Split.TRAIN")
@@ -53,7 +54,8 @@ class ServedGRPO(PolicyTrainer, GRPOTrainer):  # type: ignore[misc]
 def fit_rloo(job: TuneJob, *, progress: Progress) -> TuneResult:
     """Train `job.recipe` (an RLOO) on the prompts of `job.train`, and return the system of the best reward on DEV.
 
-    Raises StageFailed as `harness.training.session.carry_out` does, where there is no reward, and where a grader fails.
+    Raises:
+        StageFailed: As `harness.training.session.carry_out` does, if there is no reward, and if a grader fails.
     """
     if not job.train:
         raise StageFailed("there is no prompt to answer; give the task samples in Split.TRAIN")

@@ -128,7 +128,8 @@ class Policy:
 def policy(begun: TrainingContext, progress: Progress, *, generations: int = 1) -> tuple[Policy, tuple[Check, ...]]:
     """Return what the policy of `begun` learns from, and the checks on its prompts.
 
-    Raises StageFailed where no prompt fits.
+    Raises:
+        StageFailed: If no prompt fits.
     """
     job, recipe = begun.job, begun.recipe
     how = drawing(recipe, job.task, begun.tokenizer, begun.network, begun.precision)
@@ -292,7 +293,8 @@ def shuffled(size: int, *, seed: int) -> Iterator[int]:
 class PolicyTrainer(Unpublished, Trainer):  # type: ignore[misc]
     """Beside a policy trainer of TRL, which it stands before: it works on a Policy.
 
-    twofold: whether its generation returns probabilities beside the tokens.
+    Args:
+        twofold: Whether its generation returns probabilities beside the tokens.
     """
 
     twofold: ClassVar[bool]

@@ -254,8 +254,9 @@ def fit(job: TuneJob, *, progress: Progress) -> TuneResult:
 
     The value head lies beside the result, as `job.folder / "value_head.safetensors"`; nothing serves it.
 
-    Raises StageFailed as `harness.training.session.carry_out` does, where there is no reward, where a grader fails, and
-    where the policy runs away from what it started as.
+    Raises:
+        StageFailed: As `harness.training.session.carry_out` does, if there is no reward, if a grader fails, and if
+            the policy runs away from what it started as.
     """
     if not job.train:
         raise StageFailed("there is no prompt to answer; give the task samples in Split.TRAIN")

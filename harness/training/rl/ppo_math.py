@@ -29,8 +29,10 @@ from harness.training.rl.rewards import Completed
 def token_rewards(scores: torch.Tensor, divergence: torch.Tensor, mask: torch.Tensor, *, beta: float) -> torch.Tensor:
     """Return each token's reward: -beta times its divergence, and at an answer's last token its score besides.
 
-    scores: (rows,). divergence: log-probability under the policy less that under the reference.
-    Source: Ziegler et al., Fine-Tuning Language Models from Human Preferences (2019), equation 2.
+    Args:
+        scores: (rows,).
+        divergence: Log-probability under the policy less that under the reference. Source: Ziegler et al.,
+            Fine-Tuning Language Models from Human Preferences (2019), equation 2.
     """
     rewards = -beta * divergence * mask
     last = mask.sum(dim=-1).long() - 1
@@ -159,7 +161,8 @@ def policy_loss(
 ) -> Clipped:
     """Return the loss of moving the probability ratio; a step past 1 -+ `clip` gains nothing.
 
-    before: log-probabilities under the policy that drew the answers.
+    Args:
+        before: Log-probabilities under the policy that drew the answers.
     """
     ratio = (logprobs - before).exp()
     free, bounded = ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages

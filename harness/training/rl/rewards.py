@@ -44,7 +44,8 @@ def within(seconds: float, call: Callable[[], T]) -> T:
     call runs beside it, and one that is given up ends at its next line of Python. Code in C that looks at no signal is
     not ended.
 
-    Raises TookTooLongError after `seconds`, else what the call raises.
+    Raises:
+        TookTooLongError: After `seconds`, else what the call raises.
     """
     if threading.current_thread() is threading.main_thread() and hasattr(signal, "setitimer"):
         with _alarm(seconds):
@@ -152,7 +153,8 @@ class Graders:
     def grade(self, examples: Sequence[Example], completions: Sequence[Completed]) -> Grades:
         """Return the rewards.
 
-        Raises StageFailed where a grader fails on more than half of what it was given.
+        Raises:
+            StageFailed: If a grader fails on more than half of what it was given.
         """
         samples = [sample_of(example, self._task) for example in examples]
         answers = [self._answer(sample, one) for sample, one in zip(samples, completions, strict=True)]
@@ -259,7 +261,8 @@ class Graders:
 def grading(job: TuneJob, *, progress: Progress) -> Grading:
     """Return what gives the rewards of `job`: the recipe's graders, else the reward model of an earlier step.
 
-    Raises StageFailed where there is neither.
+    Raises:
+        StageFailed: If there is neither.
     """
     recipe = cast(Reinforced, job.recipe)
     if recipe.graders:
@@ -314,7 +317,7 @@ class RewardModelGrading:
         return (_NAME,)
 
     def grade(self, examples: Sequence[Example], completions: Sequence[Completed]) -> Grades:
-        """Return the rewards. Raises StageFailed where one is not finite."""
+        """Return the rewards. Raises StageFailed if one is not finite."""
         read = [
             [
                 *prompt_ids(self._tokenizer, example.prompt),

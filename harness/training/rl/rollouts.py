@@ -106,8 +106,9 @@ def think(
 ) -> ThoughtTokens:
     """Return what `network` thinks of the last `answer` tokens of each row, at the temperature they were drawn with.
 
-    rows: ids and mask, (rows, time), padded on the left before the prompts and on the right after the answers. Places
-    are counted without padding, as they are when a prompt is served; TRL leaves it in them.
+    Args:
+        rows: Ids and mask, (rows, time), padded on the left before the prompts and on the right after the answers.
+            Places are counted without padding, as they are when a prompt is served; TRL leaves it in them.
     """
     ids, mask = rows
     output = network(

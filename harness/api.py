@@ -276,7 +276,7 @@ def preview(experiment: Experiment, *, name: str, store_path: Path) -> Iterator[
 
 
 def _estimated(plan: Plan, system: System, folder: Path) -> Iterator[str]:
-    """Yield what the training of one system would take, a sentence a step."""
+    """Yield what the training of one system would take, a sentence for each step."""
     try:
         for found in planned(plan, system, folder=folder):
             yield found.sentence if found.fits else f"{found.sentence}: does not fit"

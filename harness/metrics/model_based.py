@@ -90,12 +90,6 @@ MOST_UNKNOWN = 0.1
 class BERTScore:
     """How well the tokens of answer and reference match in an encoder's space: F1, with precision and recall in detail.
 
-    model: a folder or hub id of an encoder; None is the packaged all-MiniLM-L6-v2, which reads English.
-    layers: which layer's token states are compared; None is the layer that the package bert-score takes for `model`.
-    batch_size: texts a forward pass. idf: words that few references of the set hold weigh more.
-    rescale: what unrelated texts score becomes 0, by the baselines that the package bert-score brings for `model` and
-    the layer: those of English if there are any.
-
     Values are cut to [0, 1]. Without rescaling they are the encoder's own, and compare systems of one experiment, not
     papers.
     An empty answer scores 0. Text past the encoder's window is cut, and the detail counts the tokens lost.
@@ -106,9 +100,12 @@ class BERTScore:
 
     Args:
         model: A folder or hub id of an encoder; None is the packaged all-MiniLM-L6-v2, which reads English.
-        layers: Which layer's token states are compared, 1 or more.
+        layers: Which layer's token states are compared, 1 or more; None is the layer that the package bert-score
+            takes for `model`.
         batch_size: Texts of a forward pass, 1 or more.
         idf: Words that few references of the set hold weigh more.
+        rescale: What unrelated texts score becomes 0, by the baselines that the package bert-score brings for `model`
+            and the layer: those of English if there are any.
 
     Raises:
         InvalidExperiment: If a number is below 1.

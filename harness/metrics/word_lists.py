@@ -24,8 +24,7 @@ _CHINESE = re.compile(r"[\u3400-\u9fff\U00020000-\U0002ffff]")
 class WordFinder:
     """Finds words in a text: whole words if the script has spaces, anywhere within Chinese text.
 
-    Args:
-        harmless: Phrases in which a word means something else; what lies within one is not found.
+    harmless: phrases in which a word means something else; what lies within one is not found.
     """
 
     def __init__(self, words: Iterable[str], harmless: Iterable[str] = ()) -> None:
@@ -43,7 +42,7 @@ class WordFinder:
 
 
 def require_package() -> Path:
-    """Return the folder of the profanity lists, which a package brings; raises MissingPackage if it is absent."""
+    """Raise MissingPackage if the package that holds the profanity lists is absent."""
     folder = package_folder(PACKAGE)
     if folder is None:
         raise MissingPackage(
@@ -74,7 +73,7 @@ def _pattern(words: Iterable[str]) -> re.Pattern[str]:
     """Return a pattern that matches any of the words, the longest first, so that a hit shows the whole phrase.
 
     Words are grouped by their first character: hundreds of alternatives at every place of a text would cost
-    milliseconds an answer.
+    milliseconds for each answer.
     """
     groups: dict[str, list[str]] = {}
     for word in sorted({word.strip() for word in words if word.strip()}, key=lambda word: (-len(word), word)):

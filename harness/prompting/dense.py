@@ -94,7 +94,7 @@ class TextEncoder:
         return int(self.weights["embeddings.word_embeddings.weight"].shape[1])
 
     def encode(self, texts: Sequence[str]) -> Vectors:
-        """Return one vector of length 1 a text, shape (texts, width); a text is cut at 256 tokens."""
+        """Return a vector of length 1 for each text, shape (texts, width); a text is cut at 256 tokens."""
         ids = [encoding.ids for encoding in self.tokenizer.encode_batch(list(texts))]
         vectors = np.empty((len(texts), self.width), dtype=np.float32)
         for places in _batches([len(row) for row in ids]):

@@ -28,7 +28,7 @@ DEFAULT_TRIALS = 8
 
 @dataclass(frozen=True, repr=False)
 class Choice(Sequence[object]):
-    """Two numbers of which one is chosen, where a tuple of two would be a range."""
+    """Two numbers of which one is chosen, since a tuple of two would be a range."""
 
     values: tuple[object, ...]
 
@@ -68,7 +68,13 @@ def check_watch(metric: object) -> str | None:
 def read_space(
     search: Mapping[str, Sequence[object]] | Space, *, known: frozenset[str], adapter: frozenset[str]
 ) -> Space | str:
-    """Return the space that `search` declares, or what is wrong with it. known, adapter: names of fields."""
+    """Return the space that `search` declares, or what is wrong with it.
+
+    Args:
+        search: Field -> what to try, as it is declared.
+        known: Names of the recipe's fields.
+        adapter: Names of the adapter's fields.
+    """
     pairs = tuple(search.items()) if isinstance(search, Mapping) else search
     named = known | adapter
     if not pairs:
@@ -122,33 +128,7 @@ Schedule = Literal["cosine", "linear", "constant"]
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """The fields that every method shares.
-
-    Args:
-        adapter: Which weights are trained.
-        epochs: Passes over the examples; a fraction is allowed.
-        learning_rate: None is the adapter's own (LoRA 3e-4, full 2e-5) times the method's `rate_factor`; 0 is a
-            control that must end as INVALID; "find" is what a range test on a copy suggests.
-        batch_size: Examples a step.
-        micro_batch_size: How many of them are in memory at once; None is all.
-        max_length: Tokens of prompt and answer; None is the model's context. A longer row is left out and counted,
-            never cut: a cut answer would teach the model not to stop.
-        warmup: Fraction of the steps in which the learning rate rises.
-        patience: Evaluations without a better dev loss after which training ends; None trains to the end. The
-            weights of the best dev loss are kept in any case.
-        evaluate_every: Steps between evaluations (and checkpoints); None is about ten a run.
-        evaluate_on: Dev examples in an evaluation, drawn once by the seed; None is all.
-        watch: A metric of single answers; at each evaluation the dev examples are answered and scored, and the
-            score, not the loss, chooses the checkpoint and exhausts patience.
-        search: Fields of the recipe or its adapter -> what to try: a list is a choice, {"rank": [4, 8]} tries 4 and
-            8; a tuple of two numbers is a range, {"rank": (4, 8)} tries what lies between too, on a log scale where
-            it spans ten times or more. `trials` recipes are trained, the worse half is stopped early, and the best
-            on DEV is kept.
-        trials: None is 8.
-        limit: Train examples, drawn by the seed; None is all.
-        prompt: How the tuned model is prompted, in training and in serving; None is the plain zero-shot prompt.
-        label: The system's name on pages and in tables, in place of the one made from the fields.
-    """
+    """The fields that every method shares: `SFT` says what each is."""
 
     adapter: Adapter = field(default_factory=LoRA)
     epochs: float = 3
@@ -219,7 +199,7 @@ class Trained:
         return InvalidExperiment(f"{type(self).__name__}({field}): {fact}")
 
     def check_counts(self, names: Sequence[str]) -> None:
-        """Raise InvalidExperiment where a count that is given is below 1."""
+        """Raise InvalidExperiment if a count that is given is below 1."""
         for name in names:
             value = getattr(self, name)
             if value is not None and value < 1:

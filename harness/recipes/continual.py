@@ -13,15 +13,25 @@ Mix = tuple[tuple[Task, float], ...]
 
 @dataclass(frozen=True, kw_only=True)
 class EWC:
-    """Elastic weight consolidation: a spring holds each trained weight where the step found it.
+    """Elastic weight consolidation: a spring holds each trained weight at what the step found.
 
     The loss grows by strength / 2 times the sum over weights of Fisher x (weight - weight at the start) squared. The
-    Fisher information of a weight is the mean square of the gradient of the model's own log-likelihood, estimated at
-    the start on `samples` examples of the earlier tasks, drawn by the seed.
-    strength: the paper's lambda, 1 for as much as the earlier tasks' loss is expected to rise, to second order; with 0
-    nothing is held.
+    Fisher information of a weight is the mean square of the gradient of the model's own log-likelihood.
+
+    Args:
+        strength: The paper's lambda, 1 for as much as the earlier tasks' loss is expected to rise, to second order;
+            with 0 nothing is held.
+        samples: Examples of the earlier tasks on which the Fisher information is estimated at the start, drawn by the
+            seed; 1 or more.
+
+    Raises:
+        InvalidExperiment: If a number is out of its range.
 
     Source: Kirkpatrick et al., Overcoming catastrophic forgetting in neural networks, PNAS 114 (2017).
+
+    Examples:
+        >>> EWC(strength=10).name
+        'ewc-10'
     """
 
     strength: float = 100.0
@@ -42,7 +52,7 @@ def as_mix(given: object) -> Mix:
     """Return which tasks are shown again and how many examples for one new one, from {task: ratio} or pairs of them.
 
     Raises:
-        InvalidExperiment: Names what is no task, or no ratio.
+        InvalidExperiment: If a task is none, or a ratio; the message names it.
     """
     pairs: Sequence[object] = (given,)
     if isinstance(given, Mapping):
@@ -66,7 +76,8 @@ def as_mix(given: object) -> Mix:
 def check_recipe(recipe: Recipe, task: Task, guarded: Sequence[Task]) -> None:
     """Refuse a recipe that cannot be carried out in an experiment on `task` with guards on the tasks `guarded`.
 
-    Raises InvalidExperiment.
+    Raises:
+        InvalidExperiment: If it cannot.
     """
     steps = as_steps(recipe).steps
     named = [one for step in steps for one in other_tasks(step)]
@@ -96,7 +107,7 @@ def check_recipe(recipe: Recipe, task: Task, guarded: Sequence[Task]) -> None:
 
 
 def other_tasks(recipe: Recipe) -> tuple[Task, ...]:
-    """Return the tasks that a step names: the one it learns, where that is its own, and those it replays."""
+    """Return the tasks that a step names: the one it learns, if that is its own, and those it replays."""
     if not isinstance(recipe, LearnsTask):
         return ()
     own, mixed = recipe.task, tuple(task for task, _ in recipe.mix)

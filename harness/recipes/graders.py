@@ -41,13 +41,23 @@ _REPLY_FORM = "End with one line: Score: followed by a number from 0 to 1."
 
 @dataclass(frozen=True)
 class Grader:
-    """A Python function as a grader: `function(sample, answer)` returns the reward, higher is better.
+    """A Python function as a grader: it returns the reward of an answer, higher is better.
 
     It is known by its source text, its default arguments and what it holds from an enclosing function; what it calls
-    by a module's name is not part of its key. name: how logs call it; empty is the function's own.
+    by a module's name is not part of its key.
+
+    Args:
+        function: `function(sample, answer)` returns the reward.
+        name: How logs call it; empty is the function's own.
 
     Raises:
-        InvalidExperiment: For a function whose source cannot be read.
+        InvalidExperiment: If the function's source cannot be read.
+
+    Examples:
+        >>> def short(sample, answer):
+        ...     return 1.0 if len(answer.text) < 200 else 0.0
+        >>> Grader(short).name
+        'short'
     """
 
     function: Callable[[Sample, Answer], float] = field(compare=False, metadata={"key": False})
@@ -71,9 +81,16 @@ class JudgeGrade:
     """A model as a grader: it reads request, reference and answer, and gives 0 to 1.
 
     Args:
-        model: What judges, asked greedily. A verdict without a number from 0 to 1 is a failure of the grader.
+        model: What judges, asked greedily; a string means `Model(string)`. A verdict without a number from 0 to 1 is a
+            failure of the grader.
         instruction: What the judge is told to look for.
         reference: Whether it is shown the reference answer.
+        name: How logs call it.
+
+    Examples:
+        >>> judge = JudgeGrade(Endpoint("https://api.example.com/v1", "large"))
+        >>> judge.read("Clear and right. Score: 0.9")
+        0.9
     """
 
     model: AnyModel | str
@@ -122,7 +139,17 @@ AnyGrader = AnyMetric | Grader | JudgeGrade
 class Weighted:
     """A grader and its weight in the reward: the reward is the weighted sum.
 
-    A metric whose lower scores are better counts negatively.
+    Args:
+        grader: A metric of single answers, a function of (sample, answer), or `JudgeGrade(model)`. A metric whose lower
+            scores are better counts negatively.
+        weight: Not 0.
+
+    Raises:
+        InvalidExperiment: If `grader` gives one answer no reward, or the weight is 0 or not finite.
+
+    Examples:
+        >>> Weighted(TokensOut(), 0.01).sign
+        -0.01
     """
 
     grader: AnyGrader
@@ -152,7 +179,7 @@ def as_grader(given: object) -> AnyGrader:
     """Return a metric or grader as it is, a function as a Grader.
 
     Raises:
-        InvalidExperiment: For what cannot give one completion a reward.
+        InvalidExperiment: If it cannot give one completion a reward.
     """
     if isinstance(given, type):
         raise InvalidExperiment(f"{given.__name__} is a class and grades nothing; write {given.__name__}()")

@@ -54,7 +54,7 @@ def read_recipe(text: str) -> Trained | Steps:
 
 
 def _no_recipe(text: str) -> str:
-    """Return what may be written in place of `text`, what is meant first where that can be told."""
+    """Return what may be written in place of `text`, what is meant first if that can be told."""
     kinds = [name for name in recipes.__all__ if isinstance(one := getattr(recipes, name), type) and _makes_recipe(one)]
     near = get_close_matches(text.strip().lower(), [*SHORT_NAMES, *map(str.lower, kinds)], n=1)
     meant = next((f"{name}(...)" for name in kinds if near == [name.lower()]), near[0] if near else "")

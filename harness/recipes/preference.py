@@ -50,14 +50,23 @@ class DPO(Trained):
 
     Args:
         pairs: File of preference rows (prompt, chosen, rejected); None takes the task's own `Sample.rejected`.
-        beta: How tightly the policy is held to its reference, in SimPO the scale of the reward; None is 0.1, for
-            SimPO 2.
-        loss: "sigmoid" is DPO (Rafailov et al. 2023), "ipo" Azar et al. 2023, "hinge" SLiC (Zhao et al. 2023),
-            "robust" Chowdhury et al. 2024, "apo_zero" and "apo_down" D'Oosterlinck et al. 2024; "simpo" (Meng et
-            al. 2024) compares mean log-probabilities of a token and needs no reference.
-        margin: SimPO's target margin of the reward.
-        label_smoothing: Share of pairs believed to be swapped, for "robust".
-        sft_weight: Weight of the chosen answer's own loss, added to that of the pair.
+        beta: How tightly the policy is held to its reference, in SimPO the scale of the reward; None is 0.1, for SimPO
+            2.
+        loss: "sigmoid" is DPO (Rafailov et al. 2023), "ipo" Azar et al. 2023, "hinge" SLiC (Zhao et al. 2023), "robust"
+            Chowdhury et al. 2024, "apo_zero" and "apo_down" D'Oosterlinck et al. 2024; "simpo" (Meng et al. 2024)
+            compares mean log-probabilities of a token and needs no reference.
+        margin: SimPO's target margin of the reward, 0 or more.
+        label_smoothing: Share of pairs believed to be swapped, for "robust"; 0 or more, below 0.5.
+        sft_weight: Weight of the chosen answer's own loss, added to that of the pair; 0 or more.
+
+    The other fields are those of `SFT`, from `adapter` to `label`.
+
+    Raises:
+        InvalidExperiment: If a field is out of its range, or two contradict each other.
+
+    Examples:
+        >>> DPO(pairs="pairs.jsonl", beta=0.2).name
+        'dpo lora-r16 pairs=pairs.jsonl beta=0.2'
     """
 
     pairs: str | None = None
@@ -105,11 +114,20 @@ class KTO(Trained):
     """Raise good answers and lower bad ones, held to the model that training starts from (Ethayarajh et al. 2024).
 
     Args:
-        votes: File of rows with prompt, completion and label (true is good), or of preference rows, whose two
-            answers are a good and a bad one; None takes the task's own references and `Sample.rejected`.
-        beta: How tightly the policy is held to its reference.
-        desirable_weight, undesirable_weight: Of good and of bad answers; weigh the rarer kind up if they are
-            unequal.
+        votes: File of rows with prompt, completion and label (true is good), or of preference rows, whose two answers
+            are a good and a bad one; None takes the task's own references and `Sample.rejected`.
+        beta: How tightly the policy is held to its reference, above 0.
+        desirable_weight: Of good answers, above 0; weigh the rarer kind up if they are unequal.
+        undesirable_weight: Of bad answers, above 0.
+
+    The other fields are those of `SFT`, from `adapter` to `label`.
+
+    Raises:
+        InvalidExperiment: If a field is out of its range, or fewer than two answers are in memory at once.
+
+    Examples:
+        >>> KTO(votes="votes.jsonl").name
+        'kto lora-r16 votes=votes.jsonl'
     """
 
     votes: str | None = None
@@ -147,7 +165,16 @@ class ORPO(Trained):
 
     Args:
         pairs: File of preference rows (prompt, chosen, rejected); None takes the task's own `Sample.rejected`.
-        beta: Weight of the odds-ratio term; the paper's lambda.
+        beta: Weight of the odds-ratio term, above 0; the paper's lambda.
+
+    The other fields are those of `SFT`, from `adapter` to `label`.
+
+    Raises:
+        InvalidExperiment: If a field is out of its range.
+
+    Examples:
+        >>> ORPO(beta=0.2).name
+        'orpo lora-r16 beta=0.2'
     """
 
     pairs: str | None = None
@@ -179,6 +206,15 @@ class RewardModel(Trained):
         pairs: File of preference rows (prompt, chosen, rejected); None takes the task's own `Sample.rejected`.
         at_least: Share of held-out pairs that it must order rightly; below it the evidence is invalid, since what
             learns from a worse model learns noise. 0.5 is chance.
+
+    The other fields are those of `SFT`, from `adapter` to `label`.
+
+    Raises:
+        InvalidExperiment: If a field is out of its range.
+
+    Examples:
+        >>> Steps([RewardModel(pairs="pairs.jsonl"), PPO()]).name
+        'reward lora-r16 pairs=pairs.jsonl then ppo lora-r16'
     """
 
     pairs: str | None = None

@@ -18,17 +18,8 @@ from harness.recipes.graders import Reward, Weighted, as_weighted
 
 @dataclass(frozen=True, kw_only=True)
 class Reinforced(Trained):
-    """The fields that every method shares which learns from rewards of its own completions.
-
-    Args:
-        reward: One grader or several, whose weighted sum is the reward: a metric of single answers, a function of
-            (sample, answer), JudgeGrade(model), each alone or as Weighted(grader, weight). None is the reward model
-            that an earlier step of Steps trained. batch_size: prompts a step. micro_batch_size: prompts whose
-            completions are in memory at once.
-        temperature, top_p: How completions are drawn.
-        max_tokens: Most tokens of one; None is the task's.
-        failure: The score that a grader gives which raises or takes longer than grader_seconds; each is counted.
-            The checkpoint of the best mean reward of greedy answers on DEV is kept.
+    """The fields that every method shares which learns from rewards of its own completions: `GRPO` says what each
+    is.
     """
 
     epochs: float = 1
@@ -86,15 +77,38 @@ GroupScale = Literal["group", "batch", "none"]
 
 @dataclass(frozen=True, kw_only=True)
 class GRPO(Reinforced):
-    """Draw `generations` answers a prompt; an answer's advantage is its reward minus the group mean (Shao et al. 2024).
+    """Draw `generations` answers to each prompt; an answer's advantage is its reward less the group's mean.
+
+    The checkpoint of the best mean reward of greedy answers on DEV is kept.
 
     Args:
-        generations: Answers a prompt.
+        reward: One grader or several, whose weighted sum is the reward: a metric of single answers, a function of
+            (sample, answer), `JudgeGrade(model)`, each alone or as `Weighted(grader, weight)`. None is the reward model
+            that an earlier step of `Steps` trained.
+        batch_size: Prompts of a step.
+        micro_batch_size: Prompts whose completions are in memory at once; None is all.
+        temperature: At which completions are drawn, above 0.
+        top_p: The share of probability that is drawn from, above 0 to 1.
+        max_tokens: Most tokens of a completion; None is the task's.
+        failure: The score of a grader that raises or takes longer than `grader_seconds`; each is counted.
+        grader_seconds: What a grader may take for one completion.
+        generations: Answers to a prompt, 2 or more.
         beta: Weight of the divergence from the model that training starts from; 0 holds it to nothing and needs no
             second model.
         loss: "grpo" as in the paper; "dapo" weighs all tokens of a batch alike (Yu et al. 2025), "dr_grpo" by the
             longest answer allowed (Liu et al. 2025), "bnpo" by the tokens of the part in memory.
         scale: What advantages are divided by: the deviation of the "group", of the whole "batch", or "none".
+
+    The other fields are those of `SFT`, from `adapter` to `label`, without `watch`.
+
+    Raises:
+        InvalidExperiment: If a field is out of its range, or two contradict each other.
+
+    Source: Shao et al., DeepSeekMath (2024).
+
+    Examples:
+        >>> GRPO(reward=[ExactMatch(), Weighted(TokensOut(), 0.01)], generations=4).name
+        'grpo lora-r16 reward=exact_match+0.01*tokens_out generations=4'
     """
 
     batch_size: int = 4
@@ -120,23 +134,34 @@ class GRPO(Reinforced):
 
 @dataclass(frozen=True, kw_only=True)
 class PPO(Reinforced):
-    """Draw an answer a prompt, and take several clipped steps on the batch (Schulman et al. 2017).
+    """Draw an answer to each prompt, and take several clipped steps on the batch (Schulman et al. 2017).
 
     The reward is that of the graders or the reward model at the answer's end, less beta times the divergence from the
     model that training starts from at each token (Ziegler et al. 2019).
 
     Args:
+        batch_size: Prompts of a step.
+        beta: Coefficient of the divergence, 0 or more.
         passes: How often a batch of answers is learned from.
-        minibatches: Updates a pass.
-        beta: Coefficient of the divergence.
-        kl_target: Nats an answer that the coefficient is steered to; None keeps it fixed.
+        minibatches: Updates of a pass, a divisor of `batch_size`.
+        kl_target: Nats of an answer that the coefficient is steered to; None keeps it fixed.
         kl_horizon: Answers over which it is steered.
-        kl_limit: Nats an answer at which the run ends as run away.
-        gamma, trace: Discount, and the decay of generalised advantage estimation (Schulman et al. 2016).
+        kl_limit: Nats of an answer at which the run ends as run away.
+        gamma: Discount, 0 to 1.
+        trace: Decay of generalised advantage estimation (Schulman et al. 2016), 0 to 1.
         clip: How far a step may move a token's probability ratio from 1.
         value_clip: The same for a value estimate.
-        value_rate: Learning rate of the value head, a small network on the policy's last states. It is no part of
-            what is served.
+        value_rate: Learning rate of the value head, a small network on the policy's last states. It is no part of what
+            is served.
+
+    The other fields are those of `GRPO`, from `reward` to `grader_seconds`, and of `SFT`, from `adapter` to `label`.
+
+    Raises:
+        InvalidExperiment: If a field is out of its range, or two contradict each other.
+
+    Examples:
+        >>> PPO(reward=ExactMatch(), passes=2).name
+        'ppo lora-r16 reward=exact_match passes=2'
     """
 
     batch_size: int = 16
@@ -185,12 +210,23 @@ class PPO(Reinforced):
 
 @dataclass(frozen=True, kw_only=True)
 class RLOO(Reinforced):
-    """Draw `generations` answers a prompt; the baseline of each is the others' mean reward (Ahmadian et al. 2024).
+    """Draw `generations` answers to each prompt; the baseline of each is the others' mean reward (Ahmadian et al.
+    2024).
 
     Args:
-        generations: Answers a prompt.
-        beta: Weight of the divergence from the model that training starts from, taken off the reward.
+        batch_size: Prompts of a step.
+        generations: Answers to a prompt, 2 or more.
+        beta: Weight of the divergence from the model that training starts from, taken off the reward; 0 or more.
         normalise: Divide advantages by their deviation over the batch.
+
+    The other fields are those of `GRPO`, from `reward` to `grader_seconds`, and of `SFT`, from `adapter` to `label`.
+
+    Raises:
+        InvalidExperiment: If a field is out of its range, or two contradict each other.
+
+    Examples:
+        >>> RLOO(reward=ExactMatch(), normalise=True).name
+        'rloo lora-r16 reward=exact_match normalise=True'
     """
 
     batch_size: int = 4

@@ -15,12 +15,20 @@ class Steps:
     Each step goes on from the policy that the last step before it left, and has the reward model that the last step
     before it trained. What is served is the last step's policy. Each step is stored and kept by itself: recipes that
     begin alike share what they begin with.
-    evaluate_each: what every step leaves is measured on DEV too; it is shown and never chosen.
-    isolated: each step trains the model as it is, an adapter a task; a question is answered by its own task's
-    adapter, and one of no task of the steps by the model as it is.
-    label: the system's name on pages and in tables, in place of the one made from the steps.
 
-    Steps within steps are taken as if written out. Raises InvalidExperiment naming the step that cannot stand there.
+    Args:
+        steps: In their order; steps within steps are taken as if written out.
+        evaluate_each: What every step leaves is measured on DEV too; it is shown and never chosen.
+        isolated: Each step trains the model as it is, an adapter for each task; a question is answered by its own
+            task's adapter, and one of no task of the steps by the model as it is.
+        label: The system's name on pages and in tables, in place of the one made from the steps.
+
+    Raises:
+        InvalidExperiment: If a step cannot stand where it is; the message names it.
+
+    Examples:
+        >>> Steps([SFT(), DPO(pairs="pairs.jsonl")], label="sft, then dpo").name
+        'sft, then dpo'
     """
 
     steps: Sequence[Recipe]
@@ -63,7 +71,7 @@ class Steps:
 
 
 def as_steps(recipe: Recipe) -> Steps:
-    """Return any recipe as steps, one if it is none; raises InvalidExperiment if it cannot stand alone."""
+    """Return any recipe as steps, one if it is none; raise InvalidExperiment if it cannot stand alone."""
     return recipe if isinstance(recipe, Steps) else Steps((recipe,), label=recipe.name)
 
 

@@ -54,12 +54,13 @@ class Listing:
 
     Opening the file takes 20 to 30 ms, and a run asks of each of its stages whether it is there, several times.
 
-    Args:
+    Attributes:
+        path: The file.
         finished: Keys of all stages.
         begun: Keys of stages that hold rows, finished or not.
         rows: Of the finished stages that were looked at.
-        last: By kind of content, the key of the stage that was finished last and all that it holds, which is asked
-            for next.
+        last: By kind of content, the key of the stage that was finished last and all that it holds, which is asked for
+            next.
     """
 
     path: Path

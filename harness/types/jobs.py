@@ -87,9 +87,7 @@ Kind = Literal["audit", "answer", "likelihood", "tune", "judge", "measure", "noi
 class System:
     """One thing that answers: a prompted model, or a recipe's tuned model, one for each seed.
 
-    Args:
-        share: The part of the training data it was tuned on.
-        served: How it is asked, if not as it was tuned.
+    share: the part of the training data it was tuned on. served: how it is asked, if not as it was tuned.
     """
 
     name: str

@@ -418,13 +418,13 @@ class Engine(Protocol):
     def generate(
         self, prompts: Sequence[Messages], decoding: Decoding, *, done: frozenset[int] = frozenset()
     ) -> Iterator[Batch]:
-        """Yield (positions in `prompts`, completions) a batch; batches wholly in `done` are not computed."""
+        """Yield (positions in `prompts`, completions) of each batch; batches wholly in `done` are not computed."""
         ...
 
     def likelihoods(
         self, requests: Sequence[tuple[Messages, str]], *, done: frozenset[int] = frozenset()
     ) -> Iterator[LikelihoodBatch]:
-        """Yield (positions in `requests`, log-likelihoods of the answer given the prompt) a batch."""
+        """Yield (positions in `requests`, log-likelihoods of the answer given the prompt) of each batch."""
         ...
 
     def use(self, adapter: Path | None) -> None:

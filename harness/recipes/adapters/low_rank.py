@@ -68,21 +68,30 @@ class LowRank(Adapter):
 class LoRA(LowRank):
     """Low-rank updates beside frozen linear layers (Hu et al. 2021).
 
+    Whatever the start, the saved update fits the model as it was declared; after pissa, olora and loftq it is twice as
+    wide, since the start is taken out of it again.
+
     Args:
-        rank: Width of the update.
+        rank: Width of the update, 1 or more.
         alpha: Its scale is alpha / rank; None is 2 * rank.
-        targets: "all-linear" is every linear layer but the output head, or names of modules such as ("q_proj",
-            "v_proj").
-        rslora: The scale is alpha / sqrt(rank), so that a wider update does not learn faster (Kalajdzievski 2023),
-            and alpha's default 8, which at rank 16 is the scale of 2 that plain LoRA has at any rank.
+        dropout: Share of the inputs that a step leaves out, 0 or more, below 1.
+        targets: "all-linear" is every linear layer but the output head, or names of modules such as
+            ("q_proj", "v_proj").
+        rslora: The scale is alpha / sqrt(rank), so that a wider update does not learn faster (Kalajdzievski 2023), and
+            alpha's default 8, which at rank 16 is the scale of 2 that plain LoRA has at any rank.
         dora: A layer's length and direction are trained apart (Liu et al. 2024); vLLM serves it only when merged.
-        init: Where the update starts. "default" is an update of zero. "pissa" (Meng et al. 2024) and "olora"
-            (Buyukakyuz 2024) move the leading singular or orthonormal directions of a weight into the update, and
-            "eva" (Paischer et al. 2024) starts from the directions of what the training rows make each layer see,
-            and gives ranks to the layers where they explain most. "loftq" (Li et al. 2023) trains on weights as
-            they are after 4-bit quantisation, with the update starting from what that lost. Whatever the start, the
-            saved update fits the model as it was declared; after pissa, olora and loftq it is twice as wide, since
-            the start is taken out of it again.
+        init: How the update starts. "default" is an update of zero. "pissa" (Meng et al. 2024) and "olora" (Buyukakyuz
+            2024) move the leading singular or orthonormal directions of a weight into the update, and "eva" (Paischer
+            et al. 2024) starts from the directions of what the training rows make each layer see, and gives ranks to
+            the layers in which they explain most. "loftq" (Li et al. 2023) trains on weights as they are after 4-bit
+            quantisation, with the update starting from what that lost.
+
+    Raises:
+        InvalidExperiment: If a field is out of its range, or `dora` and `init` are given together.
+
+    Examples:
+        >>> LoRA(rank=8, rslora=True).name
+        'lora-r8-rslora'
     """
 
     rank: int = 16
@@ -119,7 +128,18 @@ class LoRA(LowRank):
 def DoRA(  # noqa: N802 - a noun of the declarations, as LoRA is
     rank: int = 16, alpha: float | None = None, dropout: float = 0.0, targets: Targets = "all-linear"
 ) -> LoRA:
-    """Return the LoRA that trains a layer's length and direction apart (Liu et al. 2024)."""
+    """Return the LoRA that trains a layer's length and direction apart (Liu et al. 2024).
+
+    Args:
+        rank: As in `LoRA`.
+        alpha: As in `LoRA`.
+        dropout: As in `LoRA`.
+        targets: As in `LoRA`.
+
+    Examples:
+        >>> DoRA(rank=8) == LoRA(rank=8, dora=True)
+        True
+    """
     return LoRA(rank=rank, alpha=alpha, dropout=dropout, targets=targets, dora=True)
 
 
@@ -127,9 +147,21 @@ def DoRA(  # noqa: N802 - a noun of the declarations, as LoRA is
 class QLoRA(LowRank):
     """LoRA on a base stored in 4 bits: NF4 with double quantisation (Dettmers et al. 2023).
 
+    The tuned system is served on the base as the experiment's model loads it, which is not quantised; the run measures
+    what that changes.
+
     Args:
-        rank, alpha, dropout, targets: As in LoRA. The tuned system is served on the base as the experiment's model
-            loads it, which is not quantised; the run measures what that changes.
+        rank: As in `LoRA`.
+        alpha: As in `LoRA`.
+        dropout: As in `LoRA`.
+        targets: As in `LoRA`.
+
+    Raises:
+        InvalidExperiment: If a field is out of its range.
+
+    Examples:
+        >>> QLoRA(rank=32).name
+        'qlora-r32'
     """
 
     rank: int = 16
@@ -176,7 +208,7 @@ def check_targets(kind: str, targets: Targets) -> Targets:
 
 
 def check_dropout(kind: str, dropout: float) -> None:
-    """Raise InvalidExperiment where `dropout` is no fraction."""
+    """Raise InvalidExperiment if `dropout` is no fraction."""
     if not 0 <= dropout < 1:
         raise InvalidExperiment(f"{kind}(dropout={dropout}) is no fraction; give 0 <= dropout < 1")
 
@@ -215,14 +247,23 @@ class AdaLoRA(Adapter):
     """Low-rank updates in the form of a singular value decomposition, pruned to a budget (Zhang et al. 2023).
 
     Args:
-        rank: Average rank of a layer at the end.
-        initial_rank: Rank of each layer at the start.
+        rank: Average rank of a layer at the end, 1 or more.
+        initial_rank: Rank of each layer at the start, above `rank`.
         alpha: An update's scale is alpha / initial_rank; None is 2 * initial_rank.
+        dropout: As in `LoRA`.
+        targets: As in `LoRA`.
         warm: Fraction of the steps before the first pruning.
         settled: Fraction of the steps after the last one.
-        every: Steps between prunings.
-        orthogonality: Weight of the penalty that keeps the singular vectors orthogonal; it is part of what is
-            trained on, and not of the losses that are logged.
+        every: Steps between prunings, 1 or more.
+        orthogonality: Weight of the penalty that keeps the singular vectors orthogonal; it is part of what is trained
+            on, and not of the losses that are logged.
+
+    Raises:
+        InvalidExperiment: If a field is out of its range, or nothing is left to prune.
+
+    Examples:
+        >>> AdaLoRA(rank=4, initial_rank=6).name
+        'adalora-r4-of6'
     """
 
     rank: int = 8

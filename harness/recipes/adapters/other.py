@@ -32,10 +32,17 @@ class Bottleneck(Adapter):
     """h + W_up f(W_down h) on the output h of a sublayer; W_up starts at 0, so that training starts from the base.
 
     Args:
-        reduction: The hidden width over the adapter's.
-        kind: "houlsby" stands after attention and after the feed-forward network of each layer (Houlsby et al.
-            2019), "pfeiffer" after the feed-forward network only (Pfeiffer et al. 2021).
-        activation: F.
+        reduction: The hidden width over the adapter's, 1 or more.
+        kind: "houlsby" stands after attention and after the feed-forward network of each layer (Houlsby et al. 2019),
+            "pfeiffer" after the feed-forward network only (Pfeiffer et al. 2021).
+        activation: The function f: "relu", "gelu", "silu" or "tanh".
+
+    Raises:
+        InvalidExperiment: If a field has an unknown value.
+
+    Examples:
+        >>> Bottleneck(reduction=8, kind="houlsby").name
+        'houlsby-8'
     """
 
     reduction: int = 16
@@ -72,9 +79,16 @@ class MAM(Adapter):
     """A prefix in attention, and a scaled adapter beside the feed-forward network (He et al. 2022, MAM adapter).
 
     Args:
-        prefix_tokens: Free keys and values a layer, which take no position.
+        prefix_tokens: Free keys and values of each layer, which take no position.
         bottleneck: Width of the adapter.
-        scale: Its output is multiplied by it.
+        scale: Its output is multiplied by it, above 0.
+
+    Raises:
+        InvalidExperiment: If a field is out of its range.
+
+    Examples:
+        >>> MAM(bottleneck=256).name
+        'mam-p30-b256'
     """
 
     prefix_tokens: int = 30
@@ -104,9 +118,21 @@ class MAM(Adapter):
 class UniPELT(Adapter):
     """Low-rank updates of queries and values, a prefix and a sequential adapter, each behind a gate (Mao et al. 2022).
 
-    A gate is a sigmoid of its module's input, one number a token, so that a token's output depends on no later one.
-    rank, alpha: of the low-rank updates, which are scaled by alpha / rank. prefix_tokens: keys and values a layer.
-    reduction: the hidden width over the adapter's.
+    A gate is a sigmoid of its module's input, one number for each token, so that a token's output depends on no later
+    one.
+
+    Args:
+        rank: Of the low-rank updates.
+        alpha: They are scaled by alpha / rank, above 0.
+        prefix_tokens: Keys and values of each layer.
+        reduction: The hidden width over the sequential adapter's.
+
+    Raises:
+        InvalidExperiment: If a field is out of its range.
+
+    Examples:
+        >>> UniPELT(rank=4).name
+        'unipelt-r4-p10-16'
     """
 
     rank: int = 8
@@ -161,9 +187,16 @@ def _check_scale(adapter: MAM | UniPELT, **scales: float) -> None:
 
 @dataclass(frozen=True)
 class BitFit(Adapter):
-    """The biases are trained (Ben Zaken et al. 2022), and with `norms` the norms' scales too.
+    """The biases are trained (Ben Zaken et al. 2022), and the norms' scales too.
 
     Models of the Llama family have no bias: of them the norms are trained alone, and the run says so.
+
+    Args:
+        norms: Train the scales of the norms as well.
+
+    Examples:
+        >>> BitFit(norms=False).name
+        'bitfit-biases'
     """
 
     norms: bool = True
@@ -189,7 +222,12 @@ class BitFit(Adapter):
 
 @dataclass(frozen=True)
 class Full(Adapter):
-    """Every weight is trained, kept in float32."""
+    """Every weight is trained, kept in float32.
+
+    Examples:
+        >>> SFT(adapter=Full()).rate
+        2e-05
+    """
 
     support: ClassVar[str] = "harness.recipes.adapters.protocol:AdapterSupport"
     learning_rate: ClassVar[float] = 2e-5
@@ -220,10 +258,16 @@ class IA3(Adapter):
     """Keys, values and the inside of each feed-forward block are scaled by learned vectors (Liu et al. 2022).
 
     Args:
-        targets: Names of the modules that are scaled; None is PEFT's choice for the architecture, keys, values and
-            the feed-forward's last layer.
-        feedforward: Those of `targets` that are scaled if they are entered, not left; None is the feed-forward's
-            last layer.
+        targets: Names of the modules that are scaled; None is PEFT's choice for the architecture, keys, values and the
+            feed-forward's last layer.
+        feedforward: Those of `targets` whose input is scaled, not their output; None is the feed-forward's last layer.
+
+    Raises:
+        InvalidExperiment: If `targets` is empty, or `feedforward` holds what is no target.
+
+    Examples:
+        >>> IA3(targets=("k_proj", "v_proj")).name
+        'ia3-k_proj+v_proj'
     """
 
     targets: tuple[str, ...] | None = None
@@ -285,13 +329,21 @@ _MOVING_STARTS = ("pissa", "olora", "corda", "loftq", "eva", "lora_ga")
 
 @dataclass(frozen=True)
 class PEFT(Adapter):
-    """The method of a PEFT config: PEFT(peft.VeraConfig(r=64, target_modules="all-linear")).
+    """Any other method of PEFT, by its config: PEFT(peft.VeraConfig(r=64, target_modules="all-linear")).
+
+    The method has no learning rate of its own here: 1e-3 is used if the recipe gives none, and a search tries 1e-4 to
+    1e-1.
 
     Args:
-        config: Any of peft's config objects, or the same as a mapping, {"peft_type": "VERA", "r": 64, ...}, which
-            costs no import of peft where experiments are collected; what it says is part of the recipe's key. The
-            method has no learning rate of its own here: 1e-3 is used where the recipe gives none, and a search
-            tries 1e-4 to 1e-1.
+        config: Any of peft's config objects, or the same as a mapping, {"peft_type": "VERA", "r": 64, ...}, which costs
+            no import of peft when experiments are collected; what it says is part of the recipe's key.
+
+    Raises:
+        InvalidExperiment: If it is no config, or says what PEFT's config alone does not carry out.
+
+    Examples:
+        >>> PEFT({"peft_type": "VERA", "r": 64, "target_modules": "all-linear"}).kind
+        'VERA'
     """
 
     config: Any = field(compare=False, metadata={"key": False})

@@ -18,9 +18,16 @@ class PromptTuning(Adapter):
     """Embeddings of virtual tokens before the text (Lester et al. 2021).
 
     Args:
-        tokens: How many.
+        tokens: How many, 1 or more.
         text: Whose tokens' embeddings they start as, repeated or cut to `tokens`; None starts them as embeddings of
             tokens drawn from the vocabulary, which takes longer to learn from (Lester et al. 2021, section 3.2).
+
+    Raises:
+        InvalidExperiment: If `tokens` is below 1, or `text` is blank.
+
+    Examples:
+        >>> PromptTuning(tokens=10).name
+        'prompt-10'
     """
 
     tokens: int = 20
@@ -57,10 +64,19 @@ class PromptTuning(Adapter):
 class PTuning(Adapter):
     """Embeddings of virtual tokens that a small network makes, trained instead of them (Liu et al. 2021).
 
+    The saved system holds the embeddings alone.
+
     Args:
-        tokens: How many.
-        encoder: "mlp", or "lstm", as in the paper.
-        hidden: Width inside the encoder; None is that of the model. The saved system holds the embeddings alone.
+        tokens: How many, 1 or more.
+        encoder: The network: "mlp", or "lstm", as in the paper.
+        hidden: Width inside it; None is that of the model.
+
+    Raises:
+        InvalidExperiment: If a field is out of its range.
+
+    Examples:
+        >>> PTuning(encoder="lstm").name
+        'p-tuning-20-lstm'
     """
 
     tokens: int = 20
@@ -96,10 +112,19 @@ class PTuning(Adapter):
 class PrefixTuning(Adapter):
     """Keys and values of virtual tokens in every layer, made by a small network (Li and Liang 2021).
 
+    The saved system holds the keys and values alone. They start as zeros, which is near the untuned model; random ones
+    spoil its answers at first.
+
     Args:
-        tokens: How many.
-        hidden: Width inside the network; None is 512, as in the paper. The saved system holds the keys and values
-            alone. They start as zeros, which is near the untuned model; random ones spoil its answers at first.
+        tokens: How many, 1 or more.
+        hidden: Width inside the network; None is 512, as in the paper.
+
+    Raises:
+        InvalidExperiment: If a field is out of its range.
+
+    Examples:
+        >>> PrefixTuning(tokens=10).name
+        'prefix-10'
     """
 
     tokens: int = 20
@@ -134,8 +159,17 @@ class PrefixTuning(Adapter):
 class PTuningV2(Adapter):
     """Keys and values of virtual tokens in every layer, trained themselves (Liu et al. 2022, P-tuning v2).
 
+    They start as zeros, as in `PrefixTuning`.
+
     Args:
-        tokens: How many. They start as zeros, as in PrefixTuning.
+        tokens: How many, 1 or more.
+
+    Raises:
+        InvalidExperiment: If `tokens` is below 1.
+
+    Examples:
+        >>> PTuningV2(tokens=10).name
+        'p-tuning-v2-10'
     """
 
     tokens: int = 20

@@ -100,7 +100,7 @@ def to_config(recipe: SFT) -> Exported:
 
 
 def from_config(config: Mapping[str, object]) -> Imported:
-    """Return the recipe that trains as these settings do, with Axolotl's defaults where they leave one out.
+    """Return the recipe that trains as these settings do, with Axolotl's defaults if they leave one out.
 
     Raises:
         InvalidExperiment: If the adapter has no counterpart, or a value is of no use.

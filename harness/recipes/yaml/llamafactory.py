@@ -100,7 +100,7 @@ def to_config(recipe: SFT) -> Exported:
 
 
 def from_config(config: Mapping[str, object]) -> Imported:
-    """Return the recipe that trains as these settings do, with LLaMA-Factory's defaults where they leave one out.
+    """Return the recipe that trains as these settings do, with LLaMA-Factory's defaults if they leave one out.
 
     Raises:
         InvalidExperiment: If stage or adapter have no counterpart, or a value is of no use.

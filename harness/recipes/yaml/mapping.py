@@ -37,7 +37,7 @@ class Exported:
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """Another tool's settings as a recipe, with that tool's defaults where it leaves a setting out."""
+    """Another tool's settings as a recipe, with that tool's defaults if it leaves a setting out."""
 
     recipe: SFT
     unmapped: tuple[Unmapped, ...]
@@ -132,8 +132,7 @@ def whole_alpha(adapter: TunerAdapter) -> tuple[int, tuple[Unmapped, ...]]:
 def low_rank(kind: type[LoRA] | type[QLoRA], *, alpha: float, targets: tuple[str, ...], **fields: object) -> LowRank:
     """Return the adapter, alpha left out if it is the default. targets: none is all linear layers.
 
-    Args:
-        fields: Further ones of the adapter.
+    fields: further ones of the adapter.
     """
     adapter = kind(targets=targets or "all-linear", **fields)  # type: ignore[arg-type]
     return adapter if adapter.scale == alpha else replace(adapter, alpha=alpha)
@@ -267,7 +266,7 @@ def export_reasons(backend: str) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """A tool's keys, and its defaults where a setting is left out."""
+    """A tool's keys, and its defaults if a setting is left out."""
 
     epochs: str
     micro: str

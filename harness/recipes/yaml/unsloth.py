@@ -103,7 +103,7 @@ def to_config(recipe: SFT) -> Exported:
 
 
 def from_config(config: Mapping[str, object]) -> Imported:
-    """Return the recipe that trains as these settings do, with Unsloth's defaults where they leave one out.
+    """Return the recipe that trains as these settings do, with Unsloth's defaults if they leave one out.
 
     Raises:
         InvalidExperiment: If a value is of no use.

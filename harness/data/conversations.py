@@ -14,6 +14,8 @@ from harness.data.row_fields import kind_of, present, wrong
 from harness.errors import InvalidData
 from harness.types.samples import Message, Messages, Role, ToolCall
 
+_WRITE_A_CALL = 'write a call as {"name": ..., "arguments": {...}}'
+
 
 def tools_of(row: Row, field: str) -> str:
     """Return the JSON text of the tools that a field lists, "" for none.
@@ -23,25 +25,25 @@ def tools_of(row: Row, field: str) -> str:
     value = row.values.get(field)
     if value is None or (isinstance(value, str | list | dict) and not value):
         return ""
-    given = as_list(value)
+    given = _several(value)
     if given is None:
-        single = as_mapping(value)
-        if single is None:
-            raise wrong(row, field, f"is {kind_of(value)}", 'write the tools as a list of {"name", "parameters"}')
-        given = [single]
+        raise wrong(row, field, f"is {kind_of(value)}", 'write the tools as a list of {"name", "parameters"}')
     found = [_tool(row, f"{field}[{place}]", tool) for place, tool in enumerate(given)]
     return json.dumps(found, ensure_ascii=False) if found else ""
 
 
 def calls_of(row: Row, field: str, value: object) -> tuple[ToolCall, ...]:
     """Return the calls in a turn's "tool_calls", "function_call", or in the words of a turn that is a call."""
-    given = as_list(value)
+    given = _several(value)
     if given is None:
-        single = as_mapping(value)
-        if single is None:
-            raise wrong(row, field, f"is {_shown(value)}", 'write a call as {"name": ..., "arguments": {...}}')
-        given = [single]
+        raise wrong(row, field, f"is {_shown(value)}", _WRITE_A_CALL)
     return tuple(_call(row, f"{field}[{place}]" if len(given) > 1 else field, one) for place, one in enumerate(given))
+
+
+def _several(value: object) -> Sequence[object] | None:
+    """Return the items of a list, or the one that stands without its list; None for what is neither."""
+    single = as_mapping(value)
+    return as_list(value) if single is None else [single]
 
 
 def linked(turns: Messages) -> Messages:
@@ -88,12 +90,12 @@ def _tool(row: Row, field: str, value: object) -> Mapping[str, object]:
 def _call(row: Row, field: str, value: object) -> ToolCall:
     call = as_mapping(value)
     if call is None:
-        raise wrong(row, field, f"is {_shown(value)}", 'write a call as {"name": ..., "arguments": {...}}')
+        raise wrong(row, field, f"is {_shown(value)}", _WRITE_A_CALL)
     inner = call["function"] if isinstance(call.get("function"), Mapping) else call
     assert isinstance(inner, Mapping)
     name, arguments = inner.get("name"), inner.get("arguments", inner.get("parameters"))
     if not isinstance(name, str) or not name:
-        raise wrong(row, field, "has no name", 'write a call as {"name": ..., "arguments": {...}}')
+        raise wrong(row, field, "has no name", _WRITE_A_CALL)
     given = {} if arguments in (None, "") else as_mapping(arguments)
     if given is None:
         raise wrong(row, f"{field}.arguments", f"is {_shown(arguments)}", "write the arguments as an object")

@@ -21,7 +21,7 @@ from harness.types.samples import Check, Messages
 _COLUMNS = Columns(naming="rename the columns")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Preferred:
     """One preference row. text: the prompt as one text. messages: the conversation if it gave one, else empty."""
 
@@ -33,7 +33,7 @@ class Preferred:
     where: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Voted:
     """One answer with its vote. text, messages: as in `Preferred`."""
 
@@ -96,39 +96,17 @@ def votes_of_rows(rows: Sequence[Row]) -> tuple[Voted, ...]:
         if one.good is None:
             raise _no_vote(one)
         sample = one.samples[-1]
-        found.append(
-            Voted(
-                id=sample.id,
-                text=sample.input,
-                messages=sample.messages,
-                answer=sample.reference,
-                good=one.good,
-                where=one.row.where,
-            )
-        )
+        found.append(Voted(sample.id, sample.input, sample.messages, sample.reference, one.good, one.row.where))
     return tuple(found)
 
 
 def votes_of_pair(pair: Preferred) -> tuple[Voted, Voted]:
     """Return a pair's answers, the good one and the bad one."""
-    return (
-        Voted(
-            id=f"{pair.id} chosen",
-            text=pair.text,
-            messages=pair.messages,
-            answer=pair.chosen,
-            good=True,
-            where=pair.where,
-        ),
-        Voted(
-            id=f"{pair.id} rejected",
-            text=pair.text,
-            messages=pair.messages,
-            answer=pair.rejected,
-            good=False,
-            where=pair.where,
-        ),
-    )
+
+    def vote(name: str, answer: str, good: bool) -> Voted:
+        return Voted(f"{pair.id} {name}", pair.text, pair.messages, answer, good, pair.where)
+
+    return vote("chosen", pair.chosen, True), vote("rejected", pair.rejected, False)
 
 
 def _read(rows: Sequence[Row]) -> tuple[ReadRow, ...]:
@@ -140,14 +118,7 @@ def _read(rows: Sequence[Row]) -> tuple[ReadRow, ...]:
 def _preferred(one: ReadRow) -> Preferred:
     sample = one.samples[-1]
     assert sample.rejected is not None  # a row with two answers has a worse one
-    return Preferred(
-        id=sample.id,
-        text=sample.input,
-        messages=sample.messages,
-        chosen=sample.reference,
-        rejected=sample.rejected,
-        where=one.row.where,
-    )
+    return Preferred(sample.id, sample.input, sample.messages, sample.reference, sample.rejected, one.row.where)
 
 
 def _no_vote(one: ReadRow) -> InvalidData:

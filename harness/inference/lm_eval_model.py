@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 from jinja2 import TemplateError
 from lm_eval.api.model import TemplateLM
@@ -278,10 +278,9 @@ class _Bar:
 
 
 def _dtype(name: str) -> Dtype:
-    for known in get_args(Dtype):
-        if name == known:
-            return known  # type: ignore[no-any-return]
-    raise InvalidExperiment(f"dtype={name!r} is none of {', '.join(get_args(Dtype))}")
+    if name not in get_args(Dtype):
+        raise InvalidExperiment(f"dtype={name!r} is none of {', '.join(get_args(Dtype))}")
+    return cast("Dtype", name)
 
 
 def _folder(peft: str) -> Path:

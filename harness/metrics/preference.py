@@ -231,8 +231,7 @@ class Preference:
             shown = " ".join(reply.split())[:80] or "(nothing)"
             return Score(float("nan"), {**said, "outcome": "unread"}, f"the judge's reply names no winner: {shown}")
         outcome = "agreed" if said["tuned_first"] == said["baseline_first"] else "disagreed"
-        worth = {"tuned": 1.0, "tie": 0.5, "baseline": 0.0}
-        value = worth[said["tuned_first"]] if outcome == "agreed" else 0.5
+        value = _WORTH[said["tuned_first"]] if outcome == "agreed" else 0.5
         return Score(value, {**said, "outcome": outcome})
 
     @cached_property

@@ -3,10 +3,15 @@
 import gzip
 import os
 import zlib
+from collections.abc import Callable
+from io import BufferedReader
 from pathlib import Path
+from typing import TypeVar
 
 from harness.errors import InvalidData, MissingPackage
 from harness.types.files import is_lfs_pointer
+
+_Found = TypeVar("_Found")
 
 PACKED = (".gz", ".zst")
 # What stands under the ending of a text file by mistake, by its first bytes, and what to do about it.
@@ -40,8 +45,7 @@ def read_bytes(path: Path) -> bytes:
             is read; the message names it.
     """
     content = _stored_bytes(path)
-    if is_lfs_pointer(content):
-        raise InvalidData(f"{path}: is a Git LFS pointer, and the data are not here; run git lfs pull in its folder")
+    _refuse_pointer(content, path)
     if content.startswith(_GZIP):
         return _gunzipped(content, path)
     if content.startswith(_ZSTD):
@@ -69,30 +73,35 @@ def check_is_text(content: bytes, path: Path) -> None:
 
 def check_readable(path: Path) -> None:
     """Raise the InvalidData of `read_bytes` for what can be told without reading all of the file at `path`."""
-    try:
-        if not path.is_file():
-            raise InvalidData(_why_no_file(path))
-        with path.open("rb") as stream:
-            start = stream.read(1024)
-    except (OSError, ValueError) as error:
-        raise InvalidData(f"{path}: cannot be read: {_reason(error)}; check the path and its permissions") from None
-    if is_lfs_pointer(start):
-        raise InvalidData(f"{path}: is a Git LFS pointer, and the data are not here; run git lfs pull in its folder")
+    _refuse_pointer(_asked(path, lambda stream: stream.read(1024)), path)
 
 
 def _stored_bytes(path: Path) -> bytes:
+    before, content, after = _asked(path, lambda stream: (_state(stream), stream.read(), _state(stream)))
+    if before != after or len(content) != after[0]:
+        raise InvalidData(f"{path}: changed while it was read; wait until it is written, or read a copy")
+    return content
+
+
+def _state(stream: BufferedReader) -> tuple[int, int]:
+    found = os.fstat(stream.fileno())
+    return found.st_size, found.st_mtime_ns
+
+
+def _asked(path: Path, read: Callable[[BufferedReader], _Found]) -> _Found:
+    """Return what `read` finds in the file; raises InvalidData where it cannot be had."""
     try:
         if not path.is_file():
             raise InvalidData(_why_no_file(path))
         with path.open("rb") as stream:
-            before = os.fstat(stream.fileno())
-            content = stream.read()
-            after = os.fstat(stream.fileno())
+            return read(stream)
     except (OSError, ValueError) as error:
         raise InvalidData(f"{path}: cannot be read: {_reason(error)}; check the path and its permissions") from None
-    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns) or len(content) != after.st_size:
-        raise InvalidData(f"{path}: changed while it was read; wait until it is written, or read a copy")
-    return content
+
+
+def _refuse_pointer(content: bytes, path: Path) -> None:
+    if is_lfs_pointer(content):
+        raise InvalidData(f"{path}: is a Git LFS pointer, and the data are not here; run git lfs pull in its folder")
 
 
 def _why_no_file(path: Path) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from harness.data.files.bytes import check_readable
+from harness.data.files.folders import natural
 from harness.data.files.row import DataFile, Note, Row, with_whole_characters
 from harness.errors import InvalidData
 
@@ -24,7 +25,7 @@ def read_eval_log(path: Path) -> DataFile:
     check_readable(path)
     try:
         with zipfile.ZipFile(path) as log:
-            names = sorted((name for name in log.namelist() if _SAMPLE.fullmatch(name)), key=_in_order)
+            names = sorted((name for name in log.namelist() if _SAMPLE.fullmatch(name)), key=natural)
             samples = [json.loads(log.read(name)) for name in names]
     except NotImplementedError:
         raise InvalidData(f"{path}: is packed in a way that Python cannot unpack; {_JSON}") from None
@@ -37,10 +38,6 @@ def rows_of_log(value: object, path: Path) -> DataFile:
     """Return the rows of `value`, a log for which `is_inspect_log` holds; raise InvalidData if it has no samples."""
     samples = value.get("samples") if isinstance(value, dict) else None
     return _rows(samples if isinstance(samples, list) else [], path)
-
-
-def _in_order(name: str) -> list[object]:
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 def _rows(samples: Sequence[object], path: Path) -> DataFile:

@@ -40,9 +40,7 @@ class OwnsMetrics(Protocol):
 
 
 @dataclass(frozen=True)
-class LmEvalMetric:
-    """A metric that lm-eval averages. filter: which of the task's filter pipelines, None is the first."""
-
+class _OfTask:
     task: OwnsMetrics
     metric: str
     filter: str | None
@@ -50,7 +48,12 @@ class LmEvalMetric:
 
     @property
     def name(self) -> str:
-        return _name(self.metric, self.filter)
+        return self.metric if self.filter is None else f"{self.metric} ({self.filter})"
+
+
+@dataclass(frozen=True)
+class LmEvalMetric(_OfTask):
+    """A metric that lm-eval averages. filter: which of the task's filter pipelines, None is the first."""
 
     def score(self, sample: Sample, answer: Answer) -> float:
         """Return lm-eval's value of one answer.
@@ -69,21 +72,12 @@ class LmEvalMetric:
 
 
 @dataclass(frozen=True)
-class LmEvalCorpusMetric:
+class LmEvalCorpusMetric(_OfTask):
     """A metric that lm-eval computes of the whole set, such as a perplexity or F1.
 
     The score of one sample is its negative log-likelihood a unit for perplexities (nats; bits for bits_per_byte),
     whether it is right for F1 and MCC, and the metric of that sample alone for any other.
     """
-
-    task: OwnsMetrics
-    metric: str
-    filter: str | None
-    better: Direction
-
-    @property
-    def name(self) -> str:
-        return _name(self.metric, self.filter)
 
     def score(self, sample: Sample, answer: Answer) -> Score:
         """Return one sample's score; its detail is what lm-eval aggregates."""
@@ -127,10 +121,6 @@ def metric_of(task: OwnsMetrics, name: str, filter_name: str | None) -> LmEvalMe
         better = "higher" if task.documents.higher_is_better(name) else "lower"
         of_the_set = task.documents.aggregation(name).__name__ != "mean"
     return (LmEvalCorpusMetric if of_the_set else LmEvalMetric)(task, name, filter_name, better)
-
-
-def _name(metric: str, filter_name: str | None) -> str:
-    return metric if filter_name is None else f"{metric} ({filter_name})"
 
 
 def _value(task: OwnsMetrics, metric: str, filter_name: str | None, sample: Sample, answer: Answer) -> Any:

@@ -77,16 +77,15 @@ def to_config(recipe: SFT) -> Exported:
         training["max_seq_length"] = recipe.max_length
     else:
         missed.append(Unmapped("max_length=None", "there is no such thing there: rows are cut at 2,048 tokens"))
-    if recipe.epochs != training["num_epochs"]:
-        missed.append(Unmapped(f"epochs={recipe.epochs:g}", "num_epochs is a whole number; it was rounded"))
-    if recipe.schedule != "linear":
-        missed.append(Unmapped(f"schedule={recipe.schedule!r}", "the rate falls linearly there"))
-    if recipe.warmup:
-        missed.append(Unmapped(f"warmup={recipe.warmup:g}", "is a number of steps there: set warmup_steps"))
-    if recipe.max_grad_norm != 1.0:
-        missed.append(Unmapped(f"max_grad_norm={recipe.max_grad_norm:g}", "has no counterpart there"))
-    if recipe.patience is not None:
-        missed.append(Unmapped(f"patience={recipe.patience}", "there are no evaluations in its training"))
+    whole = recipe.epochs == training["num_epochs"]
+    told = (
+        (whole, f"epochs={recipe.epochs:g}", "num_epochs is a whole number; it was rounded"),
+        (recipe.schedule == "linear", f"schedule={recipe.schedule!r}", "the rate falls linearly there"),
+        (not recipe.warmup, f"warmup={recipe.warmup:g}", "is a number of steps there: set warmup_steps"),
+        (recipe.max_grad_norm == 1.0, f"max_grad_norm={recipe.max_grad_norm:g}", "has no counterpart there"),
+        (recipe.patience is None, f"patience={recipe.patience}", "there are no evaluations in its training"),
+    )
+    missed += [Unmapped(key, why) for kept, key, why in told if not kept]
     config: Config = {"training": training}
     if adapter.kind != "full":
         alpha, lost = whole_alpha(adapter)

@@ -16,6 +16,13 @@ class Right:
 
 
 @dataclass(frozen=True)
+class Seconds:
+    name: str = "seconds"
+    better: Direction = "lower"
+    unit: str = "s"
+
+
+@dataclass(frozen=True)
 class Loss:
     """A plain number, lower is better."""
 

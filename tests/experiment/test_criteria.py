@@ -8,20 +8,8 @@ from harness.errors import Incomparable, InvalidExperiment
 from harness.experiment.criteria import AtLeast, AtMost, BreakEven, Criterion, Finding, Gain, Guard, NoWorse
 from harness.fingerprint import fingerprint
 from harness.stats.compare import Comparison, SystemScores, compare
-from harness.types.protocols import Direction
 from harness.types.samples import Message, Messages, Sample, Split
-
-
-@dataclass(frozen=True)
-class Right:
-    name: str = "right"
-    better: Direction = "higher"
-
-
-@dataclass(frozen=True)
-class Seconds:
-    name: str = "seconds"
-    better: Direction = "lower"
+from tests.analysis.scores import Right, Seconds
 
 
 @dataclass(frozen=True)

@@ -10,21 +10,8 @@ from harness.errors import Incomparable, InvalidExperiment
 from harness.experiment.criteria import AtLeast, AtMost, Criterion, Finding, Gain, NoWorse
 from harness.experiment.decide import Decision, Verdict, better_of, decide, enough
 from harness.stats.compare import Comparison, SystemScores, compare, standing
-from harness.types.protocols import Direction
 from harness.types.samples import Check
-
-
-@dataclass(frozen=True)
-class Right:
-    name: str = "right"
-    better: Direction = "higher"
-
-
-@dataclass(frozen=True)
-class Seconds:
-    name: str = "seconds"
-    better: Direction = "lower"
-    unit: str = "s"
+from tests.analysis.scores import Right, Seconds
 
 
 @dataclass(frozen=True)

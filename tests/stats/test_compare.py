@@ -15,21 +15,9 @@ from harness.stats.paired_tests import bonett_price_interval, conditional_interv
 from harness.stats.seeds import average_repeats
 from harness.types.protocols import Direction
 from harness.types.samples import Answer, Sample, Score
+from tests.analysis.scores import Right, Seconds
 
 ONE_SEED = "one seed: training variance was not measured"
-
-
-@dataclass(frozen=True)
-class Right:
-    name: str = "right"
-    better: Direction = "higher"
-
-
-@dataclass(frozen=True)
-class Seconds:
-    name: str = "seconds"
-    better: Direction = "lower"
-    unit: str = "s"
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from harness.data.leakage.audit import NEAR_DUPLICATE
 from harness.data.leakage.equal_inputs import as_asked
-from harness.data.leakage.near_duplicates import Twin, twins
+from harness.data.leakage.near_duplicates import Pools, Twin, twins
 from harness.data.task_part import part_of_task
 from harness.errors import InvalidExperiment
 from harness.types.protocols import HasCorpus, Task
@@ -65,19 +65,20 @@ def _copies(asked: Mapping[Split, tuple[Sample, ...]]) -> dict[str, Twin]:
     pools = {split.value: samples for split, samples in asked.items()}
     found: dict[str, Twin] = {}
     for split in _MEASURED:
-        for twin in (*_related(asked, split), *_leaks(pools, "train", split.value)):
+        for twin in (*_related(asked, split), *copies_in(pools, "train", split.value)):
             found.setdefault(twin.sample.id, twin)
     while True:
         # The leakage checks look from the other side, and near texts need not be found from both.
         pools["train"] = tuple(sample for sample in asked[Split.TRAIN] if sample.id not in found)
-        seen = [twin for split in _MEASURED for twin in _leaks(pools, split.value, "train")]
+        seen = [twin for split in _MEASURED for twin in copies_in(pools, split.value, "train")]
         if not seen:
             return found
         for twin in seen:
             found[twin.other.id] = Twin(twin.kind, "train", twin.other, twin.pool, twin.sample, twin.similarity)
 
 
-def _leaks(pools: Mapping[str, tuple[Sample, ...]], pool: str, other: str) -> Iterator[Twin]:
+def copies_in(pools: Pools, pool: str, other: str) -> Iterator[Twin]:
+    """Yield the samples of `pool` that are copies of one of `other`, as the leakage checks count them."""
     found = twins(pools, pool, other, threshold=NEAR_DUPLICATE)
     return (twin for twin in found if twin.kind != "near, other reference")
 

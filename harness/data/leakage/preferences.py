@@ -2,8 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from harness.data.leakage.audit import NEAR_DUPLICATE
-from harness.data.leakage.near_duplicates import Twin, twins
+from harness.data.leakage.drop_train import copies_in
 from harness.data.preferences import Preferred, Voted
 from harness.types.samples import Check, Sample
 
@@ -20,8 +19,7 @@ def preference_leakage(
     """
     asked = [_as_sample(row) for row in rows]
     pools = {"preferences": asked, "dev": dev, "holdout": holdout}
-    opened = _found(pools, "holdout")
-    seen = _found(pools, "dev")
+    opened, seen = (list(copies_in(pools, pool, "preferences")) for pool in ("holdout", "dev"))
     name = "preference prompts across splits"
     counts = [
         f"{len(found):,} of {len(pools[pool]):,} {pool} samples are asked in {file}"
@@ -39,11 +37,6 @@ def preference_leakage(
         items=tuple(twin.item(texts=place < _SHOWN) for place, twin in enumerate((*opened, *seen))),
         kind="data",
     )
-
-
-def _found(pools: dict[str, Sequence[Sample]], pool: str) -> list[Twin]:
-    found = twins(pools, pool, "preferences", threshold=NEAR_DUPLICATE)
-    return [twin for twin in found if twin.kind != "near, other reference"]
 
 
 def _as_sample(row: Preferred | Voted) -> Sample:

@@ -3,9 +3,9 @@
 Git LFS pointers: small text files that stand where `git lfs pull` would put the real content.
 """
 
+import importlib.util
 import os
 import tempfile
-from importlib.util import find_spec
 from pathlib import Path
 
 
@@ -28,7 +28,7 @@ def write_whole(path: Path, text: str) -> None:
 
 def package_folder(package: str) -> Path | None:
     """Return the folder of an installed package, None if it is absent; its code is not run."""
-    spec = find_spec(package)
+    spec = importlib.util.find_spec(package)
     places = list(spec.submodule_search_locations or ()) if spec is not None else []
     return Path(places[0]) if places else None
 

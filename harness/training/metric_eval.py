@@ -16,7 +16,7 @@ from harness.stats.compare import statistic_of
 from harness.training.callbacks import CheckpointGoal, Watched
 from harness.training.config import Precision, TrainingContext, TrainingSession
 from harness.training.rows import draw_rows
-from harness.types.protocols import AnyMetric, BatchMetric, CorpusMetric, HasChoices, Metric, Task, answer_tokens
+from harness.types.protocols import AnyMetric, BatchMetric, CorpusMetric, Metric, Task, answer_tokens, choices_of
 from harness.types.samples import Answer, Sample, Score
 
 # Answers generated at once, and their longest where the task does not say.
@@ -46,7 +46,7 @@ class WatchedSamples:
         network.eval()
         try:
             with torch.no_grad(), self.precision.computing():
-                texts = self._choose(network) if isinstance(self.task, HasChoices) else self._generate(network)
+                texts = self._choose(network) if choices_of(self.task) else self._generate(network)
         finally:
             network.train(training)
         return scored_rows(self.metric, self.samples, [self._answer(place, text) for place, text in enumerate(texts)])
@@ -73,8 +73,7 @@ class WatchedSamples:
         return texts
 
     def _choose(self, network: Any) -> list[str]:
-        assert isinstance(self.task, HasChoices)
-        choices = list(self.task.choices)
+        choices = choices_of(self.task)
         answers = [answer_ids(self.tokenizer, choice, end=False) for choice in choices]
         return [choices[_likeliest(network, prompt, answers, self.precision.device)] for prompt in self.prompts]
 

@@ -94,6 +94,16 @@ def test_the_watched_metric_is_logged_and_chooses_the_checkpoint(job: Jobs, hear
     assert any("exact_match 1.000" in note for note in heard.notes)
 
 
+def test_a_task_whose_choices_are_none_is_asked_freely(tiny: Model, job: Jobs) -> None:
+    task = Chosen(choices=())  # as any DatasetTask is, unless it declares choices
+    exam = exam_of(tiny, SFT(adapter=Full(), watch=ExactMatch()), task, asked(job(SFT()).dev))
+
+    free = exam_of(tiny, SFT(adapter=Full(), watch=ExactMatch()), Colours(), asked(job(SFT()).dev))
+
+    network = load_model(tiny, dtype=torch.float32)
+    assert exam.mark(network) == free.mark(network)
+
+
 def test_patience_is_the_watched_metrics(job: Jobs, heard) -> None:
     recipe = SFT(epochs=20, learning_rate=1e-3, evaluate_every=3, patience=2, watch=ExactMatch())
     made = job(recipe)

@@ -33,8 +33,7 @@ from harness.report import PageSource, update_reports, write_reports
 from harness.runner.context import SilentProgress, TerminalProgress, TextStream
 from harness.runner.expected import expected_stages
 from harness.runner.pipeline import Until
-from harness.runner.run import Options, Outcome, check_paths
-from harness.runner.run import run_plan as run_stages
+from harness.runner.run import Options, Outcome, check_paths, run_plan
 from harness.runner.training import planned
 from harness.store.names import check_name, claim_name_in_python
 from harness.store.store import Store
@@ -201,7 +200,7 @@ def run_and_report(
     store = Store(store_path)
     progress = TerminalProgress(stream, prefix=name) if stream else SilentProgress()
     with _told(store), without_foreign_warnings():
-        outcome = run_stages(experiment, name=name, store=store, progress=progress, options=options)
+        outcome = run_plan(experiment, name=name, store=store, progress=progress, options=options)
         draw_changed(store)
     return replace(outcome, page=store.folder / f"{name}.html")
 

@@ -269,7 +269,7 @@ def test_registering_leaves_lm_evals_own_models_in_place() -> None:
 
 
 def test_the_documented_call_scores_a_task(tiny_model: Path, tasks: Path) -> None:
-    document = Path(__file__).parents[2] / "docs" / "lm-eval.md"
+    document = Path(__file__).parents[2] / "docs" / "how-to" / "lm-eval.md"
     block = re.findall(r"```python\n(.*?)```", document.read_text(encoding="utf-8"), re.DOTALL)[-1]
     scope: dict[str, Any] = {}
     exec(block.replace("smollm2-135m-instruct", str(tiny_model)).replace("my_tasks", str(tasks)), scope)

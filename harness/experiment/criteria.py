@@ -4,13 +4,13 @@ What a rule says about one comparison: an interval against a threshold, in words
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol, runtime_checkable
 
 from harness.errors import Incomparable, InvalidExperiment
 from harness.stats.compare import DEFAULT_LEVEL, SECONDS, Comparison
-from harness.stats.intervals import EVERYTHING, Interval
+from harness.stats.intervals import Interval
 from harness.stats.power import needed_seeds
 from harness.stats.projection import At, Projection, units_that_decide
 from harness.stats.wording import about, amount, change, confidence, count, difference_text, mean_text, rounded, span
@@ -67,28 +67,11 @@ def about_difference(comparison: Comparison, demand: str, threshold: float, *, b
         threshold: In score units.
         beyond: The threshold itself is not good enough, as for a gain of 0.
     """
-    c, unit, good_side = comparison, comparison.unit, _good_side(comparison.better)
+    c, unit = comparison, comparison.unit
     shown = difference_text(c.difference, c.low, c.high, unit=unit, of=c.counts)
-    before, after = rounded(c.baseline_mean, unit=unit), rounded(c.tuned_mean, unit=unit)
-    status = _status(c.low, c.high, threshold, good_side, beyond=beyond)
-    needed, outlook = None, ""
-    if status == "open":
-        asked = _Asked(threshold, good_side, beyond, value=c.difference, interval=Interval(c.low, c.high))
-        needed, outlook = _outlook(c, asked, lambda projection: projection.difference)
-    return Finding(
-        criterion=f"{c.metric}: {demand}",
-        metric=c.metric,
-        status=status,
-        value=c.difference,
-        low=c.low,
-        high=c.high,
-        threshold=threshold,
-        sentence=f"{c.metric} went from {before} to {after}: {shown}. {_conclusion(status, demand, c.level)}{outlook}",
-        needed_samples=needed,
-        good_side=good_side,
-        unit=unit,
-        level=c.level,
-    )
+    said = f"{c.metric} went from {rounded(c.baseline_mean, unit=unit)} to {rounded(c.tuned_mean, unit=unit)}: {shown}."
+    asked = _Asked(threshold, _good_side(c.better), c.difference, Interval(c.low, c.high), beyond)
+    return _finding(c, demand, asked, said)
 
 
 def about_mean(comparison: Comparison, threshold: float, good_side: Side) -> Finding:
@@ -96,33 +79,14 @@ def about_mean(comparison: Comparison, threshold: float, good_side: Side) -> Fin
     c, unit = comparison, comparison.unit
     shown = mean_text(c.tuned_mean, c.tuned_low, c.tuned_high, unit=unit, of=c.counts)
     demand = f"at {'least' if good_side == 'above' else 'most'} {amount(threshold, unit=unit)}"
-    status = _status(c.tuned_low, c.tuned_high, threshold, good_side)
-    needed, outlook = None, ""
-    if status == "open":
-        asked = _Asked(threshold, good_side, value=c.tuned_mean, interval=Interval(c.tuned_low, c.tuned_high))
-        needed, outlook = _outlook(c, asked, lambda projection: projection.own)
-    return Finding(
-        criterion=f"{c.metric}: {demand}",
-        metric=c.metric,
-        status=status,
-        value=c.tuned_mean,
-        low=c.tuned_low,
-        high=c.tuned_high,
-        threshold=threshold,
-        sentence=f"{c.metric} of {c.tuned} is {shown}. {_conclusion(status, demand, c.level)}{outlook}",
-        needed_samples=needed,
-        good_side=good_side,
-        unit=unit,
-        level=c.level,
-        about="mean",
-    )
+    asked = _Asked(threshold, good_side, c.tuned_mean, Interval(c.tuned_low, c.tuned_high), about="mean")
+    return _finding(c, demand, asked, f"{c.metric} of {c.tuned} is {shown}.")
 
 
 def about_break_even(comparison: Comparison, requests: float) -> Finding:
     """Return the finding that training has paid for itself within `requests`: the whole interval lies there."""
     c = comparison
     demand = f"payback within {amount(requests, unit='requests')}"
-    shown = f"about {about(c.tuned_mean)} requests{span(about(c.tuned_low), about(c.tuned_high))}"
     if c.tuned_low == math.inf:
         said = "Training never pays for itself."
     elif c.tuned_mean == math.inf:
@@ -130,37 +94,36 @@ def about_break_even(comparison: Comparison, requests: float) -> Finding:
     elif c.tuned_low == 0:
         said = f"Training would have paid for itself after about {about(c.tuned_mean)} requests."
     else:
+        shown = f"about {about(c.tuned_mean)} requests{span(about(c.tuned_low), about(c.tuned_high))}"
         said = f"Training has paid for itself after {shown}."
-    status = _status(c.tuned_low, c.tuned_high, requests, "below")
-    conclusion = _conclusion(status, demand, c.level).rstrip(".")
-    needed, outlook = None, "."
-    if status == "open" and c.projection is not None:
-        asked = _Asked(requests, "below", value=c.tuned_mean, interval=Interval(c.tuned_low, c.tuned_high))
-        needed, outlook = _outlook(c, asked, lambda projection: projection.own)
+    asked = _Asked(requests, "below", c.tuned_mean, Interval(c.tuned_low, c.tuned_high), about="requests")
+    found = _finding(c, demand, asked, said)
+    notes = (f"{note[0].upper()}{note[1:]}." for note in c.notes)
+    return replace(found, sentence=" ".join([found.sentence, *notes]), unit="requests")
+
+
+def _finding(comparison: Comparison, demand: str, asked: "_Asked", said: str) -> Finding:
+    """Return what is found of `demand`; `said` is what was measured."""
+    c, status = comparison, asked.status(asked.interval)
+    needed, outlook = None, ""
+    if status == "open":
+        unknown = asked.about == "requests" and c.projection is None
+        needed, outlook = (None, ".") if unknown else _outlook(c, asked)
     return Finding(
         criterion=f"{c.metric}: {demand}",
         metric=c.metric,
         status=status,
-        value=c.tuned_mean,
-        low=c.tuned_low,
-        high=c.tuned_high,
-        threshold=requests,
-        sentence=" ".join([f"{said} {conclusion}{outlook}", *(f"{note[0].upper()}{note[1:]}." for note in c.notes)]),
+        value=asked.value,
+        low=asked.interval.low,
+        high=asked.interval.high,
+        threshold=asked.threshold,
+        sentence=f"{said} {_conclusion(status, demand, c.level)}{outlook}",
         needed_samples=needed,
-        good_side="below",
-        unit="requests",
+        good_side=asked.good_side,
+        unit=c.unit,
         level=c.level,
-        about="requests",
+        about=asked.about,
     )
-
-
-def _status(low: float, high: float, threshold: float, good_side: Side, *, beyond: bool = False) -> Status:
-    """Return how the interval lies to the threshold. beyond: the threshold itself is not good enough."""
-    if good_side == "below":
-        low, high, threshold = -high, -low, -threshold
-    if low > threshold or (low == threshold and not beyond):
-        return "met"
-    return "failed" if high < threshold or (high == threshold and beyond) else "open"
 
 
 def _conclusion(status: Status, demand: str, level: float) -> str:
@@ -178,32 +141,40 @@ class _Asked:
 
     threshold: float
     good_side: Side
+    value: float
+    interval: Interval
     beyond: bool = False
-    value: float = 0.0
-    interval: Interval = EVERYTHING
+    about: About = "difference"
+
+    def status(self, interval: Interval) -> Status:
+        """Return how an interval lies to the threshold. beyond: the threshold itself is not good enough."""
+        low, high, threshold = interval.low, interval.high, self.threshold
+        if self.good_side == "below":
+            low, high, threshold = -high, -low, -threshold
+        if low > threshold or (low == threshold and not self.beyond):
+            return "met"
+        return "failed" if high < threshold or (high == threshold and self.beyond) else "open"
 
     def decided(self, interval: Interval) -> bool:
-        return _status(interval.low, interval.high, self.threshold, self.good_side, beyond=self.beyond) != "open"
+        return self.status(interval) != "open"
+
+    def of(self, projection: Projection) -> At:
+        """Return which of the projected intervals it is."""
+        return projection.difference if self.about == "difference" else projection.own
 
 
-def _outlook(comparison: Comparison, asked: _Asked, of: Callable[[Projection], At]) -> tuple[int | None, str]:
-    """Return the holdout size that would decide, and the end of the sentence that says so.
-
-    Args:
-        comparison: What was measured.
-        asked: What its interval is held against.
-        of: Which of the projected intervals it is.
-    """
+def _outlook(comparison: Comparison, asked: _Asked) -> tuple[int | None, str]:
+    """Return the holdout size that would decide, and the end of the sentence that says so."""
     if comparison.unit == SECONDS and (comparison.spread == 0 or math.isinf(comparison.spread)):
         return None, "; how times vary was not measured: Latency(one_at_a_time=True) times answers by themselves."
     c, distance = comparison, abs(asked.value - asked.threshold)
     whole = c.projection or _as_measured(c, asked.interval)
     samples = whole.one_seed or whole  # how the seeds differ does not change with samples
-    suffice = c.seeds > 1 and asked.decided(of(samples)(samples.units))
+    suffice = c.seeds > 1 and asked.decided(asked.of(samples)(samples.units))
     units: int | None = samples.units
     if not suffice:
         units = (
-            units_that_decide(of(samples), asked.decided, asked.value, units=samples.units, most=samples.most)
+            units_that_decide(asked.of(samples), asked.decided, asked.value, units=samples.units, most=samples.most)
             if distance
             else None
         )

@@ -6,7 +6,7 @@ What a rule says about one comparison: an interval against a threshold, in words
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, Protocol, runtime_checkable
+from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 from harness.errors import Incomparable, InvalidExperiment
 from harness.stats.compare import DEFAULT_LEVEL, SECONDS, Comparison
@@ -288,7 +288,26 @@ class NoWorse:
 
 
 @dataclass(frozen=True)
-class AtLeast:
+class _OwnMean:
+    metric: Named
+    value: float
+
+    good_side: ClassVar[Side]
+
+    def __post_init__(self) -> None:
+        _validate(type(self).__name__, self.metric, "value", self.value, least=-math.inf)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        return (self.metric.name,)
+
+    def judge(self, comparisons: Sequence[Comparison]) -> Finding:
+        """Return the finding; raise Incomparable if the metric was not measured."""
+        return about_mean(_comparison_of(self.metric.name, comparisons), self.value, self.good_side)
+
+
+@dataclass(frozen=True)
+class AtLeast(_OwnMean):
     """The system's own mean is `value` or more, whatever the baseline does.
 
     Args:
@@ -303,23 +322,11 @@ class AtLeast:
         ('accuracy',)
     """
 
-    metric: Named
-    value: float
-
-    def __post_init__(self) -> None:
-        _validate("AtLeast", self.metric, "value", self.value, least=-math.inf)
-
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        return (self.metric.name,)
-
-    def judge(self, comparisons: Sequence[Comparison]) -> Finding:
-        """Return the finding; raise Incomparable if the metric was not measured."""
-        return about_mean(_comparison_of(self.metric.name, comparisons), self.value, "above")
+    good_side = "above"
 
 
 @dataclass(frozen=True)
-class AtMost:
+class AtMost(_OwnMean):
     """The system's own mean is `value` or less, whatever the baseline does.
 
     Args:
@@ -334,19 +341,7 @@ class AtMost:
         ('latency',)
     """
 
-    metric: Named
-    value: float
-
-    def __post_init__(self) -> None:
-        _validate("AtMost", self.metric, "value", self.value, least=-math.inf)
-
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        return (self.metric.name,)
-
-    def judge(self, comparisons: Sequence[Comparison]) -> Finding:
-        """Return the finding; raise Incomparable if the metric was not measured."""
-        return about_mean(_comparison_of(self.metric.name, comparisons), self.value, "below")
+    good_side = "below"
 
 
 @dataclass(frozen=True)

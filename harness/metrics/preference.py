@@ -18,7 +18,15 @@ from harness.metrics.exact import ExactMatch
 from harness.metrics.judge_reply import REPLY_SCHEMA, Choice, winner
 from harness.types.models import AnyModel, as_model
 from harness.types.numbers import real_number, shown
-from harness.types.protocols import ChecksReferences, Direction, Executed, Metric, Priced, needs_likelihood
+from harness.types.protocols import (
+    ChecksReferences,
+    Direction,
+    Executed,
+    Metric,
+    Priced,
+    judges_refusals,
+    needs_likelihood,
+)
 from harness.types.samples import Answer, Check, Message, Messages, Sample, Score
 
 _WORTH = {"tuned": 1.0, "tie": 0.5, "baseline": 0.0}
@@ -172,7 +180,7 @@ class Preference:
 
     @property
     def judges_refusals(self) -> bool:
-        return bool(getattr(self.by, "judges_refusals", False))
+        return judges_refusals(self.by)
 
     def check_references(self, samples: Sequence[Sample]) -> Check | None:
         """Return what the metric that decides finds wrong with the references."""

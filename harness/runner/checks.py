@@ -39,6 +39,7 @@ from harness.types.protocols import (
     PairMetric,
     Task,
     choices_of,
+    judges_refusals,
 )
 from harness.types.samples import Answer, Check, Example, Sample, Split
 
@@ -217,7 +218,7 @@ def _reading(run: Run, task: Task, system: System) -> AnswerRule:
 
     return AnswerRule(
         settled=settled,
-        refusals=any(getattr(one, "judges_refusals", False) for one in (task, *metrics)),
+        refusals=any(judges_refusals(one) for one in (task, *metrics)),
         limit=run.plan.decoding(task).max_tokens,
         hosted=isinstance(system.model, Endpoint),
     )

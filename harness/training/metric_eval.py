@@ -87,7 +87,7 @@ class WatchedSamples:
             yield from (group[start : start + _AT_ONCE] for start in range(0, len(group), _AT_ONCE))
 
 
-def make_exam(begun: TrainingContext) -> WatchedSamples:
+def watched_samples(begun: TrainingContext) -> WatchedSamples:
     """Return the exam of the dev examples in the metric that the recipe watches.
 
     Raises:
@@ -116,7 +116,7 @@ def make_exam(begun: TrainingContext) -> WatchedSamples:
 def watched(begun: TrainingContext, course: TrainingSession) -> TrainingSession:
     """Let the metric that the recipe watches choose the checkpoint."""
     recipe = begun.recipe
-    exam = make_exam(begun)
+    exam = watched_samples(begun)
     goal = CheckpointGoal(key=f"eval_{recipe.watch.name}", higher=recipe.watch.better == "higher")
     trainer = course.trainer
     trainer.args.metric_for_best_model, trainer.args.greater_is_better = goal.key, goal.higher

@@ -217,6 +217,11 @@ class JudgesRefusals(Protocol):
     def judges_refusals(self) -> bool: ...
 
 
+def judges_refusals(one: object) -> bool:
+    """Tell whether a refusal is an answer for this metric or task."""
+    return isinstance(one, JudgesRefusals) and one.judges_refusals
+
+
 @runtime_checkable
 class ChecksReferences(Protocol):
     """Optional member of a metric that not every reference suits: it is asked before anything else."""

@@ -139,7 +139,7 @@ def test_half_an_emoji_is_replaced_and_counted(tmp_path: Path) -> None:
 def test_no_text_keeps_half_a_character(tmp_path_factory: pytest.TempPathFactory, values: dict[str, str]) -> None:
     path = written(tmp_path_factory.mktemp("json"), "rows.jsonl", json.dumps(values))
 
-    json.dumps(dict(read_rows(path)[0].values), ensure_ascii=False).encode()
+    assert json.dumps(dict(read_rows(path)[0].values), ensure_ascii=False).encode()
 
 
 def test_whole_numbers_lose_the_point_that_a_gap_gave_them(tmp_path: Path) -> None:

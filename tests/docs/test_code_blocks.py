@@ -96,6 +96,7 @@ def run_blocks(page: Path) -> dict[str, object]:
 def test_the_blocks_of_a_page_run(page: Path, project: Path) -> None:
     scope = run_blocks(page)
 
+    assert len(scope) > 1
     for declared in scope.values():
         if isinstance(declared, Experiment) and page.stem != "lm-eval":
             check_data(declared)

@@ -14,7 +14,7 @@ from harness.inference.models.rendering import prompt_ids
 from harness.metrics import ExactMatch, MacroF1, Perplexity, Preference
 from harness.recipes import SFT, Full
 from harness.training.config import choose_precision
-from harness.training.metric_eval import make_exam
+from harness.training.metric_eval import watched_samples
 from harness.training.sft import fit
 from harness.types.jobs import TuneJob
 from harness.types.models import Model
@@ -65,7 +65,7 @@ def series(result, name):
     return [(point.step, point.value) for point in result.log if point.name == name]
 
 
-def exam_of(tiny: Model, recipe: SFT, task: Any, examples: Any) -> Any:
+def watched_of(tiny: Model, recipe: SFT, task: Any, examples: Any) -> Any:
     """Return the exam of `examples` in what `recipe` watches."""
     begun = SimpleNamespace(
         recipe=recipe,
@@ -73,7 +73,7 @@ def exam_of(tiny: Model, recipe: SFT, task: Any, examples: Any) -> Any:
         tokenizer=load_tokenizer(tiny),
         precision=choose_precision(tiny, recipe.adapter),
     )
-    return make_exam(begun)  # type: ignore[arg-type]
+    return watched_samples(begun)  # type: ignore[arg-type]
 
 
 def test_the_watched_metric_is_logged_and_chooses_the_checkpoint(job: Jobs, heard) -> None:
@@ -96,9 +96,9 @@ def test_the_watched_metric_is_logged_and_chooses_the_checkpoint(job: Jobs, hear
 
 def test_a_task_whose_choices_are_none_is_asked_freely(tiny: Model, job: Jobs) -> None:
     task = Chosen(choices=())  # as any DatasetTask is, unless it declares choices
-    exam = exam_of(tiny, SFT(adapter=Full(), watch=ExactMatch()), task, asked(job(SFT()).dev))
+    exam = watched_of(tiny, SFT(adapter=Full(), watch=ExactMatch()), task, asked(job(SFT()).dev))
 
-    free = exam_of(tiny, SFT(adapter=Full(), watch=ExactMatch()), Colours(), asked(job(SFT()).dev))
+    free = watched_of(tiny, SFT(adapter=Full(), watch=ExactMatch()), Colours(), asked(job(SFT()).dev))
 
     network = load_model(tiny, dtype=torch.float32)
     assert exam.mark(network) == free.mark(network)
@@ -126,7 +126,7 @@ def test_answers_are_those_of_each_prompt_alone(tiny: Model, job: Jobs, padded: 
             heard_texts.append(answer.text)
             return 0.5
 
-    exam = exam_of(tiny, SFT(adapter=Full(), watch=Told()), Colours(), examples)
+    exam = watched_of(tiny, SFT(adapter=Full(), watch=Told()), Colours(), examples)
     assert replace(exam, padded=padded).mark(network) == 0.5
 
     alone = []
@@ -153,7 +153,7 @@ def test_a_task_with_choices_is_answered_by_the_likeliest(tiny: Model, job: Jobs
             texts.append(answer.text)
             return 0.0
 
-    exam_of(tiny, SFT(watch=Told()), Chosen(), examples).mark(network)
+    watched_of(tiny, SFT(watch=Told()), Chosen(), examples).mark(network)
 
     likeliest = []
     for example in examples:
@@ -171,7 +171,7 @@ def test_a_task_with_choices_is_answered_by_the_likeliest(tiny: Model, job: Jobs
 
 def test_a_metric_of_the_whole_set_is_its_statistic(tiny: Model, job: Jobs) -> None:
     examples = asked(job(SFT()).dev)
-    exam = exam_of(tiny, SFT(watch=MacroF1()), Chosen(), examples)
+    exam = watched_of(tiny, SFT(watch=MacroF1()), Chosen(), examples)
     assert 0.0 <= exam.mark(load_model(tiny, dtype=torch.float32)) <= 1.0
 
 

@@ -20,15 +20,15 @@ from harness.recipes.yaml.mapping import (
     Unmapped,
     export_reasons,
     low_rank,
-    read_course,
+    read_schedule,
     switched_on,
     switches,
     unmapped_fields,
     whole_alpha,
-    write_course,
+    write_schedule,
 )
 
-_COURSE = Schedule(
+_SCHEDULE = Schedule(
     epochs="num_epochs",
     micro="micro_batch_size",
     schedule="lr_scheduler",
@@ -95,7 +95,7 @@ def to_config(recipe: SFT) -> Exported:
         missed.append(
             Unmapped("max_length=None", "there is no such thing there: sequence_len is 512 where it is left out")
         )
-    config |= {**write_course(recipe, _COURSE), "optimizer": "adamw_torch_fused", "train_on_inputs": False}
+    config |= {**write_schedule(recipe, _SCHEDULE), "optimizer": "adamw_torch_fused", "train_on_inputs": False}
     return Exported(config, (*missed, *unmapped_fields(recipe, _MAPPED, _EXPORT_REASONS)))
 
 
@@ -108,7 +108,7 @@ def from_config(config: Mapping[str, object]) -> Imported:
     settings = Settings(config, tool="Axolotl")
     if "rl" in settings:
         raise settings.refused("rl", settings.value("rl"), "only supervised fine-tuning can be read")
-    recipe = SFT(adapter=_adapter(settings), **read_course(settings, _COURSE))  # type: ignore[arg-type]
+    recipe = SFT(adapter=_adapter(settings), **read_schedule(settings, _SCHEDULE))  # type: ignore[arg-type]
     settings.expect(_AS_HERE)
     return Imported(recipe, settings.left(_IMPORT_REASONS))
 

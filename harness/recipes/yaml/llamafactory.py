@@ -20,15 +20,15 @@ from harness.recipes.yaml.mapping import (
     Unmapped,
     export_reasons,
     low_rank,
-    read_course,
+    read_schedule,
     switched_on,
     switches,
     unmapped_fields,
     whole_alpha,
-    write_course,
+    write_schedule,
 )
 
-_COURSE = Schedule(
+_SCHEDULE = Schedule(
     epochs="num_train_epochs",
     micro="per_device_train_batch_size",
     schedule="lr_scheduler_type",
@@ -89,7 +89,7 @@ def to_config(recipe: SFT) -> Exported:
     if recipe.max_length is None:
         missed.append(Unmapped("max_length=None", "there is no such thing there: rows are cut at 2,048 tokens"))
     config |= {
-        **write_course(recipe, _COURSE),
+        **write_schedule(recipe, _SCHEDULE),
         "optim": "adamw_torch_fused",
         "eval_strategy": "steps",
         "save_strategy": "steps",
@@ -109,7 +109,7 @@ def from_config(config: Mapping[str, object]) -> Imported:
     _expect(settings, "stage", "sft", "only supervised fine-tuning can be read")
     _expect(settings, "do_train", "True", "it does not train")
     limit = settings.count("max_samples", 1) if "max_samples" in settings else None
-    recipe = SFT(adapter=_adapter(settings), limit=limit, **read_course(settings, _COURSE))  # type: ignore[arg-type]
+    recipe = SFT(adapter=_adapter(settings), limit=limit, **read_schedule(settings, _SCHEDULE))  # type: ignore[arg-type]
     settings.expect(_AS_HERE)
     return Imported(recipe, settings.left(_IMPORT_REASONS))
 

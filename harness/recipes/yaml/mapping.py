@@ -280,7 +280,7 @@ class Schedule:
     usual_warmup: float
 
 
-def write_course(recipe: SFT, course: Schedule) -> Config:
+def write_schedule(recipe: SFT, course: Schedule) -> Config:
     """Return the settings that let a run go as `recipe` says."""
     micro = recipe.micro_batch_size or recipe.batch_size
     every = recipe.evaluate_every or TENTH
@@ -304,7 +304,7 @@ def write_course(recipe: SFT, course: Schedule) -> Config:
     return config
 
 
-def read_course(settings: Settings, course: Schedule) -> Config:
+def read_schedule(settings: Settings, course: Schedule) -> Config:
     """Return the fields of a recipe whose run goes as `settings` say; a schedule that no recipe has is left over."""
     micro = settings.count(course.micro, course.usual_micro)
     batch = micro * settings.count("gradient_accumulation_steps", 1)

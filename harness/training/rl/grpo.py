@@ -9,7 +9,7 @@ from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
 from harness.errors import StageFailed
 from harness.recipes import GRPO, RLOO
-from harness.training.rl.policy import PolicyTrainer, keep_reference, policy, policy_course, policy_settings
+from harness.training.rl.policy import PolicyTrainer, keep_reference, policy, policy_session, policy_settings
 from harness.training.session import TrainingContext, TrainingSession, carry_out
 from harness.types.jobs import TuneJob, TuneResult
 from harness.types.protocols import Progress
@@ -36,7 +36,7 @@ def _prepare(begun: TrainingContext, *, progress: Progress) -> TrainingSession:
     )
     trainer = ServedGRPO(policy=made, begun=begun, args=config)
     keep_reference(trainer, begun, recipe.beta)
-    return policy_course(
+    return policy_session(
         begun,
         made,
         trainer,
@@ -77,7 +77,7 @@ def _prepare_rloo(begun: TrainingContext, *, progress: Progress) -> TrainingSess
             f"{recipe.adapter.name} cannot be trained by RLOO: {str(error).splitlines()[0]}; give LoRA(), or use GRPO"
         ) from error
     keep_reference(trainer, begun, recipe.beta)
-    return policy_course(
+    return policy_session(
         begun,
         made,
         trainer,

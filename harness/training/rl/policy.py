@@ -180,7 +180,7 @@ def policy_settings(begun: TrainingContext, made: Policy) -> dict[str, Any]:
     }
 
 
-def policy_course(
+def policy_session(
     begun: TrainingContext,
     made: Policy,
     trainer: Any,

@@ -27,7 +27,7 @@ from harness.training.rl.policy import (
     count_epochs,
     evaluate,
     policy,
-    policy_course,
+    policy_session,
     rollout_steps,
 )
 from harness.training.rl.ppo_math import (
@@ -283,7 +283,7 @@ def _prepare(begun: TrainingContext, *, progress: Progress) -> TrainingSession:
         "remove_unused_columns": False,
     }
     trainer = PPOTrainer(policy=made, begun=begun, args=TrainingArguments(**settings))
-    course = policy_course(begun, made, trainer, checks)
+    course = policy_session(begun, made, trainer, checks)
 
     def later() -> tuple[Check, ...]:
         trainer.head.save(begun.job.folder)

@@ -158,7 +158,7 @@ def vllm_executable() -> Path:
 
 
 def shown_vllm() -> str:
-    """Return the version that answers, or if it is if the user named one."""
+    """Return the version that answers, or where the command lies that the user named."""
     return os.environ.get("HARNESS_VLLM") or VLLM_VERSION
 
 
